@@ -1,0 +1,27 @@
+# Real images, for training and testing a teacher.
+train_dataloader = dict(
+    batch_size=128,
+    num_workers=0,
+    dataset=dict(
+        type='tadfkd.Digits',
+        split='train',
+        image_size=16,
+        pipeline=[
+            dict(type='RandomCrop', crop_size=16, padding=1),
+            dict(type='PackInputs')
+        ]),
+    sampler=dict(type='DefaultSampler', shuffle=True))
+val_dataloader = dict(
+    batch_size=256,
+    num_workers=0,
+    dataset=dict(
+        type='tadfkd.Digits',
+        split='test',
+        image_size=16,
+        pipeline=[dict(type='PackInputs')]),
+    sampler=dict(type='DefaultSampler', shuffle=False))
+val_evaluator = dict(type='Accuracy', topk=(1, ))
+val_cfg = dict()
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+test_cfg = dict()

@@ -1,0 +1,28 @@
+# Real images, for training and testing a teacher.
+train_dataloader = dict(
+    batch_size=128,
+    num_workers=0,
+    dataset=dict(
+        type='tadfkd.FashionMNIST',
+        split='train',
+        data_root='data/fashion_mnist',
+        pipeline=[
+            dict(type='RandomCrop', crop_size=28, padding=2),
+            dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+            dict(type='PackInputs')
+        ]),
+    sampler=dict(type='DefaultSampler', shuffle=True))
+val_dataloader = dict(
+    batch_size=256,
+    num_workers=0,
+    dataset=dict(
+        type='tadfkd.FashionMNIST',
+        split='test',
+        data_root='data/fashion_mnist',
+        pipeline=[dict(type='PackInputs')]),
+    sampler=dict(type='DefaultSampler', shuffle=False))
+val_evaluator = dict(type='Accuracy', topk=(1, ))
+val_cfg = dict()
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+test_cfg = dict()

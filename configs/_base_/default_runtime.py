@@ -1,0 +1,22 @@
+default_scope = 'tadfkd'
+randomness = dict(seed=0)
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'))
+default_hooks = dict(
+    logger=dict(type='LoggerHook', interval=10),
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+    training_state=dict(type='TrainingStateHook'),
+    samples=dict(type='SampleGridHook', interval=10),
+    summary=dict(type='SummaryHook', last_k=10))
+log_processor = dict(type='LogProcessor', by_epoch=True)
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='Visualizer', vis_backends=vis_backends)
+# Only used with --launcher. Buffers are those of the first process, so that
+# all hold the same student.
+model_wrapper_cfg = dict(
+    type='MMSeparateDistributedDataParallel', broadcast_buffers=True)
+log_level = 'INFO'
+load_from = None
+resume = False

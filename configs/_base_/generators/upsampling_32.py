@@ -1,0 +1,9 @@
+# arXiv 2402.12406: latent 1000, width 64, epsilon 0.8 in the second and third
+# batch norm, sigmoid head.
+generator = dict(
+    type='UpsamplingGenerator',
+    latent_size=1000,
+    image_size=32,
+    width=64,
+    head='sigmoid',
+    bn_eps=0.8)

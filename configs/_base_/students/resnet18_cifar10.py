@@ -1,0 +1,18 @@
+student = dict(
+    type='ImageClassifier',
+    backbone=dict(
+        type='ResNet_CIFAR',
+        depth=18,
+        num_stages=4,
+        out_indices=(3, ),
+        style='pytorch'),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(
+        type='LinearClsHead',
+        num_classes=10,
+        in_channels=512,
+        loss=dict(type='CrossEntropyLoss')),
+    data_preprocessor=dict(
+        mean=[125.307, 122.961, 113.857],
+        std=[51.5865, 50.847, 51.255],
+        to_rgb=False))

@@ -1,0 +1,7 @@
+"""Teacher-agnostic data-free knowledge distillation."""
+from tadfkd.utils.dependencies import check_dependencies
+from tadfkd.version import __version__
+
+check_dependencies()
+
+__all__ = ['__version__']

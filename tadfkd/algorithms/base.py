@@ -1,0 +1,429 @@
+"""What every data-free distillation algorithm shares."""
+from abc import abstractmethod
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.model import BaseModel, is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from torch import Tensor, nn
+
+from tadfkd.generators import BaseGenerator
+from tadfkd.memory import CleanQueue
+from tadfkd.registry import MODELS, SELECTORS
+from tadfkd.structures import SyntheticBatch
+from tadfkd.teachers import BaseTeacher
+from tadfkd.utils.classifiers import (InputAdapter, build_classifier,
+                                      classifier_logits, find_classifier)
+from tadfkd.utils.errors import UserError, require_at_least
+from tadfkd.utils.freezing import frozen
+from tadfkd.utils.random_streams import RandomStreams
+from tadfkd.utils.wrappers import unwrapped
+
+Losses = dict[str, Tensor]
+
+
+@dataclass
+class Counters:
+    """What a run has done so far, in this process.
+
+    Every generated image is a candidate of a student or generator step;
+    ``images_selected`` counts those that the selector kept.
+    """
+
+    student_steps: int = 0
+    generator_steps: int = 0
+    images_generated: int = 0
+    images_selected: int = 0
+
+
+class BaseDFKD(BaseModel):
+    """A student learns from a frozen teacher on generated images.
+
+    There are three levels of override, from coarse to fine: ``train_step``
+    (order and number of the two steps), ``generator_step`` and
+    ``student_step`` (what one step does), and ``generator_losses`` and
+    ``student_losses`` (the paper's equations), which most algorithms need
+    only. Each step trains one network.
+
+    Args:
+        teacher: Config of a :class:`BaseTeacher`; None leaves it out, for
+            evaluation of the student alone.
+        student: The student classifier: name in mmpretrain's zoo, config
+            path, or model dict.
+        generator: Config of a :class:`BaseGenerator`.
+        batch_size: Images a step and process, >= 2.
+        num_student_steps: Student steps an iteration, >= 1.
+        num_generator_steps: Generator steps an iteration, >= 1.
+        student_first: Whether an iteration begins with its student steps.
+        selector: Config of a selector.
+        augment: Config of an augmentation, or None.
+        select_on: Whether the selector judges the ``'plain'`` images, or the
+            ``'augmented'`` ones, which saves a pass through the teacher.
+        max_rounds: Batches of candidates that one student step may generate
+            until it has a full batch of selected images, >= 1.
+        data_preprocessor: Maps evaluation images to [0, 1], RGB.
+
+    Raises:
+        UserError: If the parts do not fit each other.
+    """
+
+    def __init__(self,
+                 teacher: dict | None,
+                 student: str | dict,
+                 generator: dict,
+                 batch_size: int,
+                 num_student_steps: int = 1,
+                 num_generator_steps: int = 1,
+                 student_first: bool = True,
+                 selector: dict = dict(type='SelectAll'),
+                 augment: dict | None = None,
+                 select_on: Literal['plain', 'augmented'] = 'plain',
+                 max_rounds: int = 50,
+                 data_preprocessor: dict | None = None) -> None:
+        super().__init__(data_preprocessor)
+        # Student steps train batch norm, which one sample cannot.
+        require_at_least('model', 'batch_size', batch_size, 2)
+        require_at_least('model', 'num_student_steps', num_student_steps, 1)
+        require_at_least('model', 'num_generator_steps', num_generator_steps,
+                         1)
+        require_at_least('model', 'max_rounds', max_rounds, 1)
+        if select_on not in ('plain', 'augmented'):
+            raise UserError("select_on must be 'plain' or 'augmented', got "
+                            f'{select_on!r}: set model.select_on')
+        self.batch_size = batch_size
+        self.num_student_steps = num_student_steps
+        self.num_generator_steps = num_generator_steps
+        self.student_first = student_first
+        self.select_on = select_on
+        self.max_rounds = max_rounds
+
+        self.selector = SELECTORS.build(selector)
+        self.augment = MODELS.build(augment) if augment else None
+        self.generator: BaseGenerator = MODELS.build(generator)
+        self.teacher: BaseTeacher | None = MODELS.build(
+            teacher) if teacher else None
+        model, _ = find_classifier(student, 'model.student')
+        self.student = build_classifier(model)
+        self.student_input = InputAdapter.of(self.student)
+        self.num_classes = self._check_networks()
+
+        self.queue = CleanQueue()
+        self.counters = Counters()
+        # The seed that the Runner (or the user) gave to torch.
+        self.streams = RandomStreams(torch.initial_seed(), get_rank())
+        self._register_state_dict_hook(_drop_teacher)
+        self.register_load_state_dict_post_hook(_ignore_missing_teacher)
+
+    # ---------------------------------------------------------------- steps
+
+    def train_step(self, data: object,
+                   optim_wrapper: OptimWrapperDict) -> Losses:
+        """One iteration: the student steps and the generator steps.
+
+        Args:
+            data: Ignored; there is none.
+            optim_wrapper: One wrapper each for ``student``, ``generator``.
+
+        Returns:
+            The losses of each network's last step, for the log.
+        """
+        losses = {}
+        for network in ('student', 'generator') if self.student_first else (
+                'generator', 'student'):
+            count = getattr(self, f'num_{network}_steps')
+            step = getattr(self, f'{network}_step')
+            for _ in range(count):
+                step_losses = step(optim_wrapper[network])
+            losses.update({
+                f'{network}_{name}': value
+                for name, value in step_losses.items()
+            })
+        return losses
+
+    def student_step(self, optim_wrapper: OptimWrapper) -> Losses:
+        """Train the student on one full batch of selected images."""
+        with optim_wrapper.optim_context(self.student):
+            batch, teacher_logits_BK = self.clean_batch()
+            student_logits_BK = self.student_logits(batch.views_BCHW)
+            losses = self.student_losses(student_logits_BK, teacher_logits_BK)
+        losses = self._update(losses, optim_wrapper)
+        self.counters.student_steps += 1
+        return losses
+
+    def generator_step(self, optim_wrapper: OptimWrapper) -> Losses:
+        """Train the generator on one batch; its selected part varies."""
+        with frozen(self.student), optim_wrapper.optim_context(
+                self.generator):
+            candidates = self.augmented(
+                self.generate(self.batch_size, self.generator))
+            selected = self.select(candidates)
+            losses = self.generator_losses(candidates, selected)
+        losses = self._update(losses, optim_wrapper)
+        self.counters.generator_steps += 1
+        return losses
+
+    @abstractmethod
+    def student_losses(self, student_logits_BK: Tensor,
+                       teacher_logits_BK: Tensor) -> Losses:
+        """The terms whose sum the student minimises.
+
+        Args:
+            student_logits_BK: With their graph.
+            teacher_logits_BK: For the same images, detached.
+        """
+
+    @abstractmethod
+    def generator_losses(self, candidates: SyntheticBatch,
+                         selected: SyntheticBatch) -> Losses:
+        """The terms whose sum the generator minimises.
+
+        Args:
+            candidates: All images of the step, with their graph.
+            selected: Those that the selector kept, at least one.
+        """
+
+    def _update(self, losses: Losses, optim_wrapper: OptimWrapper) -> Losses:
+        total = torch.stack(list(losses.values())).sum()
+        optim_wrapper.update_params(total)
+        # Named "total" and not "loss": mmengine sums and smooths the latter.
+        losses = {name: value.detach() for name, value in losses.items()}
+        return losses | {'total': total.detach()}
+
+    # ------------------------------------------------------------- services
+
+    def generate(self, size: int, generator: nn.Module) -> SyntheticBatch:
+        """A batch of fresh images from the training stream of latents.
+
+        Args:
+            size: Number of images.
+            generator: ``self.generator``, or the network in its wrapper
+                where no gradients are exchanged between processes.
+        """
+        device = self._device
+        latents_BZ = torch.randn(
+            size,
+            unwrapped(self.generator).latent_size,
+            generator=self.streams.get('latents', device),
+            device=device)
+        self.counters.images_generated += size
+        return SyntheticBatch(generator(latents_BZ))
+
+    def augmented(self, batch: SyntheticBatch) -> SyntheticBatch:
+        """The batch with an augmented view, if there is an augmentation."""
+        if self.augment is None:
+            return batch
+        stream = self.streams.get('augmentation', batch.images_BCHW.device)
+        return replace(
+            batch, augmented_BCHW=self.augment(batch.images_BCHW, stream))
+
+    def select(self, candidates: SyntheticBatch) -> SyntheticBatch:
+        """The candidates that the selector keeps, with their graph.
+
+        Raises:
+            UserError: If the teacher's logits are finite for none.
+        """
+        if not self.selector.reads_teacher:
+            self.counters.images_selected += len(candidates)
+            return candidates
+        judged_BCHW = candidates.images_BCHW if self.select_on == 'plain' \
+            else candidates.views_BCHW
+        with torch.no_grad():
+            output = self._require_teacher()(judged_BCHW)
+            mask_B = self.selector.select(output, candidates.labels_B)
+        selected = replace(
+            candidates, teacher_logits_BK=output.logits_BK).select(mask_B)
+        self.counters.images_selected += len(selected)
+        if len(selected) == 0:
+            raise UserError(
+                f'the teacher gave finite logits for none of '
+                f'{len(candidates)} generated images: the generator or the '
+                'teacher has diverged; lower the learning rates, or check '
+                'the teacher')
+        return selected
+
+    @torch.no_grad()
+    def clean_batch(self) -> tuple[SyntheticBatch, Tensor]:
+        """A full batch of selected images and the teacher's logits for it.
+
+        What is left over waits for the next call. Each candidate passes the
+        teacher once for the selection, and a second time only if the losses
+        see another view of it.
+
+        Returns:
+            The batch and teacher_logits_BK of its views, both detached.
+
+        Raises:
+            UserError: If ``max_rounds`` batches did not suffice.
+        """
+        changes_view = self.augment is not None and self.select_on == 'plain'
+        generator = unwrapped(self.generator)
+        for round_ in range(self.max_rounds + 1):
+            if len(self.queue) >= self.batch_size:
+                break
+            if round_ == self.max_rounds:
+                raise UserError(
+                    f'after {self.max_rounds} rounds of {self.batch_size} '
+                    f'candidates only {len(self.queue)} of '
+                    f'{self.batch_size} images were selected: raise '
+                    'model.max_rounds, or use a more lenient model.selector')
+            batch = self.generate(self.batch_size, generator)
+            if not changes_view:
+                batch = self.augmented(batch)
+            batch = self.select(batch)
+            self.queue.add(
+                SyntheticBatch(
+                    batch.views_BCHW,
+                    labels_B=batch.labels_B,
+                    teacher_logits_BK=None
+                    if changes_view else batch.teacher_logits_BK))
+        batch = self.queue.take(self.batch_size)
+        if changes_view:
+            batch = self.augmented(batch)
+        teacher_logits_BK = batch.teacher_logits_BK
+        if teacher_logits_BK is None:
+            teacher_logits_BK = self._require_teacher()(
+                batch.views_BCHW).logits_BK
+        return batch, teacher_logits_BK
+
+    def student_logits(self, images_BCHW: Tensor) -> Tensor:
+        """The student's (B, K) logits for images in [0, 1].
+
+        Gradients reach a frozen student's images but not its parameters, so
+        it is called without its wrapper then: a wrapper would wait for the
+        gradients of its parameters.
+        """
+        trains = self.student.training
+        student = self.student if trains else unwrapped(self.student)
+        return classifier_logits(student, self.student_input(images_BCHW))
+
+    @torch.no_grad()
+    def synthesize(self, size: int, purpose: str = 'held_out') -> Tensor:
+        """Images from latents that training never draws.
+
+        The same latents at each call with the same ``purpose``, and nothing
+        in the model changes.
+
+        Args:
+            size: Number of images.
+            purpose: Name of the stream of latents.
+
+        Returns:
+            images_BCHW, float in [0, 1].
+        """
+        generator = unwrapped(self.generator)
+        device = self._device
+        latents_BZ = torch.randn(
+            size,
+            generator.latent_size,
+            generator=self.streams.fresh(purpose, device),
+            device=device)
+        with frozen(generator):
+            return generator(latents_BZ)
+
+    # ----------------------------------------------------------- evaluation
+
+    def forward(self,
+                inputs: Tensor,
+                data_samples: list | None = None,
+                mode: str = 'tensor') -> Tensor | list:
+        """The student's answer to images in [0, 1].
+
+        Args:
+            inputs: images_BCHW.
+            data_samples: One mmpretrain ``DataSample`` an image, to which
+                the prediction is added in mode ``'predict'``.
+            mode: ``'tensor'`` for logits, ``'predict'`` for data samples.
+        """
+        if mode not in ('tensor', 'predict'):
+            raise ValueError(f"mode must be 'tensor' or 'predict', got "
+                             f'{mode!r}: training goes through train_step')
+        logits_BK = self.student_logits(inputs)
+        if mode == 'tensor':
+            return logits_BK
+        return with_predictions(logits_BK, data_samples)
+
+    # ---------------------------------------------------------------- state
+
+    def training_state(self) -> dict:
+        """What exact continuation needs beside weights and optimisers."""
+        return dict(
+            counters=asdict(self.counters),
+            streams=self.streams.state_dict(),
+            queue=self.queue.state_dict())
+
+    def load_training_state(self, state: dict) -> None:
+        """Go on from where :meth:`training_state` was called."""
+        self.counters = Counters(**state['counters'])
+        self.streams.load_state_dict(state['streams'])
+        self.queue.load_state_dict(state['queue'])
+
+    # -------------------------------------------------------------- private
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.generator.parameters()).device
+
+    def _require_teacher(self) -> BaseTeacher:
+        assert self.teacher is not None, \
+            'built without a teacher, for evaluation only'
+        return self.teacher
+
+    @torch.no_grad()
+    def _check_networks(self) -> int:
+        """Try two blank images on both classifiers; return the class count."""
+        images = torch.zeros(2, self.generator.image_channels,
+                             *self.generator.image_size)
+        networks = dict(student=self.student_logits)
+        if self.teacher is not None:
+            networks['teacher'] = lambda x: self.teacher(x).logits_BK
+        num_classes = {}
+        with frozen(self.student):
+            for name, network in networks.items():
+                try:
+                    num_classes[name] = network(images).shape[1]
+                except (RuntimeError, AssertionError) as error:
+                    raise UserError(
+                        f'the {name} cannot take the generated images of '
+                        f'shape {tuple(images.shape[1:])} '
+                        f'({str(error).splitlines()[0]}): change '
+                        'model.generator.image_size or image_channels, or '
+                        f'model.{name}') from error
+        if len(set(num_classes.values())) > 1:
+            raise UserError(
+                f'the student has {num_classes["student"]} classes and the '
+                f'teacher {num_classes["teacher"]}: set num_classes of the '
+                'head in model.student')
+        return num_classes['student']
+
+
+def with_predictions(logits_BK: Tensor, data_samples: list | None) -> list:
+    """Data samples with ``pred_score`` and ``pred_label``, made if None."""
+    from mmpretrain.structures import DataSample
+    scores_BK = logits_BK.float().softmax(1)
+    if data_samples is None:
+        data_samples = [DataSample() for _ in scores_BK]
+    for sample, scores_K in zip(data_samples, scores_BK):
+        sample.set_pred_score(scores_K).set_pred_label(scores_K.argmax())
+    return data_samples
+
+
+def _drop_teacher(model: BaseDFKD, state: dict, prefix: str,
+                  metadata: dict) -> None:
+    """The frozen teacher is not written again into every checkpoint.
+
+    A wrapped network is written as if it were not wrapped.
+    """
+    for key in [key for key in state if key.startswith(f'{prefix}teacher.')]:
+        del state[key]
+    for name, child in model.named_children():
+        if is_model_wrapper(child):
+            old, new = f'{prefix}{name}.module.', f'{prefix}{name}.'
+            for key in [key for key in state if key.startswith(old)]:
+                state[new + key.removeprefix(old)] = state.pop(key)
+
+
+def _ignore_missing_teacher(model: BaseDFKD, incompatible: tuple) -> None:
+    missing = incompatible[0]
+    missing[:] = [key for key in missing if not key.startswith('teacher.')]

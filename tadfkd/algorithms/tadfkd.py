@@ -1,0 +1,106 @@
+"""Teacher as a Lenient Expert (AAAI 2024)."""
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from tadfkd.algorithms.base import BaseDFKD, Losses
+from tadfkd.registry import MODELS
+from tadfkd.structures import SyntheticBatch
+from tadfkd.utils.errors import UserError
+
+Loss = dict[str, Any]
+
+
+@MODELS.register_module()
+class TADFKD(BaseDFKD):
+    """Teacher-agnostic data-free knowledge distillation.
+
+    With generated images x, their selected subset c = select(x), augmented
+    views x' and c', teacher T and student S::
+
+        generator:  1 - JS_3(S(c'), T(c')) + 10 BN(c')
+                    + 6e-3 ||x'||_2 + 1.5e-5 TV(x')
+        student:    L1(S(c'), T(c')), refilled to a full batch
+
+    There is no class prior, no class balance and no activation term: the
+    teacher does not say what to generate, it only refuses what it does not
+    recognise. arXiv 2402.12406, with the default
+    :class:`~tadfkd.selectors.GMMSelector` of eq. 3.
+
+    Differs from the released code: the student is in eval mode while the
+    generator trains, so that a generator step leaves it unchanged; teacher
+    logits are detached; candidates left over by one student step feed the
+    next. The released form of JS and of the image terms is a matter of
+    config, see :class:`~tadfkd.losses.JSLoss` and ``image_terms_on``.
+
+    Args:
+        student_loss: Config of the student's loss on logits.
+        adversarial_loss: Config of a divergence d of student and teacher;
+            the generator minimises ``weight - d`` (with weight 1: 1 - d).
+        bn_loss: Config of the batch-norm statistics loss.
+        image_losses: Configs of the losses of all candidates' images.
+        bn_on: Whether the batch-norm statistics are those of the selected
+            ``'augmented'`` views, or of the ``'plain'`` images, which costs
+            one more pass through the teacher.
+        image_terms_on: Whether the image losses see images in [0, 1]
+            (``'unit'``) or as the teacher normalises them (``'normalized'``,
+            as released).
+        selector: See :class:`BaseDFKD`.
+        **base: Everything else of :class:`BaseDFKD`.
+    """
+
+    def __init__(self,
+                 student_loss: Loss = dict(type='L1Loss'),
+                 adversarial_loss: Loss = dict(type='JSLoss', temperature=3.0),
+                 bn_loss: Loss = dict(
+                     type='BNStatisticsLoss', loss_weight=10.0),
+                 image_losses: dict[str, Loss] = dict(),
+                 bn_on: Literal['augmented', 'plain'] = 'augmented',
+                 image_terms_on: Literal['unit', 'normalized'] = 'unit',
+                 selector: dict = dict(type='GMMSelector'),
+                 **base: Any) -> None:
+        super().__init__(selector=selector, **base)
+        if bn_on not in ('augmented', 'plain'):
+            raise UserError("bn_on must be 'augmented' or 'plain', got "
+                            f'{bn_on!r}: set model.bn_on')
+        if image_terms_on not in ('unit', 'normalized'):
+            raise UserError("image_terms_on must be 'unit' or 'normalized', "
+                            f'got {image_terms_on!r}: set '
+                            'model.image_terms_on')
+        self.student_loss = MODELS.build(student_loss)
+        self.adversarial_loss = MODELS.build(adversarial_loss)
+        self.bn_loss = MODELS.build(bn_loss)
+        self.image_losses = nn.ModuleDict({
+            name: MODELS.build(loss)
+            for name, loss in image_losses.items()
+        })
+        self.bn_on = bn_on
+        self.image_terms_on = image_terms_on
+
+    def student_losses(self, student_logits_BK: Tensor,
+                       teacher_logits_BK: Tensor) -> Losses:
+        """L1 on logits."""
+        return dict(
+            logits=self.student_loss(student_logits_BK, teacher_logits_BK))
+
+    def generator_losses(self, candidates: SyntheticBatch,
+                         selected: SyntheticBatch) -> Losses:
+        """Adversarial and batch-norm terms on the selected images, image
+        terms on all of them."""
+        teacher = self._require_teacher()
+        output = teacher(
+            selected.views_BCHW, with_bn=self.bn_on == 'augmented')
+        statistics = output.bn_statistics if self.bn_on == 'augmented' \
+            else teacher(selected.images_BCHW, with_bn=True).bn_statistics
+        divergence = self.adversarial_loss(
+            self.student_logits(selected.views_BCHW), output.logits_BK)
+        images_BCHW = candidates.views_BCHW
+        if self.image_terms_on == 'normalized':
+            images_BCHW = teacher.input_adapter(images_BCHW)
+        return dict(
+            adversarial=self.adversarial_loss.loss_weight - divergence,
+            bn=self.bn_loss(statistics),
+            **{
+                name: loss(images_BCHW)
+                for name, loss in self.image_losses.items()
+            })

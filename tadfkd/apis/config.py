@@ -1,0 +1,121 @@
+"""From a config file and command-line options to a checked config."""
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from tadfkd.utils.errors import UserError, nearest, require_at_least
+
+#: Parts that base configs define and a leaf puts into ``model``.
+PARTS = ('teacher', 'student', 'generator')
+EVALUATION = tuple(f'{stage}_{part}' for stage in ('val', 'test')
+                   for part in ('dataloader', 'cfg', 'evaluator'))
+
+
+def load_config(path: str | os.PathLike,
+                options: dict[str, Any] | None = None,
+                work_dir: str | None = None,
+                seed: int | None = None,
+                resume: bool | str = False,
+                amp: bool = False,
+                launcher: str = 'none',
+                teacher_checkpoint: str | None = None,
+                evaluate: bool = True) -> Config:
+    """Read a config and apply what a user changes for one run.
+
+    Args:
+        path: A config file.
+        options: Dotted keys and their new values.
+        work_dir: Where the run writes; by default what the config says, or
+            ``work_dirs/<folder of the config>/<name of the config>``.
+        seed: Replaces ``randomness.seed``.
+        resume: True goes on from the latest checkpoint in ``work_dir``, if
+            there is one; a path goes on from that checkpoint.
+        amp: Whether forward passes run in bfloat16.
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        teacher_checkpoint: Replaces ``model.teacher.checkpoint``.
+        evaluate: False leaves out all evaluation data.
+
+    Returns:
+        The config, checked as far as that goes without building anything.
+
+    Raises:
+        UserError: If the file, an option or a value cannot be used.
+    """
+    if not Path(path).is_file():
+        raise UserError(f'config {path} does not exist: name a file below '
+                        'configs/')
+    try:
+        config = Config.fromfile(path)
+    except (SyntaxError, KeyError, FileNotFoundError) as error:
+        raise UserError(
+            f'config {path} cannot be read ({error}): mend it') from error
+    _merge(config, options or {})
+    if seed is not None:
+        config.randomness = dict(config.get('randomness', {}), seed=seed)
+    config.launcher = launcher
+    if resume:
+        config.resume = True
+        config.load_from = None if resume is True else str(resume)
+    if amp:
+        _use_autocast(config)
+    if teacher_checkpoint is not None:
+        if not is_distillation(config):
+            raise UserError(f'--teacher-checkpoint was given, but {path} '
+                            'distils no teacher: leave it out')
+        config.model.teacher.checkpoint = teacher_checkpoint
+    if not evaluate:
+        for key in EVALUATION:
+            config[key] = None
+    if work_dir is not None:
+        config.work_dir = work_dir
+    elif config.get('work_dir') is None:
+        config_path = Path(path).resolve()
+        config.work_dir = str(
+            Path('work_dirs', config_path.parent.name, config_path.stem))
+    _check(config)
+    return config
+
+
+def is_distillation(config: Config) -> bool:
+    """Whether the config distils, or trains a classifier on data."""
+    return 'teacher' in config.get('model', {})
+
+
+def _merge(config: Config, options: dict[str, Any]) -> None:
+    for key in options:
+        root = key.partition('.')[0]
+        if root in PARTS and is_distillation(config):
+            raise UserError(f'option {key} has no effect, because the model '
+                            f'has its own copy: set model.{key}')
+        if root not in config:
+            raise UserError(f'option {key} is not in the config: '
+                            f'{nearest(root, config.keys())}')
+    try:
+        config.merge_from_dict(options)
+    except (KeyError, TypeError, AssertionError) as error:
+        raise UserError('--cfg-options cannot be applied '
+                        f'({error}): see tools/misc/print_config.py for what '
+                        'the config has') from error
+
+
+def _use_autocast(config: Config) -> None:
+    wrappers = config.get('optim_wrapper') or {}
+    if is_distillation(config):
+        wrappers = [
+            value for value in wrappers.values() if isinstance(value, dict)
+        ]
+    else:
+        wrappers = [wrappers]
+    for wrapper in wrappers:
+        wrapper['type'] = 'tadfkd.AutocastOptimWrapper'
+
+
+def _check(config: Config) -> None:
+    train = config.get('train_cfg')
+    if train is not None and 'max_epochs' in train:
+        require_at_least('train_cfg', 'max_epochs', train['max_epochs'], 1)
+    seed = config.get('randomness', {}).get('seed')
+    if seed is not None:
+        require_at_least('randomness', 'seed', seed, 0)

@@ -1,0 +1,146 @@
+"""Training, distilling and testing from a config."""
+import inspect
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.runner import Runner, set_random_seed
+from torch import nn
+
+from tadfkd.apis.config import is_distillation, load_config
+from tadfkd.engine import join_process_group
+from tadfkd.utils.checkpoint import (load_weights, read_checkpoint,
+                                     use_restricted_unpickling)
+from tadfkd.utils.errors import UserError, registry_errors_as_user_errors
+
+
+def distill(config: str | os.PathLike | Config,
+            **changes: Any) -> dict[str, Any]:
+    """Distil a student as a config says.
+
+    Args:
+        config: A config file, or a config from :func:`load_config`.
+        **changes: Arguments of :func:`load_config`, for a config file.
+
+    Returns:
+        The summary of the run, as in ``summary.json`` of its work directory.
+
+    Raises:
+        UserError: For a mistake in the config or the files that it names.
+    """
+    if not isinstance(config, Config):
+        config = load_config(config, **changes)
+    elif changes:
+        raise UserError('changes were given beside a config that is loaded '
+                        f'already ({", ".join(changes)}): give them to '
+                        'load_config')
+    if not is_distillation(config):
+        raise UserError(f'{config.filename} has no model.teacher, so there is '
+                        'nothing to distil: use train')
+    train(config)
+    return json.loads(Path(config.work_dir, 'summary.json').read_text())
+
+
+def train(config: Config) -> nn.Module:
+    """Train what the config describes: a student, or a plain classifier.
+
+    Args:
+        config: From :func:`load_config`.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        UserError: For a mistake in the config or the files that it names;
+            nothing has been written then.
+    """
+    with registry_errors_as_user_errors():
+        _prepare(config)
+        model = MODELS.build(config.model)
+        loaders = {
+            f'{stage}_dataloader': _build_loader(config, stage)
+            for stage in ('train', 'val')
+        }
+        runner = _build_runner(
+            config,
+            model=model,
+            test_dataloader=None,
+            test_cfg=None,
+            test_evaluator=None,
+            **loaders)
+        return runner.train()
+
+
+def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
+    """Evaluate a checkpoint on the test data of its config.
+
+    Of a distillation only the student is evaluated; its teacher is not
+    needed.
+
+    Args:
+        config: From :func:`load_config`.
+        checkpoint: A checkpoint of a run of this config.
+
+    Returns:
+        The metrics, accuracies in percent.
+
+    Raises:
+        UserError: If there are no test data, or the checkpoint does not fit.
+    """
+    with registry_errors_as_user_errors():
+        if config.get('test_dataloader') is None:
+            raise UserError(f'{config.filename} has no test data: set '
+                            'test_dataloader, test_cfg and test_evaluator')
+        _prepare(config)
+        distils = is_distillation(config)
+        model = MODELS.build(
+            dict(config.model, teacher=None) if distils else config.model)
+        content = read_checkpoint(checkpoint)
+        load_weights(model, content.get('state_dict', content),
+                     f'checkpoint {checkpoint}')
+        runner = _build_runner(
+            config,
+            model=model,
+            test_dataloader=_build_loader(config, 'test'),
+            load_from=None,
+            **{
+                key: None
+                for key in ('train_dataloader', 'train_cfg', 'optim_wrapper',
+                            'param_scheduler', 'val_dataloader', 'val_cfg',
+                            'val_evaluator')
+            })
+        return runner.test()
+
+
+def _prepare(config: Config) -> None:
+    use_restricted_unpickling()
+    join_process_group(config.launcher)
+    init_default_scope(config.get('default_scope', 'mmengine'))
+    # Before the Runner does the same, because the model is built before it.
+    set_random_seed(config.get('randomness', {}).get('seed'))
+
+
+def _build_loader(config: Config, stage: str) -> Any:
+    """The dataloader of a stage, so that missing files are found at once."""
+    loader = config.get(f'{stage}_dataloader')
+    if loader is None:
+        return None
+    loader = loader.copy()
+    if isinstance(loader.get('dataset'), dict):
+        dataset = DATASETS.build(loader['dataset'])
+        if hasattr(dataset, 'full_init'):
+            dataset.full_init()
+        loader['dataset'] = dataset
+    return loader
+
+
+def _build_runner(config: Config, **built: Any) -> Runner:
+    """A Runner of the config, with parts that are built already."""
+    arguments = {
+        name: config[name]
+        for name in inspect.signature(Runner).parameters if name in config
+    }
+    return Runner(**arguments | built, cfg=config)

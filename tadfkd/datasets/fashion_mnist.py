@@ -1,0 +1,94 @@
+"""Fashion-MNIST from its four original files."""
+import gzip
+from pathlib import Path
+from typing import Any, Literal
+
+import mmengine.dist
+import numpy as np
+from mmpretrain.datasets import BaseDataset
+from mmpretrain.datasets.categories import FASHIONMNIST_CATEGORITES
+
+from tadfkd.datasets.files import fetch, find_folder
+from tadfkd.registry import DATASETS
+from tadfkd.utils.errors import UserError
+
+
+@DATASETS.register_module()
+class FashionMNIST(BaseDataset):
+    """28x28 grey images of clothes, 60 000 and 10 000, 10 classes.
+
+    Reads the original ``.gz`` files in place: from ``data_root``, or from
+    where Debian's package ``dataset-fashion-mnist`` puts them; where they
+    are in neither, they are downloaded to ``data_root``. (mmpretrain's
+    reader needs unpacked copies and ignores ``split``.)
+
+    Args:
+        split: ``'train'`` or ``'test'``.
+        data_root: The folder of the files.
+        **base: Everything else of mmpretrain's ``BaseDataset``.
+    """
+
+    METAINFO = {'classes': FASHIONMNIST_CATEGORITES}
+    DEBIAN_FOLDER = '/usr/share/datasets/fashion-mnist'
+    URL = 'http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/'
+    FILES = {
+        'train': {
+            'train-images-idx3-ubyte.gz': '8d4fb7e6c68d591d4c3dfef9ec88bf0d',
+            'train-labels-idx1-ubyte.gz': '25c81989df183df01b3e8a0aad5dffbe'
+        },
+        'test': {
+            't10k-images-idx3-ubyte.gz': 'bef4ecab320f06d8554ea6380940ec79',
+            't10k-labels-idx1-ubyte.gz': 'bb300cfdad3c16e7a12a480ee83cd310'
+        }
+    }
+
+    def __init__(self,
+                 split: Literal['train', 'test'],
+                 data_root: str = 'data/fashion_mnist',
+                 **base: Any) -> None:
+        if split not in self.FILES:
+            raise UserError("split must be 'train' or 'test', got "
+                            f'{split!r}: set split of the FashionMNIST data '
+                            'set')
+        self.split = split
+        super().__init__(
+            ann_file='',
+            data_root=data_root,
+            test_mode=split == 'test',
+            **base)
+
+    def load_data_list(self) -> list[dict]:
+        """One dictionary an image, with ``img`` and ``gt_label``."""
+        files = self.FILES[self.split]
+        folders = [Path(self.data_root), Path(self.DEBIAN_FOLDER)]
+        if mmengine.dist.is_main_process() and not find_folder(
+                folders, list(files)):
+            for name, md5 in files.items():
+                fetch(self.URL + name, folders[0] / name, md5)
+        mmengine.dist.barrier()
+        folder = find_folder(folders, list(files))
+        if folder is None:
+            raise UserError(f'{", ".join(files)} are not in {folders[0]}: '
+                            'put them there, or train with --no-eval')
+        images, labels = (_read_idx(folder / name) for name in files)
+        return [
+            dict(img=image[..., None], gt_label=int(label))
+            for image, label in zip(images, labels)
+        ]
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    """Read a gzipped IDX file of bytes: zero, zero, type, rank, sizes, data.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes())
+        rank = content[3]
+        shape = np.frombuffer(content, '>u4', rank, offset=4)
+        return np.frombuffer(
+            content, np.uint8, offset=4 + 4 * rank).reshape(shape)
+    except (OSError, EOFError, IndexError, ValueError) as error:
+        raise UserError(f'{path} is damaged ({error}): delete it and have it '
+                        'downloaded again') from error

@@ -1,0 +1,49 @@
+"""What training iterates over: steps, and no data."""
+from collections.abc import Iterator, Sized
+
+from torch.utils.data import Dataset, Sampler
+
+from tadfkd.registry import DATA_SAMPLERS, DATASETS
+from tadfkd.utils.errors import require_at_least
+
+
+@DATASETS.register_module()
+class StepDataset(Dataset):
+    """As many empty items as an epoch has iterations.
+
+    mmengine's loops need a dataloader; data-free training has nothing to
+    load.
+
+    Args:
+        num_steps: Iterations an epoch, >= 1.
+    """
+
+    def __init__(self, num_steps: int) -> None:
+        require_at_least('train_dataloader.dataset', 'num_steps', num_steps,
+                         1)
+        self.num_steps = num_steps
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def __getitem__(self, index: int) -> int:
+        if not 0 <= index < self.num_steps:
+            raise IndexError(index)
+        return index
+
+
+@DATA_SAMPLERS.register_module()
+class StepSampler(Sampler):
+    """Every step, in order, in each process.
+
+    mmengine's samplers would divide the steps among the processes.
+    """
+
+    def __init__(self, dataset: Sized, seed: int | None = None) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self.dataset)))

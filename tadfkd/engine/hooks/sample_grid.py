@@ -1,0 +1,67 @@
+"""Pictures of what the generator makes."""
+import io
+from pathlib import Path
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from PIL import Image
+from torchvision.utils import make_grid
+
+from tadfkd.registry import HOOKS
+from tadfkd.utils.errors import require_at_least
+from tadfkd.utils.files import write_atomically
+from tadfkd.utils.wrappers import unwrapped
+
+
+@HOOKS.register_module()
+class SampleGridHook(Hook):
+    """Writes a grid of generated images, always from the same latents.
+
+    The newest is ``samples.png`` in the work directory, each one
+    ``samples/epoch_N.png`` beside it; the visualizer gets them too.
+
+    Args:
+        interval: Epochs between grids, >= 1; the last epoch has one too.
+        num_images: Images in a grid, >= 1.
+        columns: Images in a row, >= 1.
+        min_side: Small images are enlarged by a whole number until their
+            shorter side has this many pixels.
+    """
+
+    def __init__(self,
+                 interval: int = 10,
+                 num_images: int = 64,
+                 columns: int = 16,
+                 min_side: int = 32) -> None:
+        for name, value in dict(
+                interval=interval, num_images=num_images,
+                columns=columns).items():
+            require_at_least('the SampleGridHook', name, value, 1)
+        self.interval = interval
+        self.num_images = num_images
+        self.columns = columns
+        self.min_side = min_side
+
+    @master_only
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Write the grid of this epoch, if it is due."""
+        if not (self.every_n_epochs(runner, self.interval)
+                or self.is_last_train_epoch(runner)):
+            return
+        images_BCHW = unwrapped(runner.model).synthesize(
+            self.num_images, purpose='sample_grid')
+        factor = max(1, self.min_side // min(images_BCHW.shape[-2:]))
+        images_BCHW = images_BCHW.repeat_interleave(
+            factor, 2).repeat_interleave(factor, 3)
+        grid = make_grid(images_BCHW, nrow=self.columns, padding=2)
+        pixels_HWC = (grid * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+        picture = io.BytesIO()
+        Image.fromarray(pixels_HWC).save(picture, 'PNG')
+        work_dir = Path(runner.work_dir)
+        epoch = runner.epoch + 1
+        for path in (work_dir / 'samples' / f'epoch_{epoch}.png',
+                     work_dir / 'samples.png'):
+            write_atomically(path, picture.getvalue())
+        runner.visualizer.add_image('samples', pixels_HWC, step=epoch)

@@ -1,0 +1,175 @@
+"""The record of a run: one line an epoch, one file for the whole."""
+import json
+import platform
+import statistics
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import mmengine
+import mmpretrain
+import torch
+from mmengine.dist import all_reduce, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from tadfkd.evaluation import (draw_curves, measure_synthetic,
+                               teacher_metrics)
+from tadfkd.registry import HOOKS
+from tadfkd.utils.errors import require_at_least
+from tadfkd.utils.files import write_json
+from tadfkd.utils.wrappers import unwrapped
+from tadfkd.version import __version__
+
+
+@HOOKS.register_module()
+class SummaryHook(Hook):
+    """Measures each epoch and writes what the run has come to.
+
+    After every epoch it logs the selection rate of the epoch's training
+    candidates and, on held-out synthetic images, teacher-student agreement,
+    class histogram and batch-norm distance; none of them needs data. In the
+    work directory it keeps ``history.json`` (all epochs), ``summary.json``
+    (the result: the last epoch, with the best as a labelled extra) and, at
+    the end, ``curves.png``.
+
+    Args:
+        last_k: The summary's mean and standard deviation are over the last
+            ``last_k`` evaluated epochs, >= 1.
+        num_images: Held-out synthetic images, >= 1.
+        accuracy: Name of the validation metric, in percent.
+    """
+
+    # After the hooks that measure, before the checkpoint.
+    priority = 'LOW'
+
+    def __init__(self,
+                 last_k: int = 10,
+                 num_images: int = 256,
+                 accuracy: str = 'accuracy/top1') -> None:
+        require_at_least('the SummaryHook', 'last_k', last_k, 1)
+        require_at_least('the SummaryHook', 'num_images', num_images, 1)
+        self.last_k = last_k
+        self.num_images = num_images
+        self.accuracy = accuracy
+        self.history: dict = dict(teacher_top1=None, seconds=0.0, epochs=[])
+
+    def before_train(self, runner: Runner) -> None:
+        """Take up the history of a resumed run; evaluate the teacher."""
+        path = Path(runner.work_dir) / 'history.json'
+        if runner.epoch > 0 and path.is_file():
+            self.history = json.loads(path.read_text())
+            self.history['epochs'] = [
+                entry for entry in self.history['epochs']
+                if entry['epoch'] <= runner.epoch
+            ]
+        if runner.val_loop is not None and \
+                self.history['teacher_top1'] is None:
+            self.history['teacher_top1'] = teacher_metrics(runner).get(
+                self.accuracy)
+            runner.logger.info(f'teacher: {self.accuracy} '
+                               f'{self.history["teacher_top1"]:.2f}')
+        self._previous_seconds = self.history['seconds']
+        self._start = time.perf_counter()
+        counters = unwrapped(runner.model).counters
+        self._generated = counters.images_generated
+        self._selected = counters.images_selected
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Measure on held-out synthetic images and log."""
+        model = unwrapped(runner.model)
+        generated = model.counters.images_generated - self._generated
+        selected = model.counters.images_selected - self._selected
+        self._generated += generated
+        self._selected += selected
+        metrics = dict(
+            selection_rate=100 * selected / generated,
+            **asdict(measure_synthetic(model, self.num_images)))
+        entry = dict(epoch=runner.epoch + 1, student_top1=None, **metrics)
+        self.history['epochs'].append(entry)
+        text = '  '.join(
+            f'{name}: {value:.4g}' if isinstance(value, float) else
+            f'{name}: {value}' for name, value in metrics.items())
+        runner.logger.info(f'Epoch(synthetic) [{entry["epoch"]}]  {text}')
+        runner.visualizer.add_scalars(
+            {
+                f'synthetic/{name}': value
+                for name, value in metrics.items()
+                if isinstance(value, int | float)
+            },
+            step=entry['epoch'])
+        self._write(runner, finished=False)
+
+    def after_val_epoch(self,
+                        runner: Runner,
+                        metrics: dict[str, float] | None = None) -> None:
+        """Add the accuracy on real data to the epoch."""
+        if self.history['epochs'] and metrics:
+            self.history['epochs'][-1]['student_top1'] = metrics.get(
+                self.accuracy)
+            self._write(runner, finished=False)
+
+    def after_train(self, runner: Runner) -> None:
+        """Write the final result and the curves."""
+        self._write(runner, finished=runner.epoch >= runner.max_epochs)
+        if is_main_process():
+            draw_curves(self.history, Path(runner.work_dir) / 'curves.png')
+
+    def _write(self, runner: Runner, finished: bool) -> None:
+        self.history['seconds'] = self._previous_seconds \
+            + time.perf_counter() - self._start
+        # Every process takes part in the sum of the counters.
+        summary = self._summary(runner, finished)
+        if is_main_process():
+            work_dir = Path(runner.work_dir)
+            write_json(work_dir / 'history.json', self.history)
+            write_json(work_dir / 'summary.json', summary)
+
+    def _summary(self, runner: Runner, finished: bool) -> dict:
+        model = unwrapped(runner.model)
+        counters = model.counters
+        images = torch.tensor(
+            [counters.images_generated, counters.images_selected])
+        all_reduce(images)
+        epochs = self.history['epochs']
+        top1 = [
+            entry['student_top1'] for entry in epochs
+            if entry['student_top1'] is not None
+        ]
+        last = top1[-self.last_k:]
+        config = runner.cfg
+        return dict(
+            algorithm=config.model.type,
+            config=_relative(config.filename),
+            seed=runner.seed,
+            dataset=config.get('dataset_name'),
+            num_classes=model.num_classes,
+            teacher_top1=self.history['teacher_top1'],
+            student_top1_last=top1[-1] if top1 else None,
+            student_top1_last_k_mean=statistics.fmean(last) if last else None,
+            last_k=len(last) if last else self.last_k,
+            student_top1_std=statistics.pstdev(last) if last else None,
+            student_top1_max=max(top1, default=None),
+            agreement_last=epochs[-1]['agreement'] if epochs else None,
+            student_steps=counters.student_steps,
+            generator_steps=counters.generator_steps,
+            images_generated=int(images[0]),
+            images_selected=int(images[1]),
+            wall_seconds=round(self.history['seconds'], 1),
+            finished=finished,
+            versions=dict(
+                tadfkd=__version__,
+                torch=torch.__version__,
+                mmengine=mmengine.__version__,
+                mmpretrain=mmpretrain.__version__,
+                python=platform.python_version()))
+
+
+def _relative(path: str | None) -> str | None:
+    """The path as seen from here, where that is inside of here."""
+    if path is None:
+        return None
+    try:
+        return str(Path(path).resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return path

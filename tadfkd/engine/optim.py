@@ -1,0 +1,67 @@
+"""One optimiser a network, and mixed precision on any device."""
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
+from torch import nn
+
+from tadfkd.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+from tadfkd.utils.errors import UserError, nearest
+from tadfkd.utils.wrappers import unwrapped
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class PerNetworkConstructor:
+    """An optimiser wrapper for each named child of the model.
+
+    Args:
+        optim_wrapper_cfg: For each child's name (``student``, ``generator``)
+            the config of its optimiser wrapper.
+        paramwise_cfg: Must be None: it goes into the child's config.
+
+    Raises:
+        UserError: If the model has no such child, or ``paramwise_cfg`` is
+            set.
+    """
+
+    def __init__(self,
+                 optim_wrapper_cfg: dict,
+                 paramwise_cfg: dict | None = None) -> None:
+        if paramwise_cfg is not None:
+            raise UserError('paramwise_cfg must belong to one network: move '
+                            'it to optim_wrapper.student or '
+                            'optim_wrapper.generator')
+        self.configs = optim_wrapper_cfg
+
+    def __call__(self, model: nn.Module) -> OptimWrapperDict:
+        """Build the wrappers."""
+        children = dict(unwrapped(model).named_children())
+        wrappers = {}
+        for name, config in self.configs.items():
+            if name == 'type':
+                continue
+            if name not in children:
+                raise UserError(f'optim_wrapper has the key {name!r}, but the '
+                                'model has no network of that name: '
+                                f'{nearest(name, children)}')
+            wrappers[name] = build_optim_wrapper(children[name], config)
+        return OptimWrapperDict(**wrappers)
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """Runs the forward passes of a step in bfloat16, on any device.
+
+    mmengine's ``AmpOptimWrapper`` refuses to work without a GPU. bfloat16
+    has the exponents of float32, so it needs no scaling of the loss.
+    Parameters, optimiser and losses stay in float32.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """The context of the step's forward passes."""
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(
+                device, torch.bfloat16):
+            yield

@@ -1,0 +1,92 @@
+"""The convolutional generator of the DAFL family."""
+from typing import Literal
+
+from torch import Tensor, nn
+
+from tadfkd.generators.base import BaseGenerator
+from tadfkd.registry import MODELS
+from tadfkd.utils.errors import UserError, require_at_least
+
+
+class _BatchNormHead(nn.Module):
+    """tanh, batch norm without affine, then [0, 1] by a mean and a scale."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        # Standardised values are mapped so that two standard deviations on
+        # either side of the mean fill the range of an image.
+        return (0.5 + 0.25 * self.norm(x_BCHW.tanh())).clamp(0, 1)
+
+
+@MODELS.register_module()
+class UpsamplingGenerator(BaseGenerator):
+    """Linear layer, then two times nearest-neighbour upsampling and conv::
+
+        Linear(Z -> 2n * H/4 * W/4) - BN [- LeakyReLU(0.2)]
+        up x2 - Conv3x3(2n, 2n) - BN - LeakyReLU(0.2)
+        up x2 - Conv3x3(2n,  n) - BN - LeakyReLU(0.2)
+        Conv3x3(n, C) - head
+
+    Args:
+        latent_size: Z.
+        image_size: Height and width, each divisible by 4 and at least 8.
+        image_channels: C.
+        width: n, >= 1.
+        head: ``'sigmoid'``, or ``'tanh_batch_norm'``: tanh and batch norm
+            without affine, which public code takes as a normalised image and
+            which is mapped back to [0, 1] here (0.5 + 0.25 x, clamped).
+        bn_eps: Epsilon of the second and third batch norm, > 0. Public code
+            has 0.8, by an argument that is read as epsilon and not as
+            momentum.
+        first_activation: Whether a LeakyReLU follows the first batch norm,
+            as in the released code of arXiv 2402.12406; not in DAFL's.
+    """
+
+    def __init__(self,
+                 latent_size: int,
+                 image_size: int | tuple[int, int],
+                 image_channels: int = 3,
+                 width: int = 64,
+                 head: Literal['sigmoid', 'tanh_batch_norm'] = 'sigmoid',
+                 bn_eps: float = 1e-5,
+                 first_activation: bool = True) -> None:
+        super().__init__(latent_size, image_size, image_channels)
+        require_at_least('model.generator', 'width', width, 1)
+        require_at_least('model.generator', 'bn_eps', bn_eps, 1e-12)
+        if any(size < 8 or size % 4 for size in self.image_size):
+            raise UserError(
+                'image_size must be divisible by 4 and at least 8, got '
+                f'{image_size!r}: set model.generator.image_size (the student '
+                'and the teacher resize images to their own size)')
+        heads = {
+            'sigmoid': nn.Sigmoid,
+            'tanh_batch_norm': lambda: _BatchNormHead(image_channels)
+        }
+        if head not in heads:
+            raise UserError(f'head must be one of {sorted(heads)}, got '
+                            f'{head!r}: set model.generator.head')
+        height, width_ = (size // 4 for size in self.image_size)
+        wide = 2 * width
+        self.project = nn.Linear(latent_size, wide * height * width_)
+        self.upsample = nn.Sequential(
+            nn.Unflatten(1, (wide, height, width_)), nn.BatchNorm2d(wide),
+            nn.LeakyReLU(0.2) if first_activation else nn.Identity(),
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(wide, wide, 3, padding=1),
+            nn.BatchNorm2d(wide, eps=bn_eps), nn.LeakyReLU(0.2),
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(wide, width, 3, padding=1),
+            nn.BatchNorm2d(width, eps=bn_eps), nn.LeakyReLU(0.2),
+            nn.Conv2d(width, image_channels, 3, padding=1))
+        self.head = heads[head]()
+
+    def forward(self,
+                latents_BZ: Tensor,
+                labels_B: Tensor | None = None) -> Tensor:
+        """See :meth:`BaseGenerator.forward`; labels are not used."""
+        # The head in float32 also under autocast: what flows between
+        # components is float32.
+        return self.head(self.upsample(self.project(latents_BZ)).float())

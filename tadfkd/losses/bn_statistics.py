@@ -1,0 +1,30 @@
+"""Distance of generated images from the teacher's training data."""
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tadfkd.losses.base import BaseLoss
+from tadfkd.registry import MODELS
+from tadfkd.structures import BNStatistics
+
+
+@MODELS.register_module()
+class BNStatisticsLoss(BaseLoss):
+    """sum over layers of ||mu - mu_running||_2 + ||var - var_running||_2.
+
+    Norms, not squares, as in arXiv 1912.08795, eq. 4; mu and var are the
+    mean and the biased variance of each batch-norm layer's input.
+    """
+
+    def forward(self, statistics: Sequence[BNStatistics]) -> Tensor:
+        """The distance, >= 0; 0 for a teacher without batch norm."""
+        if not statistics:
+            return torch.zeros(())
+        distances = [
+            torch.linalg.vector_norm(layer.mean_F - layer.running_mean_F) +
+            torch.linalg.vector_norm(layer.variance_F -
+                                     layer.running_variance_F)
+            for layer in statistics
+        ]
+        return self.loss_weight * torch.stack(distances).sum()

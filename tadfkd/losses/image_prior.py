@@ -1,0 +1,68 @@
+"""What natural images look like: small and smooth."""
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tadfkd.losses.base import BaseLoss
+from tadfkd.registry import MODELS
+from tadfkd.utils.errors import UserError
+
+Over = Literal['sample', 'batch']
+
+
+class _ImageNormLoss(BaseLoss):
+    """An L2 norm of images, or of differences between their pixels.
+
+    Args:
+        over: ``'sample'`` takes the norm of each sample and averages, so the
+            weight does not depend on the batch size; ``'batch'`` takes one
+            norm of the whole batch, as public code does. The latter grows
+            with the square root of the batch size: w over a batch of B acts
+            like w sqrt(B) over samples.
+        loss_weight: See :class:`BaseLoss`.
+    """
+
+    def __init__(self,
+                 over: Over = 'sample',
+                 loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        if over not in ('sample', 'batch'):
+            raise UserError("over must be 'sample' or 'batch', got "
+                            f'{over!r}: set over of the '
+                            f'{type(self).__name__}')
+        self.over = over
+
+    def _norm(self, values_BCHW: Tensor) -> Tensor:
+        values_BCHW = values_BCHW.float()
+        if self.over == 'batch':
+            return torch.linalg.vector_norm(values_BCHW)
+        return torch.linalg.vector_norm(values_BCHW.flatten(1), dim=1).mean()
+
+
+@MODELS.register_module()
+class ImageL2Loss(_ImageNormLoss):
+    """||x||_2."""
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """The norm, >= 0."""
+        return self.loss_weight * self._norm(images_BCHW)
+
+
+@MODELS.register_module()
+class TotalVariationLoss(_ImageNormLoss):
+    """L2 norms of the differences to four neighbours, summed.
+
+    The neighbours are right, below and on both diagonals, as in
+    arXiv 1912.08795.
+    """
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """The sum of the four norms, >= 0."""
+        x = images_BCHW
+        differences = (x[:, :, :, :-1] - x[:, :, :, 1:],
+                       x[:, :, :-1, :] - x[:, :, 1:, :],
+                       x[:, :, :-1, :-1] - x[:, :, 1:, 1:],
+                       x[:, :, 1:, :-1] - x[:, :, :-1, 1:])
+        norms = [self._norm(difference) for difference in differences]
+        return self.loss_weight * torch.stack(norms).sum()

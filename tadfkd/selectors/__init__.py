@@ -1,0 +1,10 @@
+"""Selectors: teacher output -> boolean mask of the samples to use."""
+from tadfkd.selectors.base import BaseSelector
+from tadfkd.selectors.gmm import GMMSelector
+from tadfkd.selectors.thresholds import (ConfidenceSelector, EntropySelector,
+                                         SelectAll, TopFractionSelector)
+
+__all__ = [
+    'BaseSelector', 'ConfidenceSelector', 'EntropySelector', 'GMMSelector',
+    'SelectAll', 'TopFractionSelector'
+]

@@ -1,0 +1,110 @@
+"""Selectors that need no fit."""
+import math
+
+import torch
+from torch import Tensor
+
+from tadfkd.registry import SELECTORS
+from tadfkd.selectors.base import BaseSelector, pseudo_label_loss, ranks
+from tadfkd.structures import TeacherOutput
+from tadfkd.utils.errors import UserError
+
+
+def _require_fraction(name: str, value: float) -> None:
+    if not 0 < value <= 1:
+        raise UserError(f'{name} must be in (0, 1], got {value!r}: '
+                        f'set model.selector.{name}')
+
+
+@SELECTORS.register_module()
+class ConfidenceSelector(BaseSelector):
+    """Keep samples whose largest teacher probability reaches a threshold.
+
+    Args:
+        min_confidence: In (0, 1].
+        min_selected: See :class:`BaseSelector`.
+    """
+
+    def __init__(self,
+                 min_confidence: float = 0.9,
+                 min_selected: int = 1) -> None:
+        super().__init__(min_selected)
+        _require_fraction('min_confidence', min_confidence)
+        self.min_confidence = min_confidence
+
+    def judge(self, logits_BK: Tensor, finite_B: Tensor,
+              labels_B: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See :meth:`BaseSelector.judge`."""
+        confidence_B = (-pseudo_label_loss(logits_BK)).exp()
+        return -confidence_B, confidence_B >= self.min_confidence
+
+
+@SELECTORS.register_module()
+class EntropySelector(BaseSelector):
+    """Keep samples of low predictive entropy.
+
+    Args:
+        max_entropy: Bound on the entropy of the teacher's softmax as a
+            fraction of its maximum log K, in (0, 1].
+        min_selected: See :class:`BaseSelector`.
+    """
+
+    def __init__(self, max_entropy: float = 0.2, min_selected: int = 1) -> None:
+        super().__init__(min_selected)
+        _require_fraction('max_entropy', max_entropy)
+        self.max_entropy = max_entropy
+
+    def judge(self, logits_BK: Tensor, finite_B: Tensor,
+              labels_B: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See :meth:`BaseSelector.judge`."""
+        entropy_B = torch.special.entr(logits_BK.softmax(1)).sum(1)
+        limit = self.max_entropy * math.log(logits_BK.shape[1])
+        return entropy_B, entropy_B <= limit
+
+
+@SELECTORS.register_module()
+class TopFractionSelector(BaseSelector):
+    """Keep the given fraction of the finite samples, least loss first.
+
+    The loss is the cross-entropy of the teacher against its own argmax; the
+    number kept is rounded up.
+
+    Args:
+        fraction: In (0, 1].
+        min_selected: See :class:`BaseSelector`.
+    """
+
+    def __init__(self, fraction: float = 0.8, min_selected: int = 1) -> None:
+        super().__init__(min_selected)
+        _require_fraction('fraction', fraction)
+        self.fraction = fraction
+
+    def judge(self, logits_BK: Tensor, finite_B: Tensor,
+              labels_B: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See :meth:`BaseSelector.judge`."""
+        loss_B = pseudo_label_loss(logits_BK)
+        ranks_B = ranks(loss_B.masked_fill(~finite_B, torch.inf))
+        return loss_B, ranks_B < (self.fraction * finite_B.sum()).ceil()
+
+
+@SELECTORS.register_module()
+class SelectAll(BaseSelector):
+    """Keep every sample, unseen: the methods without selection."""
+
+    reads_teacher = False
+
+    def __init__(self) -> None:
+        super().__init__(min_selected=1)
+
+    def select(self,
+               output: TeacherOutput,
+               labels_B: Tensor | None = None) -> Tensor:
+        """A mask that is True everywhere."""
+        logits_BK = output.logits_BK
+        return torch.ones(
+            len(logits_BK), dtype=torch.bool, device=logits_BK.device)
+
+    def judge(self, logits_BK: Tensor, finite_B: Tensor,
+              labels_B: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See :meth:`BaseSelector.judge`."""
+        return torch.zeros_like(logits_BK[:, 0]), torch.ones_like(finite_B)

@@ -1,0 +1,70 @@
+"""The values that flow between components."""
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SyntheticBatch:
+    """Generated images and what belongs to them, sample by sample.
+
+    Attributes:
+        images_BCHW: Float in [0, 1], RGB or one channel, as generated.
+        labels_B: Long class ids for a class-conditional generator.
+        augmented_BCHW: The augmented view of ``images_BCHW``; None where
+            there is no augmentation.
+        teacher_logits_BK: The teacher's answer to ``images_BCHW``, detached,
+            where it is known already.
+    """
+
+    images_BCHW: Tensor
+    labels_B: Tensor | None = None
+    augmented_BCHW: Tensor | None = None
+    teacher_logits_BK: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images_BCHW)
+
+    @property
+    def views_BCHW(self) -> Tensor:
+        """What enters the losses: the augmented view, if there is one."""
+        if self.augmented_BCHW is None:
+            return self.images_BCHW
+        return self.augmented_BCHW
+
+    def select(self, mask_B: Tensor) -> 'SyntheticBatch':
+        """The samples at which the boolean ``mask_B`` is True."""
+        # The indices once, instead of once a field: on a GPU each
+        # boolean look-up waits for the device.
+        indices_M = mask_B.nonzero().squeeze(1)
+        return self._map(lambda values: values[indices_M])
+
+    def split(self, size: int) -> tuple['SyntheticBatch', 'SyntheticBatch']:
+        """The first ``size`` samples, and the others."""
+        return (self._map(lambda values: values[:size]),
+                self._map(lambda values: values[size:]))
+
+    def detach(self) -> 'SyntheticBatch':
+        """The same values without their graph."""
+        return self._map(Tensor.detach)
+
+    def extend(self, other: 'SyntheticBatch') -> 'SyntheticBatch':
+        """These samples, then those of ``other``, which has equal fields."""
+        joined = {}
+        for field in fields(self):
+            mine = getattr(self, field.name)
+            theirs = getattr(other, field.name)
+            assert (mine is None) == (theirs is None), field.name
+            joined[field.name] = None if mine is None else torch.cat(
+                (mine, theirs))
+        return SyntheticBatch(**joined)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> 'SyntheticBatch':
+        return SyntheticBatch(
+            **{
+                field.name: None if value is None else function(value)
+                for field in fields(self)
+                for value in (getattr(self, field.name), )
+            })

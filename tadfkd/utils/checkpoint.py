@@ -1,0 +1,139 @@
+"""Reading checkpoints: restricted unpickling, and every key accounted for."""
+import os
+import pickle
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
+from torch import Tensor, nn
+
+from tadfkd.utils.errors import UserError
+
+
+def _trusted_globals() -> list:
+    """What mmengine's checkpoints hold beside tensors and plain containers.
+
+    All of it is data: log histories, which are NumPy arrays. ``getattr`` is
+    how bound methods of a history are stored; torch's restricted unpickler
+    calls nothing that is not itself on its list, so what ``getattr`` returns
+    stays uncalled.
+    """
+    numpy_core = getattr(np, '_core', None) or np.core
+    dtypes = [
+        getattr(np.dtypes, name) for name in dir(np.dtypes)
+        if name.endswith('DType')
+    ]
+    return [
+        HistoryBuffer, np.ndarray, np.dtype, getattr,
+        numpy_core.multiarray._reconstruct, numpy_core.multiarray.scalar,
+        *dtypes
+    ]
+
+
+def read_checkpoint(path: str | os.PathLike,
+                    map_location: str | torch.device = 'cpu') -> dict:
+    """Read a local checkpoint file without running any code in it.
+
+    Args:
+        path: A file written by ``torch.save``.
+        map_location: Where the tensors go.
+
+    Returns:
+        The dictionary in the file.
+
+    Raises:
+        UserError: If the file is missing, unreadable, holds anything but
+            data, or no dictionary.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        what = 'is a directory' if path.is_dir() else 'does not exist'
+        raise UserError(f'checkpoint {path} {what}: name a file written by '
+                        'torch.save')
+    # Older versions of torch have the restricted unpickler but no list to
+    # extend: they read plain state dicts only.
+    context = getattr(torch.serialization, 'safe_globals', None)
+    try:
+        with context(_trusted_globals()) if context else nullcontext():
+            checkpoint = torch.load(
+                path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).strip()
+        if 'GLOBAL' in reason:
+            offender = reason.partition('GLOBAL ')[2].split()[0]
+            raise UserError(
+                f'checkpoint {path} was refused because it holds {offender}, '
+                'which is code and not data: save a plain state dict') from None
+        raise UserError(f'checkpoint {path} cannot be read (damaged, or not '
+                        'written by torch.save): make it anew') from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()
+        raise UserError(
+            f'checkpoint {path} cannot be read '
+            f'({reason[0] if reason else type(error).__name__}): '
+            'make it anew') from error
+    if not isinstance(checkpoint, dict):
+        raise UserError(f'checkpoint {path} holds a '
+                        f'{type(checkpoint).__name__}, not a dictionary: save '
+                        'a state dict')
+    return checkpoint
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor],
+                 source: str) -> None:
+    """Load a state dict of which every key must fit.
+
+    Args:
+        module: Gets the weights.
+        weights: A plain state dict.
+        source: Where they are from, for the message.
+
+    Raises:
+        UserError: If a key is missing, unexpected, or of another shape;
+            ``module`` is unchanged then.
+    """
+    own = module.state_dict()
+    missing = {
+        key
+        # Batch norm's counter was added late to torch and steers nothing
+        # where the momentum is fixed: old files may lack it.
+        for key in own.keys() - weights.keys()
+        if not key.endswith('num_batches_tracked')
+    }
+    problems = []
+    for problem, keys in (('missing', missing),
+                          ('unexpected', weights.keys() - own.keys()),
+                          ('of another shape', {
+                              key
+                              for key in own.keys() & weights.keys()
+                              if own[key].shape != weights[key].shape
+                          })):
+        if keys:
+            shown = ', '.join(sorted(keys)[:3])
+            more = ', ...' if len(keys) > 3 else ''
+            problems.append(f'{len(keys)} {problem} ({shown}{more})')
+    if problems:
+        raise UserError(f'{source} does not fit the network: of '
+                        f'{len(own)} tensors, {"; ".join(problems)}: name the '
+                        'checkpoint of this very architecture and class '
+                        'count')
+    module.load_state_dict(weights, strict=False)
+
+
+def use_restricted_unpickling() -> None:
+    """Make mmengine read local checkpoints by :func:`read_checkpoint`.
+
+    By itself it calls ``torch.load`` with the defaults of the installed
+    torch: older ones run whatever the file says, newer ones refuse
+    mmengine's own checkpoints.
+    """
+    CheckpointLoader.register_scheme('', _load_for_mmengine, force=True)
+
+
+def _load_for_mmengine(filename: str,
+                       map_location: str | None = None) -> dict:
+    return read_checkpoint(filename, map_location or 'cpu')

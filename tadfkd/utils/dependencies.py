@@ -1,0 +1,21 @@
+"""What the package needs from its environment, checked once at import."""
+from importlib.util import find_spec
+
+
+def check_dependencies() -> None:
+    """Say in one sentence which package is missing.
+
+    ``mmcv`` and ``mmcv-lite`` install the same module, so ``setup.py`` cannot
+    require either without risking to overwrite the other.
+
+    Raises:
+        ImportError: If ``mmcv`` or ``pkg_resources`` cannot be found.
+    """
+    if find_spec('mmcv') is None:
+        raise ImportError('tadfkd needs the module `mmcv`, which is not '
+                          'installed: run `pip install mmcv-lite` (or install '
+                          'the full `mmcv` if you need its operators)')
+    if find_spec('pkg_resources') is None:
+        raise ImportError('mmengine needs `pkg_resources`, which setuptools '
+                          'dropped in release 81: run `pip install '
+                          '"setuptools<81"`')

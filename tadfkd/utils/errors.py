@@ -1,0 +1,115 @@
+"""One class for a user's mistake, and how a tool reports it."""
+import difflib
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import mmengine.registry
+
+
+class UserError(ValueError):
+    """A mistake in a config, an argument or a file that the user can mend.
+
+    The message is one sentence: what was got, what is allowed, what to
+    change. Tools print it without a traceback and exit with code 1.
+    """
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """A clause that names the allowed name nearest to ``name``."""
+    allowed = sorted(allowed)
+    matches = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    if not matches:
+        lower = {known.lower(): known for known in allowed}
+        matches = [
+            lower[match] for match in difflib.get_close_matches(
+                name.lower(), lower, n=1, cutoff=0.5)
+        ]
+    return f'did you mean {matches[0]!r}?' if matches else (
+        'known are ' + ', '.join(allowed))
+
+
+def require_at_least(where: str, name: str, value: float,
+                     minimum: float) -> None:
+    """Refuse a number below ``minimum`` (or one that is not a number).
+
+    Args:
+        where: The config path of the field's owner, for example ``model``.
+        name: The field.
+        value: What the user gave.
+        minimum: The smallest allowed value; a whole ``minimum`` of type
+            ``int`` also requires a whole ``value``.
+
+    Raises:
+        UserError: If ``value`` is not a number or too small.
+    """
+    kind = int if isinstance(minimum, int) else (int, float)
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    if not is_number or not value >= minimum:
+        a_number = 'a whole number' if kind is int else 'a number'
+        raise UserError(f'{name} must be {a_number} >= {minimum}, got '
+                        f'{value!r}: set {where}.{name}')
+
+
+def _registries() -> Iterator[mmengine.registry.Registry]:
+    """Every registry of mmengine with all of its descendants."""
+    from tadfkd.registry import SELECTORS
+    pending = [
+        registry for registry in vars(mmengine.registry).values()
+        if isinstance(registry, mmengine.registry.Registry)
+    ] + [SELECTORS]
+    while pending:
+        registry = pending.pop()
+        yield registry
+        pending.extend(registry.children.values())
+
+
+_NOT_REGISTERED = re.compile(
+    r'(?P<name>[\w./-]+) is not in the (?P<scope>\w+)::(?P<role>.+?) registry')
+_WRONG_ARGUMENT = re.compile(
+    r"class `(?P<owner>\w+)` in .*?: .*?(?P<problem>"
+    r"got an unexpected keyword argument '(?P<key>\w+)'"
+    r"(?:\. Did you mean '(?P<meant>\w+)'\?)?"
+    r'|missing \d+ required .*)')
+
+
+@contextmanager
+def registry_errors_as_user_errors() -> Iterator[None]:
+    """Turn mmengine's answer to a misspelt name into a :class:`UserError`.
+
+    Raises:
+        UserError: For an unknown component name, with the nearest known one,
+            and for an unknown or missing argument of a component.
+    """
+    try:
+        yield
+    except KeyError as error:
+        match = _NOT_REGISTERED.search(str(error))
+        if match is None:
+            raise
+        name = match['name'].rpartition('.')[2]
+        known = {
+            key
+            for registry in _registries() if registry.name == match['role']
+            for key in registry.module_dict
+        }
+        raise UserError(f'no {match["role"]} is registered as '
+                        f'{match["name"]!r}: {nearest(name, known)}') from error
+    except TypeError as error:
+        match = _WRONG_ARGUMENT.search(str(error))
+        if match is None:
+            raise
+        meant = f'; did you mean {match["meant"]!r}?' if match['meant'] else ''
+        raise UserError(f'{match["owner"]} in the config '
+                        f'{match["problem"].partition(". Did")[0]}{meant}: '
+                        f'change the arguments of {match["owner"]}') from error
+
+
+def run_tool(main: Callable[[], object]) -> None:
+    """Run a command-line tool; a :class:`UserError` ends it in one line."""
+    try:
+        with registry_errors_as_user_errors():
+            main()
+    except UserError as error:
+        sys.exit(f'error: {error}')

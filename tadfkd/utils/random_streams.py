@@ -1,0 +1,56 @@
+"""Owned streams of random numbers, one for each purpose."""
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+class RandomStreams:
+    """One ``torch.Generator`` a purpose, seeded by run, purpose and rank.
+
+    Streams do not depend on each other or on the global generators: drawing
+    more latents does not change the augmentation, and evaluating in between
+    changes nothing.
+
+    Args:
+        seed: The run's seed, any whole number.
+        rank: The process' rank; ranks draw different numbers.
+    """
+
+    def __init__(self, seed: int, rank: int = 0) -> None:
+        self.seed = seed
+        self.rank = rank
+        self._streams: dict[str, torch.Generator] = {}
+        self._restored: dict[str, Tensor] = {}
+
+    def fresh(self, purpose: str, device: torch.device) -> torch.Generator:
+        """A new stream at its start: the same numbers at each call."""
+        digest = hashlib.sha256(
+            f'{self.seed}/{purpose}/{self.rank}'.encode()).digest()
+        generator = torch.Generator(device)
+        generator.manual_seed(int.from_bytes(digest[:8], 'big') >> 1)
+        return generator
+
+    def get(self, purpose: str, device: torch.device) -> torch.Generator:
+        """The stream of ``purpose``, which goes on where it stopped."""
+        if purpose not in self._streams:
+            stream = self.fresh(purpose, device)
+            if purpose in self._restored:
+                stream.set_state(self._restored.pop(purpose))
+            self._streams[purpose] = stream
+        return self._streams[purpose]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The position of every stream, as byte tensors on the CPU."""
+        return self._restored | {
+            purpose: stream.get_state()
+            for purpose, stream in self._streams.items()
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from the positions that :meth:`state_dict` gave."""
+        self._streams.clear()
+        self._restored = {
+            purpose: position.cpu()
+            for purpose, position in state.items()
+        }

@@ -1,0 +1,27 @@
+"""Print a config with everything that it inherits."""
+import argparse
+
+from mmengine.config import DictAction
+
+from tadfkd.apis import load_config
+from tadfkd.utils.errors import run_tool
+
+
+def main() -> None:
+    """Parse, load, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of a config file')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change settings of the config')
+    arguments = parser.parse_args()
+    print(
+        load_config(arguments.config,
+                    options=arguments.cfg_options).pretty_text)
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,40 @@
+"""Evaluate the student (or the classifier) in a checkpoint."""
+import argparse
+
+from mmengine.config import DictAction
+
+from tadfkd.apis import load_config, test
+from tadfkd.engine.launchers import LAUNCHERS
+from tadfkd.utils.errors import run_tool
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of a config file')
+    parser.add_argument('checkpoint', help='a checkpoint of that config')
+    parser.add_argument('--work-dir', help='where logs go')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change settings of the config')
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Parse, build, call."""
+    arguments = parse_arguments()
+    test(
+        load_config(
+            arguments.config,
+            options=arguments.cfg_options,
+            work_dir=arguments.work_dir,
+            launcher=arguments.launcher), arguments.checkpoint)
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,64 @@
+"""Train a student without data, or a teacher of configs/teachers/ with."""
+import argparse
+
+from mmengine.config import DictAction
+
+from tadfkd.apis import load_config, train
+from tadfkd.engine.launchers import LAUNCHERS
+from tadfkd.utils.errors import run_tool
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of a config file')
+    parser.add_argument('--work-dir', help='where logs and checkpoints go')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const=True,
+        default=False,
+        help='go on from the given checkpoint, or from the latest one in the '
+        'work directory')
+    parser.add_argument(
+        '--amp', action='store_true', help='forward passes in bfloat16')
+    parser.add_argument('--seed', type=int, help='seed of the run')
+    parser.add_argument(
+        '--teacher-checkpoint',
+        metavar='FILE',
+        help="the teacher's weights, in place of the config's")
+    parser.add_argument(
+        '--no-eval',
+        action='store_true',
+        help='train without any evaluation data')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change settings of the config, for example '
+        'model.batch_size=64')
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    # torch.distributed.launch passes it; torchrun sets the environment.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Parse, build, call."""
+    arguments = parse_arguments()
+    train(
+        load_config(
+            arguments.config,
+            options=arguments.cfg_options,
+            work_dir=arguments.work_dir,
+            seed=arguments.seed,
+            resume=arguments.resume,
+            amp=arguments.amp,
+            launcher=arguments.launcher,
+            teacher_checkpoint=arguments.teacher_checkpoint,
+            evaluate=not arguments.no_eval))
+
+
+if __name__ == '__main__':
+    run_tool(main)
