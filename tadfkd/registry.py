@@ -22,6 +22,8 @@ from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+from mmengine.registry import \
+    WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
 
@@ -62,3 +64,5 @@ RUNNERS = _child('runner', MMENGINE_RUNNERS, 'engine')
 TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets')
 VISBACKENDS = _child('vis_backend', MMENGINE_VISBACKENDS, 'engine')
 VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'engine')
+WEIGHT_INITIALIZERS = _child('weight initializer',
+                             MMENGINE_WEIGHT_INITIALIZERS, 'engine')

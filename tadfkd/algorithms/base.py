@@ -1,44 +1,24 @@
 """What every data-free distillation algorithm shares."""
 from abc import abstractmethod
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from dataclasses import asdict, replace
+from typing import Any, Literal
 
 import torch
-from mmengine.dist import get_rank
-from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
-from tadfkd.generators import BaseGenerator
+from tadfkd.algorithms.networks import DistillationNetworks
 from tadfkd.memory import CleanQueue
 from tadfkd.registry import MODELS, SELECTORS
-from tadfkd.structures import SyntheticBatch
-from tadfkd.teachers import BaseTeacher
-from tadfkd.utils.classifiers import (InputAdapter, build_classifier,
-                                      classifier_logits, find_classifier)
+from tadfkd.structures import Counters, SyntheticBatch
 from tadfkd.utils.errors import UserError, require_at_least
 from tadfkd.utils.freezing import frozen
-from tadfkd.utils.random_streams import RandomStreams
 from tadfkd.utils.wrappers import unwrapped
 
 Losses = dict[str, Tensor]
 
 
-@dataclass
-class Counters:
-    """What a run has done so far, in this process.
-
-    Every generated image is a candidate of a student or generator step;
-    ``images_selected`` counts those that the selector kept.
-    """
-
-    student_steps: int = 0
-    generator_steps: int = 0
-    images_generated: int = 0
-    images_selected: int = 0
-
-
-class BaseDFKD(BaseModel):
+class BaseDFKD(DistillationNetworks):
     """A student learns from a frozen teacher on generated images.
 
     There are three levels of override, from coarse to fine: ``train_step``
@@ -48,11 +28,6 @@ class BaseDFKD(BaseModel):
     only. Each step trains one network.
 
     Args:
-        teacher: Config of a :class:`BaseTeacher`; None leaves it out, for
-            evaluation of the student alone.
-        student: The student classifier: name in mmpretrain's zoo, config
-            path, or model dict.
-        generator: Config of a :class:`BaseGenerator`.
         batch_size: Images a step and process, >= 2.
         num_student_steps: Student steps an iteration, >= 1.
         num_generator_steps: Generator steps an iteration, >= 1.
@@ -63,16 +38,13 @@ class BaseDFKD(BaseModel):
             ``'augmented'`` ones, which saves a pass through the teacher.
         max_rounds: Batches of candidates that one student step may generate
             until it has a full batch of selected images, >= 1.
-        data_preprocessor: Maps evaluation images to [0, 1], RGB.
+        **networks: See :class:`DistillationNetworks`.
 
     Raises:
-        UserError: If the parts do not fit each other.
+        UserError: If a number is out of range, or the networks do not fit.
     """
 
     def __init__(self,
-                 teacher: dict | None,
-                 student: str | dict,
-                 generator: dict,
                  batch_size: int,
                  num_student_steps: int = 1,
                  num_generator_steps: int = 1,
@@ -81,8 +53,8 @@ class BaseDFKD(BaseModel):
                  augment: dict | None = None,
                  select_on: Literal['plain', 'augmented'] = 'plain',
                  max_rounds: int = 50,
-                 data_preprocessor: dict | None = None) -> None:
-        super().__init__(data_preprocessor)
+                 **networks: Any) -> None:
+        super().__init__(**networks)
         # Student steps train batch norm, which one sample cannot.
         require_at_least('model', 'batch_size', batch_size, 2)
         require_at_least('model', 'num_student_steps', num_student_steps, 1)
@@ -101,20 +73,8 @@ class BaseDFKD(BaseModel):
 
         self.selector = SELECTORS.build(selector)
         self.augment = MODELS.build(augment) if augment else None
-        self.generator: BaseGenerator = MODELS.build(generator)
-        self.teacher: BaseTeacher | None = MODELS.build(
-            teacher) if teacher else None
-        model, _ = find_classifier(student, 'model.student')
-        self.student = build_classifier(model)
-        self.student_input = InputAdapter.of(self.student)
-        self.num_classes = self._check_networks()
-
         self.queue = CleanQueue()
         self.counters = Counters()
-        # The seed that the Runner (or the user) gave to torch.
-        self.streams = RandomStreams(torch.initial_seed(), get_rank())
-        self._register_state_dict_hook(_drop_teacher)
-        self.register_load_state_dict_post_hook(_ignore_missing_teacher)
 
     # ---------------------------------------------------------------- steps
 
@@ -130,8 +90,8 @@ class BaseDFKD(BaseModel):
             The losses of each network's last step, for the log.
         """
         losses = {}
-        for network in ('student', 'generator') if self.student_first else (
-                'generator', 'student'):
+        networks = ['student', 'generator']
+        for network in networks if self.student_first else networks[::-1]:
             count = getattr(self, f'num_{network}_steps')
             step = getattr(self, f'{network}_step')
             for _ in range(count):
@@ -154,8 +114,7 @@ class BaseDFKD(BaseModel):
 
     def generator_step(self, optim_wrapper: OptimWrapper) -> Losses:
         """Train the generator on one batch; its selected part varies."""
-        with frozen(self.student), optim_wrapper.optim_context(
-                self.generator):
+        with frozen(self.student), optim_wrapper.optim_context(self.generator):
             candidates = self.augmented(
                 self.generate(self.batch_size, self.generator))
             selected = self.select(candidates)
@@ -201,12 +160,8 @@ class BaseDFKD(BaseModel):
             generator: ``self.generator``, or the network in its wrapper
                 where no gradients are exchanged between processes.
         """
-        device = self._device
-        latents_BZ = torch.randn(
-            size,
-            unwrapped(self.generator).latent_size,
-            generator=self.streams.get('latents', device),
-            device=device)
+        latents_BZ = self.sample_latents(
+            size, self.streams.get('latents', self.device))
         self.counters.images_generated += size
         return SyntheticBatch(generator(latents_BZ))
 
@@ -230,7 +185,7 @@ class BaseDFKD(BaseModel):
         judged_BCHW = candidates.images_BCHW if self.select_on == 'plain' \
             else candidates.views_BCHW
         with torch.no_grad():
-            output = self._require_teacher()(judged_BCHW)
+            output = self.teacher(judged_BCHW)
             mask_B = self.selector.select(output, candidates.labels_B)
         selected = replace(
             candidates, teacher_logits_BK=output.logits_BK).select(mask_B)
@@ -283,66 +238,8 @@ class BaseDFKD(BaseModel):
             batch = self.augmented(batch)
         teacher_logits_BK = batch.teacher_logits_BK
         if teacher_logits_BK is None:
-            teacher_logits_BK = self._require_teacher()(
-                batch.views_BCHW).logits_BK
+            teacher_logits_BK = self.teacher(batch.views_BCHW).logits_BK
         return batch, teacher_logits_BK
-
-    def student_logits(self, images_BCHW: Tensor) -> Tensor:
-        """The student's (B, K) logits for images in [0, 1].
-
-        Gradients reach a frozen student's images but not its parameters, so
-        it is called without its wrapper then: a wrapper would wait for the
-        gradients of its parameters.
-        """
-        trains = self.student.training
-        student = self.student if trains else unwrapped(self.student)
-        return classifier_logits(student, self.student_input(images_BCHW))
-
-    @torch.no_grad()
-    def synthesize(self, size: int, purpose: str = 'held_out') -> Tensor:
-        """Images from latents that training never draws.
-
-        The same latents at each call with the same ``purpose``, and nothing
-        in the model changes.
-
-        Args:
-            size: Number of images.
-            purpose: Name of the stream of latents.
-
-        Returns:
-            images_BCHW, float in [0, 1].
-        """
-        generator = unwrapped(self.generator)
-        device = self._device
-        latents_BZ = torch.randn(
-            size,
-            generator.latent_size,
-            generator=self.streams.fresh(purpose, device),
-            device=device)
-        with frozen(generator):
-            return generator(latents_BZ)
-
-    # ----------------------------------------------------------- evaluation
-
-    def forward(self,
-                inputs: Tensor,
-                data_samples: list | None = None,
-                mode: str = 'tensor') -> Tensor | list:
-        """The student's answer to images in [0, 1].
-
-        Args:
-            inputs: images_BCHW.
-            data_samples: One mmpretrain ``DataSample`` an image, to which
-                the prediction is added in mode ``'predict'``.
-            mode: ``'tensor'`` for logits, ``'predict'`` for data samples.
-        """
-        if mode not in ('tensor', 'predict'):
-            raise ValueError(f"mode must be 'tensor' or 'predict', got "
-                             f'{mode!r}: training goes through train_step')
-        logits_BK = self.student_logits(inputs)
-        if mode == 'tensor':
-            return logits_BK
-        return with_predictions(logits_BK, data_samples)
 
     # ---------------------------------------------------------------- state
 
@@ -358,72 +255,3 @@ class BaseDFKD(BaseModel):
         self.counters = Counters(**state['counters'])
         self.streams.load_state_dict(state['streams'])
         self.queue.load_state_dict(state['queue'])
-
-    # -------------------------------------------------------------- private
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.generator.parameters()).device
-
-    def _require_teacher(self) -> BaseTeacher:
-        assert self.teacher is not None, \
-            'built without a teacher, for evaluation only'
-        return self.teacher
-
-    @torch.no_grad()
-    def _check_networks(self) -> int:
-        """Try two blank images on both classifiers; return the class count."""
-        images = torch.zeros(2, self.generator.image_channels,
-                             *self.generator.image_size)
-        networks = dict(student=self.student_logits)
-        if self.teacher is not None:
-            networks['teacher'] = lambda x: self.teacher(x).logits_BK
-        num_classes = {}
-        with frozen(self.student):
-            for name, network in networks.items():
-                try:
-                    num_classes[name] = network(images).shape[1]
-                except (RuntimeError, AssertionError) as error:
-                    raise UserError(
-                        f'the {name} cannot take the generated images of '
-                        f'shape {tuple(images.shape[1:])} '
-                        f'({str(error).splitlines()[0]}): change '
-                        'model.generator.image_size or image_channels, or '
-                        f'model.{name}') from error
-        if len(set(num_classes.values())) > 1:
-            raise UserError(
-                f'the student has {num_classes["student"]} classes and the '
-                f'teacher {num_classes["teacher"]}: set num_classes of the '
-                'head in model.student')
-        return num_classes['student']
-
-
-def with_predictions(logits_BK: Tensor, data_samples: list | None) -> list:
-    """Data samples with ``pred_score`` and ``pred_label``, made if None."""
-    from mmpretrain.structures import DataSample
-    scores_BK = logits_BK.float().softmax(1)
-    if data_samples is None:
-        data_samples = [DataSample() for _ in scores_BK]
-    for sample, scores_K in zip(data_samples, scores_BK):
-        sample.set_pred_score(scores_K).set_pred_label(scores_K.argmax())
-    return data_samples
-
-
-def _drop_teacher(model: BaseDFKD, state: dict, prefix: str,
-                  metadata: dict) -> None:
-    """The frozen teacher is not written again into every checkpoint.
-
-    A wrapped network is written as if it were not wrapped.
-    """
-    for key in [key for key in state if key.startswith(f'{prefix}teacher.')]:
-        del state[key]
-    for name, child in model.named_children():
-        if is_model_wrapper(child):
-            old, new = f'{prefix}{name}.module.', f'{prefix}{name}.'
-            for key in [key for key in state if key.startswith(old)]:
-                state[new + key.removeprefix(old)] = state.pop(key)
-
-
-def _ignore_missing_teacher(model: BaseDFKD, incompatible: tuple) -> None:
-    missing = incompatible[0]
-    missing[:] = [key for key in missing if not key.startswith('teacher.')]

@@ -87,7 +87,7 @@ class TADFKD(BaseDFKD):
                          selected: SyntheticBatch) -> Losses:
         """Adversarial and batch-norm terms on the selected images, image
         terms on all of them."""
-        teacher = self._require_teacher()
+        teacher = self.teacher
         output = teacher(
             selected.views_BCHW, with_bn=self.bn_on == 'augmented')
         statistics = output.bn_statistics if self.bn_on == 'augmented' \

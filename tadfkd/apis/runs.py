@@ -106,12 +106,9 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
             model=model,
             test_dataloader=_build_loader(config, 'test'),
             load_from=None,
-            **{
-                key: None
-                for key in ('train_dataloader', 'train_cfg', 'optim_wrapper',
-                            'param_scheduler', 'val_dataloader', 'val_cfg',
-                            'val_evaluator')
-            })
+            **dict.fromkeys(('train_dataloader', 'train_cfg', 'optim_wrapper',
+                             'param_scheduler', 'val_dataloader', 'val_cfg',
+                             'val_evaluator')))
         return runner.test()
 
 

@@ -49,8 +49,8 @@ def fetch(url: str, path: Path, md5: str | None = None) -> None:
 def warn_of_changed_files(folder: Path, md5: Mapping[str, str]) -> None:
     """Say once which files are not the published ones."""
     changed = [
-        name for name, checksum in md5.items() if hashlib.md5(
-            (folder / name).read_bytes()).hexdigest() != checksum
+        name for name, checksum in md5.items()
+        if hashlib.md5((folder / name).read_bytes()).hexdigest() != checksum
     ]
     if changed:
         print_log(

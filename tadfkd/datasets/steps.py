@@ -18,9 +18,11 @@ class StepDataset(Dataset):
         num_steps: Iterations an epoch, >= 1.
     """
 
+    #: mmengine's loops ask for it.
+    metainfo: dict = {}
+
     def __init__(self, num_steps: int) -> None:
-        require_at_least('train_dataloader.dataset', 'num_steps', num_steps,
-                         1)
+        require_at_least('train_dataloader.dataset', 'num_steps', num_steps, 1)
         self.num_steps = num_steps
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 import torch
 from mmengine.runner import Runner
 
-from tadfkd.algorithms.base import with_predictions
+from tadfkd.utils.classifiers import with_predictions
 from tadfkd.utils.wrappers import unwrapped
 
 

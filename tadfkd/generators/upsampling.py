@@ -61,9 +61,9 @@ class UpsamplingGenerator(BaseGenerator):
                 'image_size must be divisible by 4 and at least 8, got '
                 f'{image_size!r}: set model.generator.image_size (the student '
                 'and the teacher resize images to their own size)')
-        heads = {
-            'sigmoid': nn.Sigmoid,
-            'tanh_batch_norm': lambda: _BatchNormHead(image_channels)
+        heads: dict[str, nn.Module] = {
+            'sigmoid': nn.Sigmoid(),
+            'tanh_batch_norm': _BatchNormHead(image_channels)
         }
         if head not in heads:
             raise UserError(f'head must be one of {sorted(heads)}, got '
@@ -74,14 +74,12 @@ class UpsamplingGenerator(BaseGenerator):
         self.upsample = nn.Sequential(
             nn.Unflatten(1, (wide, height, width_)), nn.BatchNorm2d(wide),
             nn.LeakyReLU(0.2) if first_activation else nn.Identity(),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(wide, wide, 3, padding=1),
+            nn.Upsample(scale_factor=2), nn.Conv2d(wide, wide, 3, padding=1),
             nn.BatchNorm2d(wide, eps=bn_eps), nn.LeakyReLU(0.2),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(wide, width, 3, padding=1),
+            nn.Upsample(scale_factor=2), nn.Conv2d(wide, width, 3, padding=1),
             nn.BatchNorm2d(width, eps=bn_eps), nn.LeakyReLU(0.2),
             nn.Conv2d(width, image_channels, 3, padding=1))
-        self.head = heads[head]()
+        self.head = heads[head]
 
     def forward(self,
                 latents_BZ: Tensor,

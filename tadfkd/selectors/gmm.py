@@ -62,7 +62,8 @@ class GMMSelector(BaseSelector):
                                               finite_B.double())
         return loss_B, (posterior_B > self.threshold) | ~(spread > 0)
 
-    def low_mean_posterior(self, values_B: Tensor, weights_B: Tensor) -> Tensor:
+    def low_mean_posterior(self, values_B: Tensor,
+                           weights_B: Tensor) -> Tensor:
         """Fit the mixture and return the low component's posterior.
 
         Args:
@@ -111,8 +112,8 @@ class GMMSelector(BaseSelector):
             moments_3B[:, -1:] - moments_3B)
         last_of_low = error_B.nan_to_num(nan=torch.inf).argmin()
         low_B = torch.empty_like(values_B)
-        low_B[order_B] = (torch.arange(
-            len(values_B), device=values_B.device) <= last_of_low).double()
+        low_B[order_B] = (torch.arange(len(values_B), device=values_B.device)
+                          <= last_of_low).double()
         return torch.stack((low_B, 1 - low_B))
 
     def _maximise(self, values_B: Tensor, weights_B: Tensor,
@@ -127,8 +128,7 @@ class GMMSelector(BaseSelector):
         return count_21 / count_21.sum(), means_21, variances_21
 
     @staticmethod
-    def _log_joint(values_B: Tensor, parameters: tuple[Tensor,
-                                                       ...]) -> Tensor:
+    def _log_joint(values_B: Tensor, parameters: tuple[Tensor, ...]) -> Tensor:
         """Log of mixing weight times density, shape (2, B)."""
         weights_21, means_21, variances_21 = parameters
         return weights_21.log() - 0.5 * (

@@ -49,7 +49,9 @@ class EntropySelector(BaseSelector):
         min_selected: See :class:`BaseSelector`.
     """
 
-    def __init__(self, max_entropy: float = 0.2, min_selected: int = 1) -> None:
+    def __init__(self,
+                 max_entropy: float = 0.2,
+                 min_selected: int = 1) -> None:
         super().__init__(min_selected)
         _require_fraction('max_entropy', max_entropy)
         self.max_entropy = max_entropy

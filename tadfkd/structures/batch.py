@@ -1,6 +1,7 @@
 """The values that flow between components."""
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ class SyntheticBatch:
 
     def extend(self, other: 'SyntheticBatch') -> 'SyntheticBatch':
         """These samples, then those of ``other``, which has equal fields."""
-        joined = {}
+        joined: dict[str, Any] = {}
         for field in fields(self):
             mine = getattr(self, field.name)
             theirs = getattr(other, field.name)
@@ -62,9 +63,8 @@ class SyntheticBatch:
         return SyntheticBatch(**joined)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> 'SyntheticBatch':
-        return SyntheticBatch(
-            **{
-                field.name: None if value is None else function(value)
-                for field in fields(self)
-                for value in (getattr(self, field.name), )
-            })
+        changed: dict[str, Any] = {
+            name: None if value is None else function(value)
+            for name, value in vars(self).items()
+        }
+        return SyntheticBatch(**changed)

@@ -33,7 +33,8 @@ class BaseTeacher(nn.Module):
         input_adapter: Maps images in [0, 1] to the network's input.
     """
 
-    def __init__(self, network: nn.Module, input_adapter: InputAdapter) -> None:
+    def __init__(self, network: nn.Module,
+                 input_adapter: InputAdapter) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
         self.input_adapter = input_adapter

@@ -31,9 +31,8 @@ def _channel_order(config: Config, model: dict) -> ChannelOrder:
 
     Data sets that hold arrays (CIFAR) are RGB and say ``to_rgb=False`` too.
     """
-    from_file = any(
-        step['type'].endswith('LoadImageFromFile')
-        for step in _test_pipeline(config))
+    from_file = any(step['type'].endswith('LoadImageFromFile')
+                    for step in _test_pipeline(config))
     to_rgb = model.get('data_preprocessor', {}).get('to_rgb', False)
     return 'bgr' if from_file and not to_rgb else 'rgb'
 

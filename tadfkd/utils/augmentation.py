@@ -22,7 +22,9 @@ class RandomCropFlip(nn.Module):
         flip_probability: In [0, 1].
     """
 
-    def __init__(self, padding: int = 4, flip_probability: float = 0.5) -> None:
+    def __init__(self,
+                 padding: int = 4,
+                 flip_probability: float = 0.5) -> None:
         super().__init__()
         require_at_least('model.augment', 'padding', padding, 0)
         if not 0 <= flip_probability <= 1:

@@ -67,15 +67,15 @@ def read_checkpoint(path: str | os.PathLike,
             offender = reason.partition('GLOBAL ')[2].split()[0]
             raise UserError(
                 f'checkpoint {path} was refused because it holds {offender}, '
-                'which is code and not data: save a plain state dict') from None
+                'which is code and not data: save a plain state dict'
+            ) from None
         raise UserError(f'checkpoint {path} cannot be read (damaged, or not '
                         'written by torch.save): make it anew') from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()
-        raise UserError(
-            f'checkpoint {path} cannot be read '
-            f'({reason[0] if reason else type(error).__name__}): '
-            'make it anew') from error
+        reason = str(error).strip().partition('\n')[0]
+        raise UserError(f'checkpoint {path} cannot be read '
+                        f'({reason or type(error).__name__}): '
+                        'make it anew') from error
     if not isinstance(checkpoint, dict):
         raise UserError(f'checkpoint {path} holds a '
                         f'{type(checkpoint).__name__}, not a dictionary: save '
@@ -105,8 +105,8 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor],
         if not key.endswith('num_batches_tracked')
     }
     problems = []
-    for problem, keys in (('missing', missing),
-                          ('unexpected', weights.keys() - own.keys()),
+    for problem, keys in (('missing', missing), ('unexpected',
+                                                 weights.keys() - own.keys()),
                           ('of another shape', {
                               key
                               for key in own.keys() & weights.keys()
@@ -134,6 +134,5 @@ def use_restricted_unpickling() -> None:
     CheckpointLoader.register_scheme('', _load_for_mmengine, force=True)
 
 
-def _load_for_mmengine(filename: str,
-                       map_location: str | None = None) -> dict:
+def _load_for_mmengine(filename: str, map_location: str | None = None) -> dict:
     return read_checkpoint(filename, map_location or 'cpu')

@@ -40,11 +40,15 @@ class InputAdapter(nn.Module):
                             f'{channel_order!r}: set channel_order')
         self.channel_order = channel_order
         self.input_size = input_size
+        self.mean: Tensor
+        self.std: Tensor
         # Not persistent: they belong to the config, not to the weights.
-        self.register_buffer(
-            'mean', torch.tensor(mean).float().view(-1, 1, 1) / 255, False)
-        self.register_buffer(
-            'std', torch.tensor(std).float().view(-1, 1, 1) / 255, False)
+        self.register_buffer('mean',
+                             torch.tensor(mean).float().view(-1, 1, 1) / 255,
+                             False)
+        self.register_buffer('std',
+                             torch.tensor(std).float().view(-1, 1, 1) / 255,
+                             False)
 
     @classmethod
     def of(cls,
@@ -55,7 +59,7 @@ class InputAdapter(nn.Module):
 
         A preprocessor without mean hands on pixel values in [0, 255].
         """
-        preprocessor = network.data_preprocessor
+        preprocessor: Any = network.data_preprocessor
         if getattr(preprocessor, '_enable_normalize', False):
             mean = preprocessor.mean.flatten().tolist()
             std = preprocessor.std.flatten().tolist()
@@ -112,11 +116,11 @@ def find_classifier(model: str | dict,
                             "mmpretrain's zoo does not have: "
                             f'{nearest(name, list_models(task=None)[:])}')
         config = ModelHub.get(name).config
-    model = config.model.to_dict()
+    found = config.model.to_dict()
     if 'data_preprocessor' in config:
-        model.setdefault('data_preprocessor',
+        found.setdefault('data_preprocessor',
                          config.data_preprocessor.to_dict())
-    return model, config
+    return found, config
 
 
 def build_classifier(model: dict) -> nn.Module:
@@ -147,9 +151,20 @@ def classifier_logits(network: nn.Module, inputs_BCHW: Tensor) -> Tensor:
     """
     output = network(inputs_BCHW, mode='tensor')
     if not isinstance(output, Tensor) or output.ndim != 2:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(
-            output).__name__
+        shape = tuple(output.shape) if isinstance(
+            output, Tensor) else type(output).__name__
         raise UserError(f'{type(network).__name__} must return one (batch, '
                         f'classes) tensor of logits, got {shape}: use a model '
                         'with a single classification head')
     return output
+
+
+def with_predictions(logits_BK: Tensor, data_samples: list | None) -> list:
+    """Data samples with ``pred_score`` and ``pred_label``, made if None."""
+    from mmpretrain.structures import DataSample
+    scores_BK = logits_BK.float().softmax(1)
+    if data_samples is None:
+        data_samples = [DataSample() for _ in scores_BK]
+    for sample, scores_K in zip(data_samples, scores_BK):
+        sample.set_pred_score(scores_K).set_pred_label(scores_K.argmax())
+    return data_samples

@@ -26,8 +26,8 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
             lower[match] for match in difflib.get_close_matches(
                 name.lower(), lower, n=1, cutoff=0.5)
         ]
-    return f'did you mean {matches[0]!r}?' if matches else (
-        'known are ' + ', '.join(allowed))
+    return f'did you mean {matches[0]!r}?' if matches else ('known are ' +
+                                                            ', '.join(allowed))
 
 
 def require_at_least(where: str, name: str, value: float,
@@ -94,8 +94,9 @@ def registry_errors_as_user_errors() -> Iterator[None]:
             for registry in _registries() if registry.name == match['role']
             for key in registry.module_dict
         }
-        raise UserError(f'no {match["role"]} is registered as '
-                        f'{match["name"]!r}: {nearest(name, known)}') from error
+        raise UserError(
+            f'no {match["role"]} is registered as '
+            f'{match["name"]!r}: {nearest(name, known)}') from error
     except TypeError as error:
         match = _WRONG_ARGUMENT.search(str(error))
         if match is None:

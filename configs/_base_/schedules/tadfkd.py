@@ -10,8 +10,7 @@ optim_wrapper = dict(
     constructor='PerNetworkConstructor',
     student=dict(
         type='OptimWrapper',
-        optimizer=dict(
-            type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4)),
+        optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4)),
     generator=dict(
         type='OptimWrapper',
         optimizer=dict(type='Adam', lr=1e-3, betas=(0.9, 0.999))))

@@ -13,6 +13,5 @@ student = dict(
         in_channels=512,
         loss=dict(type='CrossEntropyLoss')),
     data_preprocessor=dict(
-        mean=[122.45, 114.27, 101.36],
-        std=[70.64, 68.62, 71.94],
+        mean=[122.45, 114.27, 101.36], std=[70.64, 68.62, 71.94],
         to_rgb=False))

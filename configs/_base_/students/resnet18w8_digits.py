@@ -15,7 +15,4 @@ student = dict(
         num_classes=10,
         in_channels=64,
         loss=dict(type='CrossEntropyLoss')),
-    data_preprocessor=dict(
-        mean=[77.7],
-        std=[81.2],
-        to_rgb=False))
+    data_preprocessor=dict(mean=[77.7], std=[81.2], to_rgb=False))

@@ -15,7 +15,4 @@ student = dict(
         num_classes=10,
         in_channels=64,
         loss=dict(type='CrossEntropyLoss')),
-    data_preprocessor=dict(
-        mean=[72.9],
-        std=[90.0],
-        to_rgb=False))
+    data_preprocessor=dict(mean=[72.9], std=[90.0], to_rgb=False))

@@ -17,9 +17,6 @@ teacher = dict(
             num_classes=10,
             in_channels=128,
             loss=dict(type='CrossEntropyLoss')),
-        data_preprocessor=dict(
-            mean=[77.7],
-            std=[81.2],
-            to_rgb=False)),
+        data_preprocessor=dict(mean=[77.7], std=[81.2], to_rgb=False)),
     checkpoint='work_dirs/teachers/resnet18w16_digits/epoch_30.pth',
     recipe='configs/teachers/resnet18w16_digits.py')

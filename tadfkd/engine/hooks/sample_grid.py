@@ -52,8 +52,9 @@ class SampleGridHook(Hook):
         images_BCHW = unwrapped(runner.model).synthesize(
             self.num_images, purpose='sample_grid')
         factor = max(1, self.min_side // min(images_BCHW.shape[-2:]))
-        images_BCHW = images_BCHW.repeat_interleave(
-            factor, 2).repeat_interleave(factor, 3)
+        images_BCHW = images_BCHW.repeat_interleave(factor,
+                                                    2).repeat_interleave(
+                                                        factor, 3)
         grid = make_grid(images_BCHW, nrow=self.columns, padding=2)
         pixels_HWC = (grid * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 

@@ -13,8 +13,7 @@ from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from tadfkd.evaluation import (draw_curves, measure_synthetic,
-                               teacher_metrics)
+from tadfkd.evaluation import draw_curves, measure_synthetic, teacher_metrics
 from tadfkd.registry import HOOKS
 from tadfkd.utils.errors import require_at_least
 from tadfkd.utils.files import write_json
@@ -39,9 +38,6 @@ class SummaryHook(Hook):
         num_images: Held-out synthetic images, >= 1.
         accuracy: Name of the validation metric, in percent.
     """
-
-    # After the hooks that measure, before the checkpoint.
-    priority = 'LOW'
 
     def __init__(self,
                  last_k: int = 10,
@@ -88,8 +84,9 @@ class SummaryHook(Hook):
         entry = dict(epoch=runner.epoch + 1, student_top1=None, **metrics)
         self.history['epochs'].append(entry)
         text = '  '.join(
-            f'{name}: {value:.4g}' if isinstance(value, float) else
-            f'{name}: {value}' for name, value in metrics.items())
+            f'{name}: {value:.4g}' if isinstance(value, float
+                                                 ) else f'{name}: {value}'
+            for name, value in metrics.items())
         runner.logger.info(f'Epoch(synthetic) [{entry["epoch"]}]  {text}')
         runner.visualizer.add_scalars(
             {

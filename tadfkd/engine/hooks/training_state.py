@@ -30,10 +30,9 @@ class TrainingStateHook(Hook):
         model = unwrapped(runner.model)
         own = model.state_dict()
         loaded = checkpoint.get('state_dict', checkpoint)
-        bad = sorted(
-            key for key in own.keys() | loaded.keys()
-            if key not in own or key not in loaded
-            or own[key].shape != loaded[key].shape)
+        bad = sorted(key for key in own.keys() | loaded.keys()
+                     if key not in own or key not in loaded
+                     or own[key].shape != loaded[key].shape)
         if bad:
             raise UserError(
                 f'the checkpoint does not hold the networks of this config: '

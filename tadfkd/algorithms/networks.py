@@ -1,0 +1,171 @@
+"""The networks of a distillation, and evaluation through the student."""
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.model import BaseModel, is_model_wrapper
+from torch import Tensor
+
+from tadfkd.generators import BaseGenerator
+from tadfkd.registry import MODELS
+from tadfkd.teachers import BaseTeacher
+from tadfkd.utils.classifiers import (InputAdapter, build_classifier,
+                                      classifier_logits, find_classifier,
+                                      with_predictions)
+from tadfkd.utils.errors import UserError
+from tadfkd.utils.freezing import frozen
+from tadfkd.utils.random_streams import RandomStreams
+from tadfkd.utils.wrappers import unwrapped
+
+
+class DistillationNetworks(BaseModel):
+    """A frozen teacher, a student, and a generator that fit each other.
+
+    To the outside this is the student: ``forward`` and the evaluation loops
+    ask it alone, and the frozen teacher is not in the state dict.
+
+    Args:
+        teacher: Config of a :class:`BaseTeacher`; None leaves it out, for
+            evaluation of the student alone.
+        student: The student classifier: name in mmpretrain's zoo, config
+            path, or model dict.
+        generator: Config of a :class:`BaseGenerator`.
+        data_preprocessor: Maps evaluation images to [0, 1], RGB.
+
+    Raises:
+        UserError: If a network cannot take the generated images, or the
+            class counts differ.
+    """
+
+    def __init__(self,
+                 teacher: dict | None,
+                 student: str | dict,
+                 generator: dict,
+                 data_preprocessor: dict | None = None) -> None:
+        super().__init__(data_preprocessor)
+        self.generator: BaseGenerator = MODELS.build(generator)
+        # None for evaluation only; every training step asks it.
+        self.teacher = cast(BaseTeacher,
+                            MODELS.build(teacher) if teacher else None)
+        model, _ = find_classifier(student, 'model.student')
+        self.student = build_classifier(model)
+        self.student_input = InputAdapter.of(self.student)
+        self.num_classes = self._check_networks()
+        # The seed that the Runner (or the user) gave to torch.
+        self.streams = RandomStreams(torch.initial_seed(), get_rank())
+        self._register_state_dict_hook(_drop_teacher)
+        self.register_load_state_dict_post_hook(_ignore_missing_teacher)
+
+    def student_logits(self, images_BCHW: Tensor) -> Tensor:
+        """The student's (B, K) logits for images in [0, 1].
+
+        Gradients reach a frozen student's images but not its parameters, so
+        it is called without its wrapper then: a wrapper would wait for the
+        gradients of its parameters.
+        """
+        trains = self.student.training
+        student = self.student if trains else unwrapped(self.student)
+        return classifier_logits(student, self.student_input(images_BCHW))
+
+    @torch.no_grad()
+    def synthesize(self, size: int, purpose: str = 'held_out') -> Tensor:
+        """Images from latents that training never draws.
+
+        The same latents at each call with the same ``purpose``, and nothing
+        in the model changes.
+
+        Args:
+            size: Number of images.
+            purpose: Name of the stream of latents.
+
+        Returns:
+            images_BCHW, float in [0, 1].
+        """
+        generator = unwrapped(self.generator)
+        stream = self.streams.fresh(purpose, self.device)
+        with frozen(generator):
+            return generator(self.sample_latents(size, stream))
+
+    def sample_latents(self, size: int, stream: torch.Generator) -> Tensor:
+        """latents_BZ from N(0, 1), on the device of the stream."""
+        return torch.randn(
+            size,
+            unwrapped(self.generator).latent_size,
+            generator=stream,
+            device=stream.device)
+
+    def forward(self,
+                inputs: Tensor,
+                data_samples: list | None = None,
+                mode: str = 'tensor') -> Tensor | list:
+        """The student's answer to images in [0, 1].
+
+        Args:
+            inputs: images_BCHW.
+            data_samples: One mmpretrain ``DataSample`` an image, to which
+                the prediction is added in mode ``'predict'``.
+            mode: ``'tensor'`` for logits, ``'predict'`` for data samples.
+        """
+        if mode not in ('tensor', 'predict'):
+            raise ValueError(f"mode must be 'tensor' or 'predict', got "
+                             f'{mode!r}: training goes through train_step')
+        logits_BK = self.student_logits(inputs)
+        if mode == 'tensor':
+            return logits_BK
+        return with_predictions(logits_BK, data_samples)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.generator.parameters()).device
+
+    @torch.no_grad()
+    def _check_networks(self) -> int:
+        """Try two blank images on both classifiers; return the class count."""
+        images = torch.zeros(2, self.generator.image_channels,
+                             *self.generator.image_size)
+        networks: dict[str,
+                       Callable[[Tensor],
+                                Tensor]] = dict(student=self.student_logits)
+        if self.teacher is not None:
+            networks['teacher'] = lambda x: self.teacher(x).logits_BK
+        num_classes = {}
+        with frozen(self.student):
+            for name, network in networks.items():
+                try:
+                    num_classes[name] = network(images).shape[1]
+                except (RuntimeError, AssertionError) as error:
+                    raise UserError(
+                        f'the {name} cannot take the generated images of '
+                        f'shape {tuple(images.shape[1:])} '
+                        f'({str(error).splitlines()[0]}): change '
+                        'model.generator.image_size or image_channels, or '
+                        f'model.{name}') from error
+        if len(set(num_classes.values())) > 1:
+            raise UserError(
+                f'the student has {num_classes["student"]} classes and the '
+                f'teacher {num_classes["teacher"]}: set num_classes of the '
+                'head in model.student')
+        return num_classes['student']
+
+
+def _drop_teacher(model: DistillationNetworks, state: dict, prefix: str,
+                  metadata: dict) -> None:
+    """The frozen teacher is not written again into every checkpoint.
+
+    A wrapped network is written as if it were not wrapped.
+    """
+    for key in [key for key in state if key.startswith(f'{prefix}teacher.')]:
+        del state[key]
+    for name, child in model.named_children():
+        if is_model_wrapper(child):
+            old, new = f'{prefix}{name}.module.', f'{prefix}{name}.'
+            for key in [key for key in state if key.startswith(old)]:
+                state[new + key.removeprefix(old)] = state.pop(key)
+
+
+def _ignore_missing_teacher(model: DistillationNetworks,
+                            incompatible: tuple) -> None:
+    missing = incompatible[0]
+    missing[:] = [key for key in missing if not key.startswith('teacher.')]
