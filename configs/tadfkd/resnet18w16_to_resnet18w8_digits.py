@@ -8,21 +8,12 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    type='TADFKD',
     teacher={{_base_.teacher}},
     student={{_base_.student}},
     generator={{_base_.generator}},
     data_preprocessor={{_base_.data_preprocessor}},
     batch_size=128,
-    num_student_steps=5,
-    num_generator_steps=1,
-    selector=dict(type='GMMSelector'),
-    adversarial_loss=dict(type='JSLoss', temperature=3.0),
-    bn_loss=dict(type='BNStatisticsLoss', loss_weight=10.0),
-    image_losses=dict(
-        l2=dict(type='ImageL2Loss', loss_weight=6e-3),
-        tv=dict(type='TotalVariationLoss', loss_weight=1.5e-5)),
-    student_loss=dict(type='L1Loss'))
-train_cfg = dict(max_epochs=20)
+    num_student_steps=5)
+train_cfg = dict(max_epochs=15)
 train_dataloader = dict(dataset=dict(num_steps=10))
 optim_wrapper = dict(student=dict(optimizer=dict(lr=0.1)))

@@ -16,11 +16,15 @@ class TADFKD(BaseDFKD):
     """Teacher-agnostic data-free knowledge distillation.
 
     With generated images x, their selected subset c = select(x), augmented
-    views x' and c', teacher T and student S::
+    views x' and c' as the teacher normalises them, teacher T, student S::
 
         generator:  1 - JS_3(S(c'), T(c')) + 10 BN(c')
                     + 6e-3 ||x'||_2 + 1.5e-5 TV(x')
         student:    L1(S(c'), T(c')), refilled to a full batch
+
+    where the last two are norms of a whole batch of 1024; the defaults here
+    are 0.192 and 4.8e-4 (sqrt(1024) times as much) on the mean of the
+    samples' norms, which acts the same and does not depend on the batch.
 
     There is no class prior, no class balance and no activation term: the
     teacher does not say what to generate, it only refuses what it does not
@@ -42,9 +46,8 @@ class TADFKD(BaseDFKD):
         bn_on: Whether the batch-norm statistics are those of the selected
             ``'augmented'`` views, or of the ``'plain'`` images, which costs
             one more pass through the teacher.
-        image_terms_on: Whether the image losses see images in [0, 1]
-            (``'unit'``) or as the teacher normalises them (``'normalized'``,
-            as released).
+        image_terms_on: Whether the image losses see images as the teacher
+            normalises them (``'normalized'``) or in [0, 1] (``'unit'``).
         selector: See :class:`BaseDFKD`.
         **base: Everything else of :class:`BaseDFKD`.
     """
@@ -54,9 +57,11 @@ class TADFKD(BaseDFKD):
                  adversarial_loss: Loss = dict(type='JSLoss', temperature=3.0),
                  bn_loss: Loss = dict(
                      type='BNStatisticsLoss', loss_weight=10.0),
-                 image_losses: dict[str, Loss] = dict(),
+                 image_losses: dict[str, Loss] = dict(
+                     l2=dict(type='ImageL2Loss', loss_weight=0.192),
+                     tv=dict(type='TotalVariationLoss', loss_weight=4.8e-4)),
                  bn_on: Literal['augmented', 'plain'] = 'augmented',
-                 image_terms_on: Literal['unit', 'normalized'] = 'unit',
+                 image_terms_on: Literal['normalized', 'unit'] = 'normalized',
                  selector: dict = dict(type='GMMSelector'),
                  **base: Any) -> None:
         super().__init__(selector=selector, **base)

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from tadfkd.utils.errors import UserError, nearest, require_at_least
 
 #: Parts that base configs define and a leaf puts into ``model``.
-PARTS = ('teacher', 'student', 'generator')
+PARTS = ('teacher', 'student', 'generator', 'data_preprocessor')
 EVALUATION = tuple(f'{stage}_{part}' for stage in ('val', 'test')
                    for part in ('dataloader', 'cfg', 'evaluator'))
 

@@ -1,0 +1,34 @@
+# The two commands of a fresh machine are `make demo` and `make test`.
+SEED ?= 0
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint docs clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python tools/demo.py --seed $(SEED)
+
+test: $(VENV)/.installed lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/isort --check-only --quiet tadfkd tools tests setup.py
+	$(BIN)/yapf --diff --recursive tadfkd tools tests configs setup.py
+	$(BIN)/mypy
+
+docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet -r requirements/docs.txt
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf $(VENV) docs/_build
+
+# Everything a checkout needs, pinned; again whenever a pin changes.
+# mmengine needs setuptools < 81 at run time, so it goes first and stays.
+$(VENV)/.installed: requirements/runtime.txt requirements/tests.txt setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -r requirements/tests.txt
+	$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
+	touch $@

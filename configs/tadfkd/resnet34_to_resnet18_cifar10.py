@@ -1,0 +1,15 @@
+# TA-DFKD on CIFAR-10 with the figures of the paper (arXiv 2402.12406).
+_base_ = [
+    '../_base_/teachers/resnet34_cifar10.py',
+    '../_base_/students/resnet18_cifar10.py',
+    '../_base_/generators/upsampling_32.py',
+    '../_base_/datasets/cifar10.py',
+    '../_base_/schedules/tadfkd.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    teacher={{_base_.teacher}},
+    student={{_base_.student}},
+    generator={{_base_.generator}},
+    data_preprocessor={{_base_.data_preprocessor}},
+    augment=dict(type='RandomCropFlip', padding=4, flip_probability=0.5))

@@ -1,0 +1,8 @@
+# As the released code computes it: a clamped Jensen-Shannon term with its
+# arguments swapped, averaged over classes too; image norms over the batch.
+_base_ = './resnet34_to_resnet18_cifar100.py'
+model = dict(
+    adversarial_loss=dict(reduction='mean', clamp=(0.01, 0.99), swapped=True),
+    image_losses=dict(
+        l2=dict(over='batch', loss_weight=6e-3),
+        tv=dict(over='batch', loss_weight=1.5e-5)))

@@ -1,0 +1,218 @@
+"""Losses of logits against NumPy in float64, class by class."""
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tadfkd.losses import BaseLoss, JSLoss, KLLoss, L1Loss
+from tadfkd.utils.errors import UserError
+
+RELEASED = dict(reduction='mean', clamp=(0.01, 0.99), swapped=True)
+ALL = [
+    L1Loss(),
+    KLLoss(temperature=4.0),
+    JSLoss(),
+    JSLoss(swapped=True),
+    JSLoss(**RELEASED)
+]
+
+
+def logits(batch: int, classes: int, seed: int, scale: float = 4.0) -> Tensor:
+    stream = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(batch, classes, generator=stream)
+
+
+def softmax(row: np.ndarray, temperature: float) -> list[float]:
+    exponentials = [math.exp(float(x) / temperature) for x in row]
+    return [value / sum(exponentials) for value in exponentials]
+
+
+def divergence(p: list[float], q: list[float]) -> float:
+    """sum_k p_k log(p_k / q_k), also if p and q do not sum to 1."""
+    return sum(a * math.log(a / b) for a, b in zip(p, q))
+
+
+def js_by_hand(student_BK: Tensor,
+               teacher_BK: Tensor,
+               temperature: float = 3.0,
+               reduction: str = 'batchmean',
+               clamp: tuple[float, float] | None = None,
+               swapped: bool = False) -> float:
+    total = 0.0
+    batch, classes = student_BK.shape
+    low, high = clamp or (0.0, 1.0)
+    for student_K, teacher_K in zip(student_BK.numpy(), teacher_BK.numpy()):
+        p = [min(max(x, low), high) for x in softmax(student_K, temperature)]
+        q = [min(max(x, low), high) for x in softmax(teacher_K, temperature)]
+        m = [min(max((a + b) / 2, low), high) for a, b in zip(p, q)]
+        if swapped:
+            total += (divergence(m, p) + divergence(m, q)) / 2
+        else:
+            total += (divergence(p, m) + divergence(q, m)) / 2
+    return total / batch / (classes if reduction == 'mean' else 1)
+
+
+@pytest.mark.parametrize('batch, classes', [(1, 2), (7, 10), (3, 100)])
+def test_l1_is_the_mean_absolute_difference(batch: int, classes: int) -> None:
+    student_BK, teacher_BK = logits(batch, classes, 1), logits(
+        batch, classes, 2)
+    total = 0.0
+    for a, b in zip(student_BK.flatten().tolist(),
+                    teacher_BK.flatten().tolist()):
+        total += abs(a - b)
+    assert L1Loss(loss_weight=3)(student_BK, teacher_BK).item() \
+        == pytest.approx(3 * total / (batch * classes), rel=1e-5)
+
+
+@pytest.mark.parametrize('temperature', [1.0, 4.0, 20.0])
+@pytest.mark.parametrize('batch, classes', [(1, 2), (7, 10), (3, 100)])
+def test_kl_is_of_the_student_from_the_teacher(batch: int, classes: int,
+                                               temperature: float) -> None:
+    student_BK, teacher_BK = logits(batch, classes, 1), logits(
+        batch, classes, 2)
+    expected = temperature**2 * np.mean([
+        divergence(softmax(t, temperature), softmax(s, temperature))
+        for s, t in zip(student_BK.numpy(), teacher_BK.numpy())
+    ])
+    assert KLLoss(temperature)(student_BK, teacher_BK).item() \
+        == pytest.approx(expected, rel=1e-4)
+    # Not symmetric: this would pass with the arguments exchanged, if it were.
+    assert KLLoss(temperature)(teacher_BK, student_BK).item() \
+        != pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.parametrize('options', [
+    {},
+    dict(temperature=1.0),
+    dict(swapped=True),
+    dict(reduction='mean'),
+    dict(clamp=(0.01, 0.99)),
+    RELEASED,
+    dict(RELEASED, clamp=(0.05, 0.4), temperature=1.0),
+])
+@pytest.mark.parametrize('batch, classes', [(1, 2), (7, 10), (3, 100)])
+def test_js_agrees_with_its_definition(batch: int, classes: int,
+                                       options: dict) -> None:
+    student_BK, teacher_BK = logits(batch, classes, 1), logits(
+        batch, classes, 2)
+    assert JSLoss(**options)(student_BK, teacher_BK).item() == pytest.approx(
+        js_by_hand(student_BK, teacher_BK, **options), rel=1e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize('scale', [0.1, 10.0, 1e4])
+def test_js_is_symmetric_and_at_most_log_2(scale: float) -> None:
+    student_BK, teacher_BK = logits(16, 9, 1, scale), logits(16, 9, 2, scale)
+    loss = JSLoss()
+    there, back = loss(student_BK, teacher_BK), loss(teacher_BK, student_BK)
+    torch.testing.assert_close(there, back, rtol=1e-6, atol=1e-7)
+    assert -1e-7 <= there <= math.log(2) + 1e-6
+    torch.testing.assert_close(
+        loss(student_BK, student_BK), torch.tensor(0.0), rtol=0, atol=1e-6)
+
+
+def test_js_of_disjoint_predictions_is_log_2() -> None:
+    student_BK = torch.tensor([[900.0, 0.0, 0.0]])
+    assert JSLoss()(student_BK, student_BK.flip(1)).item() \
+        == pytest.approx(math.log(2), rel=1e-6)
+
+
+@pytest.mark.parametrize('loss', ALL, ids=repr)
+def test_extreme_logits_give_finite_values_and_gradients(
+        loss: BaseLoss) -> None:
+    extreme_BK = torch.tensor([[1e4, -1e4, 0.0, 1e4], [-1e4] * 4,
+                               [1e4, 0.0, 0.0, 0.0], [0.0, -1e4, 1e4, 50.0]])
+    student_BK = extreme_BK.clone().requires_grad_()
+    teacher_BK = extreme_BK.flip(0, 1).requires_grad_()
+    value = loss(student_BK, teacher_BK)
+    value.backward()
+    assert value.isfinite() and value > 0
+    for tensor_BK in (student_BK, teacher_BK):
+        assert tensor_BK.grad is not None
+        assert tensor_BK.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('loss', [JSLoss(), JSLoss(swapped=True)], ids=repr)
+def test_js_is_finite_where_denormal_numbers_are_flushed_to_zero(
+        loss: JSLoss) -> None:
+    if not torch.set_flush_denormal(True):
+        pytest.skip('this processor cannot flush denormal numbers')
+    try:
+        student_BK = torch.tensor([[1e4, 0.0, 0.0]])
+        assert loss(student_BK, student_BK.flip(1)).isfinite()
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize('loss', ALL, ids=repr)
+def test_the_gradient_is_the_slope(loss: BaseLoss) -> None:
+    # Logits apart from each other by more than the step, and (for the clamped
+    # form) probabilities off the clamp's kinks.
+    student_BK, teacher_BK = logits(2, 4, 5, 1.0), logits(2, 4, 6, 1.0)
+    student_BK.requires_grad_()
+    gradient_BK, = torch.autograd.grad(
+        loss(student_BK, teacher_BK), student_BK)
+    step = 1e-2
+    for index in np.ndindex(2, 4):
+        values = []
+        for sign in (1, -1):
+            moved_BK = student_BK.detach().clone()
+            moved_BK[index] += sign * step
+            values.append(loss(moved_BK, teacher_BK).item())
+        assert gradient_BK[index].item() == pytest.approx(
+            (values[0] - values[1]) / (2 * step), rel=2e-2, abs=1e-4)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('loss', ALL, ids=repr)
+def test_half_precision_logits_are_computed_in_float32(
+        loss: BaseLoss, dtype: torch.dtype) -> None:
+    student_BK = logits(6, 50, 1).to(dtype)
+    teacher_BK = logits(6, 50, 2).to(dtype)
+    value = loss(student_BK, teacher_BK)
+    assert value.dtype == torch.float32
+    # To the last bit that of the same numbers in float32: nothing was
+    # computed in half precision on the way.
+    assert value == loss(student_BK.float(), teacher_BK.float())
+
+
+def test_the_clamp_kills_the_adversarial_gradient_of_many_classes() -> None:
+    # The reason for which the default is not the released form.
+    student_BK, teacher_BK = logits(32, 200, 1), logits(32, 200, 2)
+    sizes = []
+    for loss in (JSLoss(), JSLoss(**RELEASED)):
+        leaf_BK = student_BK.clone().requires_grad_()
+        gradient_BK, = torch.autograd.grad(loss(leaf_BK, teacher_BK), leaf_BK)
+        sizes.append(gradient_BK.norm().item())
+    true, clamped = sizes
+    assert true > 1e-3
+    assert clamped < true / 500
+
+    # Hardly any entry has a gradient of its own under the clamp.
+    probabilities_BK = (student_BK / 3).softmax(1)
+    assert (probabilities_BK < 0.01).float().mean() > 0.8
+
+
+@pytest.mark.parametrize('loss', ALL, ids=repr)
+def test_the_weight_does_not_depend_on_the_batch_size(loss: BaseLoss) -> None:
+    student_BK, teacher_BK = logits(5, 8, 1), logits(5, 8, 2)
+    torch.testing.assert_close(
+        loss(student_BK.repeat(3, 1), teacher_BK.repeat(3, 1)),
+        loss(student_BK, teacher_BK))
+
+
+@pytest.mark.parametrize(
+    'kind, options, changed',
+    [(KLLoss, dict(temperature=0), 'temperature'),
+     (JSLoss, dict(temperature=-3.0), 'temperature'),
+     (JSLoss, dict(reduction='sum'), 'reduction'),
+     (JSLoss, dict(clamp=(0.0, 0.99)), 'clamp'),
+     (JSLoss, dict(clamp=(0.9, 0.1)), 'clamp'),
+     (JSLoss, dict(clamp=(0.1, 1.5)), 'clamp')])
+def test_bad_options_name_what_to_change(kind: type[BaseLoss], options: dict,
+                                         changed: str) -> None:
+    with pytest.raises(UserError, match=f'set .*{changed}.*') as caught:
+        kind(**options)
+    assert repr(options[changed]) in str(caught.value)
+    assert kind.__name__ in str(caught.value)
