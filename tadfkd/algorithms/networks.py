@@ -135,7 +135,7 @@ class DistillationNetworks(BaseModel):
             for name, network in networks.items():
                 try:
                     num_classes[name] = network(images).shape[1]
-                except (RuntimeError, AssertionError) as error:
+                except (RuntimeError, AssertionError, ValueError) as error:
                     raise UserError(
                         f'the {name} cannot take the generated images of '
                         f'shape {tuple(images.shape[1:])} '

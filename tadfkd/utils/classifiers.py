@@ -68,7 +68,18 @@ class InputAdapter(nn.Module):
         return cls(mean, std, channel_order, input_size)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Map images in [0, 1] to the network's input."""
+        """Map images in [0, 1] to the network's input.
+
+        Raises:
+            UserError: If the images have another number of channels.
+        """
+        # One mean serves any number of channels; several would turn a grey
+        # image into that many channels unasked.
+        channels = len(self.mean)
+        if channels != 1 and images_BCHW.shape[1] != channels:
+            raise UserError(f'mean and std are for {channels} channels, got '
+                            f'images of {images_BCHW.shape[1]}: change the '
+                            'mean and std of the data_preprocessor')
         size = self.input_size
         if size is not None and size != images_BCHW.shape[-2:]:
             images_BCHW = functional.interpolate(

@@ -1,0 +1,76 @@
+"""Networks that fit each other, and evaluation through the student."""
+from collections.abc import Callable
+
+import pytest
+import torch
+from tiny_networks import classifier
+
+from tadfkd.utils.errors import UserError
+
+
+def test_the_state_holds_student_and_generator_and_loads_strictly(
+        make_model: Callable) -> None:
+    model = make_model()
+    weights = model.state_dict()
+    assert {key.split('.')[0] for key in weights} == {'student', 'generator'}
+    other = make_model()
+    other.load_state_dict(weights, strict=True)
+    assert all(
+        value.equal(other.state_dict()[key]) for key, value in weights.items())
+    del weights['student.head.fc.bias']
+    with pytest.raises(RuntimeError, match='student.head.fc.bias'):
+        other.load_state_dict(weights, strict=True)
+
+
+def test_different_class_counts_are_refused(make_model: Callable) -> None:
+    with pytest.raises(
+            UserError, match='student has 7 classes and the teacher 5'):
+        make_model(student=classifier(num_classes=7))
+
+
+def test_a_network_of_other_channels_is_named(make_model: Callable) -> None:
+    with pytest.raises(
+            UserError,
+            match=r'the student cannot take .*shape \(1, 8, 8\).*'
+            'image_channels'):
+        make_model(student=classifier(in_channels=3))
+
+
+def test_a_misspelt_student_is_answered_with_the_nearest_name(
+        make_model: Callable) -> None:
+    with pytest.raises(
+            UserError, match="did you mean 'resnet18_8xb16_cifar10"):
+        make_model(student='resnet18_8xb16_cifar11')
+
+
+def test_synthesis_is_repeatable_and_changes_nothing(
+        make_model: Callable) -> None:
+    model = make_model().train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    first = model.synthesize(4)
+    assert first.equal(model.synthesize(4))
+    assert not first.equal(model.synthesize(4, purpose='other'))
+    assert all(
+        value.equal(model.state_dict()[key]) for key, value in before.items())
+    assert model.generator.training
+    assert model.streams.state_dict() == {}
+
+
+def test_prediction_is_the_students(make_model: Callable) -> None:
+    model = make_model().eval()
+    images_BCHW = torch.rand(3, 1, 8, 8)
+    logits_BK = model(images_BCHW)
+    # 127.5 and 63.75 in units of 255.
+    expected_BK = model.student((images_BCHW - 0.5) / 0.25, mode='tensor')
+    torch.testing.assert_close(logits_BK, expected_BK)
+    samples = model(images_BCHW, mode='predict')
+    for sample, logits_K in zip(samples, expected_BK):
+        torch.testing.assert_close(sample.pred_score, logits_K.softmax(0))
+        assert sample.pred_label.item() == logits_K.argmax().item()
+
+
+def test_without_a_teacher_the_student_can_be_evaluated(
+        make_model: Callable) -> None:
+    model = make_model(teacher=None)
+    assert model.num_classes == 5
+    assert model(torch.rand(2, 1, 8, 8)).shape == (2, 5)
