@@ -1,6 +1,28 @@
 """What all tests share."""
-import pytest
-import torch
+import os
+from pathlib import Path
+from typing import Any
+
+# Read when torch loads its threads: waiting ones must not spin, or two tests
+# on a busy machine of two cores are a hundred times slower.
+os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from mmengine.config import Config  # noqa: E402
+
+from tadfkd.algorithms import BaseDFKD  # noqa: E402
+from tadfkd.apis import load_config  # noqa: E402
+from tadfkd.datasets import Digits  # noqa: E402
+from tadfkd.registry import MODELS  # noqa: E402
+from tadfkd.utils.classifiers import build_classifier  # noqa: E402
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NARROW = {
+    'backbone.base_channels': 4,
+    'backbone.stem_channels': 4,
+    'head.in_channels': 32
+}
 
 
 @pytest.fixture(autouse=True)
@@ -8,3 +30,96 @@ def two_threads_and_a_seed() -> None:
     """Two cores are what a continuous-integration machine has."""
     torch.set_num_threads(2)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def digits_config() -> str:
+    """Path of the smallest distillation config, on 16x16 grey digits."""
+    return str(REPOSITORY / 'configs' / 'tadfkd' /
+               'resnet18w16_to_resnet18w8_digits.py')
+
+
+@pytest.fixture(scope='session')
+def shared_tiny_options() -> dict[str, Any]:
+    """What shrinks ``digits_config``, without a teacher checkpoint.
+
+    Do not change it; take ``tiny_options``.
+    """
+    networks = ('model.teacher.model', 'model.student')
+    return {
+        f'{network}.{key}': value
+        for network in networks
+        for key, value in NARROW.items()
+    } | {
+        'model.generator.latent_size': 16,
+        'model.generator.width': 4,
+        'model.batch_size': 8,
+        'model.num_student_steps': 2,
+        'train_dataloader.dataset.num_steps': 2,
+        'train_cfg.max_epochs': 2,
+        'default_hooks.samples.num_images': 8,
+        'default_hooks.summary.num_images': 8
+    }
+
+
+@pytest.fixture(scope='session')
+def tiny_teacher_checkpoint(tmp_path_factory: pytest.TempPathFactory,
+                            digits_config: str,
+                            shared_tiny_options: dict[str, Any]) -> str:
+    """Path of a plain state dict that fits the teacher of ``tiny_options``.
+
+    The teacher has seen real digits for some steps, so that its batch-norm
+    statistics mean something and it is much better than chance.
+    """
+    config = load_config(digits_config, shared_tiny_options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build_classifier(config.model.teacher.model.to_dict())
+        dataset = Digits('train')
+        samples = [dataset[i] for i in range(len(dataset))]
+        images_BCHW = torch.stack(
+            [torch.from_numpy(sample['img']) for sample in samples])
+        images_BCHW = images_BCHW.permute(0, 3, 1, 2)
+        labels_B = torch.tensor([sample['gt_label'] for sample in samples])
+        inputs_BCHW = network.data_preprocessor(
+            dict(inputs=images_BCHW))['inputs']
+        optimizer = torch.optim.Adam(network.parameters(), 5e-3)
+        for batch_B in torch.randperm(len(labels_B)).split(40):
+            logits_BK = network(inputs_BCHW[batch_B], mode='tensor')
+            loss = torch.nn.functional.cross_entropy(logits_BK,
+                                                     labels_B[batch_B])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
+    torch.save(network.state_dict(), path)
+    return str(path)
+
+
+@pytest.fixture
+def tiny_options(tiny_teacher_checkpoint: str,
+                 shared_tiny_options: dict[str, Any]) -> dict[str, Any]:
+    """Options that make a run of ``digits_config`` last about a second.
+
+    Two epochs of two iterations, each of two student steps and a generator
+    step on eight images. A dictionary of the test's own: add to it, or
+    replace, and give it to ``load_config`` or, as ``--cfg-options``, to a
+    tool.
+    """
+    return shared_tiny_options | {
+        'model.teacher.checkpoint': tiny_teacher_checkpoint
+    }
+
+
+@pytest.fixture
+def tiny_config(digits_config: str, tiny_options: dict[str, Any],
+                tmp_path: Path) -> Config:
+    """``digits_config`` with ``tiny_options``, writing below ``tmp_path``."""
+    return load_config(
+        digits_config, tiny_options, work_dir=str(tmp_path / 'run'))
+
+
+@pytest.fixture
+def tiny_model(tiny_config: Config) -> BaseDFKD:
+    """The untrained TADFKD model of ``tiny_config``, with its teacher."""
+    return MODELS.build(tiny_config.model)

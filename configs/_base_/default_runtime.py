@@ -14,9 +14,11 @@ log_processor = dict(type='LogProcessor', by_epoch=True)
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='Visualizer', vis_backends=vis_backends)
 # Only used with --launcher. Buffers are those of the first process, so that
-# all hold the same student.
+# all hold the same student; without device_ids it works on CPU and GPU alike.
 model_wrapper_cfg = dict(
-    type='MMSeparateDistributedDataParallel', broadcast_buffers=True)
+    type='MMSeparateDistributedDataParallel',
+    broadcast_buffers=True,
+    device_ids=None)
 log_level = 'INFO'
 load_from = None
 resume = False

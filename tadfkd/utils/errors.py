@@ -1,5 +1,6 @@
 """One class for a user's mistake, and how a tool reports it."""
 import difflib
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -68,10 +69,26 @@ def _registries() -> Iterator[mmengine.registry.Registry]:
 _NOT_REGISTERED = re.compile(
     r'(?P<name>[\w./-]+) is not in the (?P<scope>\w+)::(?P<role>.+?) registry')
 _WRONG_ARGUMENT = re.compile(
-    r"class `(?P<owner>\w+)` in .*?: .*?(?P<problem>"
-    r"got an unexpected keyword argument '(?P<key>\w+)'"
-    r"(?:\. Did you mean '(?P<meant>\w+)'\?)?"
-    r'|missing \d+ required .*)')
+    r"(?P<owner>\w+)\.__init__\(\) (?P<problem>got an unexpected keyword "
+    r"argument '(?P<key>\w+)'|missing \d+ required .*)")
+
+
+def _arguments(owner: str) -> set[str]:
+    """Argument names of the registered classes that are or extend ``owner``,
+    which may hand unknown arguments on to a base class."""
+    return {
+        argument
+        for registry in _registries()
+        for component in registry.module_dict.values()
+        if inspect.isclass(component)
+        and owner in {base.__name__
+                      for base in component.__mro__}
+        for base in component.__mro__ if '__init__' in vars(base)
+        for argument, parameter in inspect.signature(vars(
+            base)['__init__']).parameters.items()
+        if argument != 'self' and parameter.kind is not parameter.VAR_KEYWORD
+        and parameter.kind is not parameter.VAR_POSITIONAL
+    }
 
 
 @contextmanager
@@ -101,10 +118,10 @@ def registry_errors_as_user_errors() -> Iterator[None]:
         match = _WRONG_ARGUMENT.search(str(error))
         if match is None:
             raise
-        meant = f'; did you mean {match["meant"]!r}?' if match['meant'] else ''
-        raise UserError(f'{match["owner"]} in the config '
-                        f'{match["problem"].partition(". Did")[0]}{meant}: '
-                        f'change the arguments of {match["owner"]}') from error
+        hint = nearest(match['key'], _arguments(
+            match['owner'])) if match['key'] else 'set it'
+        raise UserError(f'{match["owner"]} in the config {match["problem"]}: '
+                        f'{hint}') from error
 
 
 def run_tool(main: Callable[[], object]) -> None:

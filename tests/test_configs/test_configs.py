@@ -1,0 +1,234 @@
+"""Every config: what its name says is in it, and it trains without data."""
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.apis import load_config, train
+
+ROOT = Path(__file__).resolve().parents[2]
+LEAVES = sorted(
+    path for path in (ROOT / 'configs').glob('*/*.py')
+    if path.parent.name not in ('_base_', 'teachers'))
+TEACHERS = sorted((ROOT / 'configs/teachers').glob('*.py'))
+
+
+def name_of(path: Path) -> str:
+    """Folder and stem, as the id of a test."""
+    return f'{path.parent.name}/{path.stem}'
+
+
+def network_name(model: dict) -> str:
+    """As config file names spell it: resnet18w8 is of base width 8."""
+    backbone = model['backbone']
+    width = backbone.get('base_channels', 64)
+    return f'resnet{backbone["depth"]}' + ('' if width == 64 else f'w{width}')
+
+
+def parents(path: Path) -> list[Path]:
+    """The configs that a config inherits from directly."""
+    inherited = re.search(r"^_base_ = (\[.*?\]|'.*?')$", path.read_text(),
+                          re.MULTILINE | re.DOTALL)
+    names = re.findall("'(.+?)'", inherited[1]) if inherited else []
+    return [(path.parent / name).resolve() for name in names]
+
+
+def test_there_are_configs_to_test() -> None:
+    assert len(LEAVES) >= 8
+    assert len(TEACHERS) >= 4
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=name_of)
+def test_the_file_name_does_not_lie(path: Path) -> None:
+    config = Config.fromfile(path)
+    teacher, student, dataset = re.fullmatch(
+        r'(\w+?)_to_([a-z0-9]+)_(\w+?)(?:_released)?', path.stem).groups()
+    assert network_name(config.model.teacher.model) == teacher
+    assert network_name(config.model.student) == student
+    assert config.dataset_name == dataset
+    assert config.model.type.lower() == path.parent.name
+    recipe = config.model.teacher.get('recipe')
+    if recipe is not None:
+        # The recipe makes this very checkpoint.
+        assert config.model.teacher.model == Config.fromfile(ROOT /
+                                                             recipe).model
+        stem = Path(recipe).stem
+        epochs = Config.fromfile(ROOT / recipe).train_cfg.max_epochs
+        assert config.model.teacher.checkpoint == (
+            f'work_dirs/teachers/{stem}/epoch_{epochs}.pth')
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=name_of)
+def test_a_leaf_fits_on_a_screen_and_inherits_at_most_twice(
+        path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 50
+    assert '_delete_' not in text
+    assert 'import ' not in text
+    for base in parents(path):
+        for grandparent in parents(base):
+            assert parents(grandparent) == []
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=name_of)
+def test_the_networks_fit_each_other(path: Path) -> None:
+    config = Config.fromfile(path)
+    init_default_scope('tadfkd')
+    config.model.teacher.update(checkpoint=None, allow_random_weights=True)
+    model = MODELS.build(config.model)
+    assert isinstance(model, BaseDFKD)
+    assert model.num_classes == config.model.teacher.model.head.num_classes
+
+
+@pytest.mark.parametrize(
+    'path', [leaf for leaf in LEAVES if leaf.stem.endswith('_released')],
+    ids=name_of)
+def test_the_released_form_differs_in_what_the_paper_notes_say(
+        path: Path) -> None:
+    released = Config.fromfile(path).model.to_dict()
+    plain = Config.fromfile(
+        path.with_stem(path.stem.removesuffix('_released'))).model.to_dict()
+    different = {key for key in plain if plain[key] != released[key]}
+    assert different == {'adversarial_loss', 'image_losses'}
+    assert released['adversarial_loss'] == dict(
+        type='JSLoss',
+        temperature=3.0,
+        reduction='mean',
+        clamp=(0.01, 0.99),
+        swapped=True)
+    for name, weight in dict(l2=6e-3, tv=1.5e-5).items():
+        assert released['image_losses'][name]['over'] == 'batch'
+        assert released['image_losses'][name]['loss_weight'] == weight
+        # The same on the mean over samples, at the paper's batch size.
+        assert plain['image_losses'][name]['loss_weight'] == pytest.approx(
+            weight * 1024**0.5, rel=1e-3)
+    assert released['batch_size'] == 1024
+
+
+_watching: list[list[str]] = []
+
+
+def _audit(event: str, arguments: tuple) -> None:
+    if _watching and event == 'open' and isinstance(arguments[0], str):
+        mode = arguments[1]
+        if mode is None or not set(mode) & set('wax+'):
+            _watching[-1].append(arguments[0])
+
+
+# An audit hook sees every file that this process opens, by whatever library;
+# it cannot be removed, so it only writes while a test watches.
+sys.addaudithook(_audit)
+
+#: Image files, and the containers of all data sets that the project reads.
+_DATA = re.compile(
+    r'\.(png|jpe?g|bmp|gif|tiff?|webp|npy|npz|gz|csv|pkl|tar|lmdb|parquet)'
+    r'$|(^|/)(data_batch_\d|test_batch|train|test)$|(^|/)data/|ubyte|'
+    r'/usr/share/datasets/|/sklearn/datasets/data/', re.IGNORECASE)
+
+
+@contextmanager
+def opened_data_files() -> Iterator[list[str]]:
+    """Files of data that are read within the block."""
+    opened: list[str] = []
+    found: list[str] = []
+    _watching.append(opened)
+    try:
+        yield found
+    finally:
+        _watching.pop()
+        found += [path for path in opened if _DATA.search(path)]
+
+
+def test_the_watch_sees_data_files(tmp_path: Path) -> None:
+    Image.new('L', (2, 2)).save(tmp_path / 'a.png')
+    (tmp_path / 'test_batch').write_bytes(b'x')
+    with opened_data_files() as found:
+        Image.open(tmp_path / 'a.png').load()
+        (tmp_path / 'test_batch').read_bytes()
+        from sklearn.datasets import load_digits
+        load_digits()
+        (tmp_path / 'written.png').write_bytes(b'x')
+    assert [Path(path).name for path in found][:2] == ['a.png', 'test_batch']
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize('path', LEAVES, ids=name_of)
+def test_no_image_file_is_opened_while_training(path: Path,
+                                                tmp_path: Path) -> None:
+    options = {
+        'model.batch_size': 4,
+        'model.num_student_steps': 2,
+        'model.generator.width': 4,
+        'model.teacher.checkpoint': None,
+        'train_dataloader.dataset.num_steps': 2,
+        'train_cfg.max_epochs': 1,
+        'default_hooks.summary.num_images': 4,
+        'default_hooks.samples.num_images': 4,
+    }
+    # The same networks at a quarter of a quarter of their width.
+    for network in ('teacher.model', 'student'):
+        options |= {
+            f'model.{network}.backbone.base_channels': 4,
+            f'model.{network}.backbone.stem_channels': 4,
+            f'model.{network}.head.in_channels': 32,
+        }
+    config = load_config(
+        path, options=options, work_dir=str(tmp_path), evaluate=False)
+    config.model.teacher.allow_random_weights = True
+    with opened_data_files() as found:
+        train(config)
+    assert found == []
+    assert (tmp_path / 'epoch_1.pth').is_file()
+    assert (tmp_path / 'samples.png').is_file()
+
+
+@pytest.mark.parametrize('path', TEACHERS, ids=name_of)
+def test_a_teacher_config_builds_in_mmpretrains_scope(path: Path) -> None:
+    config = Config.fromfile(path)
+    assert config.default_scope == 'mmpretrain'
+    assert network_name(config.model) == path.stem.partition('_')[0]
+    init_default_scope('mmpretrain')
+    model = MODELS.build(config.model)
+    size = {
+        'digits': 16,
+        'fashion_mnist': 28
+    }.get(path.stem.partition('_')[2], 32)
+    channels = config.model.backbone.get('in_channels', 3)
+    with torch.no_grad():
+        logits_BK = model.eval()(
+            torch.zeros(1, channels, size, size), mode='tensor')
+    assert logits_BK.shape == (1, config.model.head.num_classes)
+
+
+def metafiles() -> list[Path]:
+    """As the model index lists them."""
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    return [ROOT / path for path in index['Import']]
+
+
+def test_every_config_is_in_a_metafile_and_the_other_way_round() -> None:
+    listed = {
+        ROOT / model['Config']
+        for path in metafiles()
+        for model in yaml.safe_load(path.read_text())['Models']
+    }
+    assert listed == {*LEAVES, *TEACHERS}
+
+
+def test_the_readme_of_an_algorithm_has_the_figures_of_its_metafile() -> None:
+    for path in metafiles():
+        readme = (path.parent / 'README.md').read_text()
+        for model in yaml.safe_load(path.read_text())['Models']:
+            assert Path(model['Config']).stem in readme
+            for result in model.get('Results', []):
+                for value in result['Metrics'].values():
+                    assert f'{value:.2f}' in readme

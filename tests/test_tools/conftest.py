@@ -1,0 +1,61 @@
+"""Running the tools as a user does."""
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from tadfkd.utils.classifiers import build_classifier
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='session')
+def run_tool_process() -> Callable[..., subprocess.CompletedProcess]:
+    """Runs a tool from the root of the repository, on one thread.
+
+    ``check=False`` returns a failed process instead of failing the test.
+    """
+
+    def run(tool: str,
+            *arguments: object,
+            check: bool = True) -> subprocess.CompletedProcess:
+        command = [str(ROOT / 'tools' / tool), *map(str, arguments)]
+        if tool.endswith('.py'):
+            command.insert(0, sys.executable)
+        environment = dict(
+            os.environ, OMP_NUM_THREADS='1', PYTHON=sys.executable)
+        process = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300)
+        if check:
+            assert process.returncode == 0, process.stdout + process.stderr
+        return process
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def teacher_of(
+        tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A checkpoint with random weights for a config of configs/teachers/."""
+    folder = tmp_path_factory.mktemp('teachers')
+
+    def make(name: str) -> Path:
+        path = folder / f'{name}.pth'
+        if not path.exists():
+            config = Config.fromfile(ROOT / 'configs/teachers' / f'{name}.py')
+            network = build_classifier(config.model.to_dict())
+            network.init_weights()
+            torch.save(dict(state_dict=network.state_dict()), path)
+        return path
+
+    return make

@@ -1,0 +1,194 @@
+"""tools/train.py and its distributed form, as a user calls them."""
+import json
+import os
+import pickle
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+Run = Callable[..., subprocess.CompletedProcess]
+
+DIGITS = 'configs/tadfkd/resnet18w16_to_resnet18w8_digits.py'
+FLAGSHIP = 'configs/tadfkd/resnet34_to_resnet18_cifar10.py'
+SHORT = [
+    'model.batch_size=8', 'model.num_student_steps=2',
+    'default_hooks.summary.num_images=16', 'default_hooks.logger.interval=1'
+]
+
+
+def log_lines(work_dir: Path) -> list[dict]:
+    """All logged figures but those of time and memory, in order."""
+    lines = []
+    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        for line in path.read_text().splitlines():
+            lines.append({
+                key: value
+                for key, value in json.loads(line).items()
+                if 'time' not in key and key != 'memory'
+            })
+    return lines
+
+
+def networks(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """The weights in a checkpoint."""
+    return torch.load(checkpoint, weights_only=False)['state_dict']
+
+
+def test_twenty_iterations_give_the_same_log_twice(run_tool_process: Run,
+                                                   teacher_of: Callable[[str],
+                                                                        Path],
+                                                   tmp_path: Path) -> None:
+    logs, weights = [], []
+    for name in ('first', 'second'):
+        run_tool_process('train.py', DIGITS, '--work-dir', tmp_path / name,
+                         '--teacher-checkpoint',
+                         teacher_of('resnet18w16_digits'), '--seed', 7,
+                         '--cfg-options', *SHORT, 'train_cfg.max_epochs=2',
+                         'train_dataloader.dataset.num_steps=10')
+        logs.append(log_lines(tmp_path / name))
+        weights.append(networks(tmp_path / name / 'epoch_2.pth'))
+    assert len([line for line in logs[0] if 'student_total' in line]) == 20
+    assert logs[0] == logs[1]
+    assert all(
+        value.equal(weights[1][key]) for key, value in weights[0].items())
+    summary = json.loads((tmp_path / 'first/summary.json').read_text())
+    assert summary['seed'] == 7
+    assert summary['student_steps'] == 40
+    assert summary['generator_steps'] == 20
+    assert summary['finished'] is True
+
+
+def test_a_resumed_run_ends_like_an_uninterrupted_one(run_tool_process: Run,
+                                                      teacher_of: Callable[
+                                                          [str], Path],
+                                                      tmp_path: Path) -> None:
+
+    def train(name: str, *more: object) -> None:
+        run_tool_process('train.py', DIGITS, '--work-dir', tmp_path / name,
+                         '--teacher-checkpoint',
+                         teacher_of('resnet18w16_digits'), *more,
+                         '--cfg-options', *SHORT,
+                         'train_dataloader.dataset.num_steps=3',
+                         'train_cfg.max_epochs=2')
+
+    train('whole')
+    train('cut')
+    # As if it had been stopped after the first epoch.
+    (tmp_path / 'cut/last_checkpoint').write_text(
+        str(tmp_path / 'cut/epoch_1.pth'))
+    (tmp_path / 'cut/epoch_2.pth').unlink()
+    train('cut', '--resume')
+    whole = networks(tmp_path / 'whole/epoch_2.pth')
+    cut = networks(tmp_path / 'cut/epoch_2.pth')
+    assert whole.keys() == cut.keys()
+    assert all(value.equal(cut[key]) for key, value in whole.items())
+    histories = [
+        json.loads((tmp_path / name / 'history.json').read_text())['epochs']
+        for name in ('whole', 'cut')
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_without_data_agreement_takes_the_place_of_accuracy(
+        run_tool_process: Run, teacher_of: Callable[[str], Path],
+        tmp_path: Path) -> None:
+    process = run_tool_process('train.py', DIGITS, '--no-eval', '--amp',
+                               '--work-dir', tmp_path, '--teacher-checkpoint',
+                               teacher_of('resnet18w16_digits'),
+                               '--cfg-options', *SHORT,
+                               'train_dataloader.dataset.num_steps=2',
+                               'train_cfg.max_epochs=2')
+    assert 'Epoch(val)' not in process.stdout
+    assert 'Epoch(synthetic) [2]' in process.stdout
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    for key in ('teacher_top1', 'student_top1_last', 'student_top1_max',
+                'student_top1_last_k_mean', 'student_top1_std'):
+        assert summary[key] is None
+    assert 0 <= summary['agreement_last'] <= 100
+    assert 0 < summary['images_selected'] <= summary['images_generated']
+
+
+@pytest.fixture
+def cifar10_folder(tmp_path: Path) -> Path:
+    """Ten random images in each of CIFAR-10's files."""
+    random = np.random.default_rng(0)
+    folder = tmp_path / 'cifar10' / 'cifar-10-batches-py'
+    folder.mkdir(parents=True)
+    for name in [f'data_batch_{i}' for i in range(1, 6)] + ['test_batch']:
+        content = dict(
+            data=random.integers(0, 256, (10, 3072), dtype=np.uint8),
+            labels=list(range(10)))
+        (folder / name).write_bytes(pickle.dumps(content))
+    return folder.parent
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_the_flagship_runs_in_one_process_and_in_two(
+        run_tool_process: Run, teacher_of: Callable[[str], Path],
+        cifar10_folder: Path, tmp_path: Path, processes: int,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = [
+        '--work-dir', tmp_path / 'run', '--cfg-options',
+        f'model.teacher.checkpoint={teacher_of("resnet34_cifar10")}',
+        f'val_dataloader.dataset.data_root={cifar10_folder}',
+        'model.batch_size=4', 'train_dataloader.dataset.num_steps=2',
+        'train_cfg.max_epochs=1', 'model.num_student_steps=2',
+        'default_hooks.summary.num_images=4',
+        'default_hooks.samples.num_images=4'
+    ]
+    if processes == 1:
+        run_tool_process('train.py', FLAGSHIP, *arguments)
+    else:
+        monkeypatch.setenv('PORT', str(29500 + os.getpid() % 1000))
+        run_tool_process('dist_train.sh', FLAGSHIP, processes, *arguments)
+    summary = json.loads((tmp_path / 'run/summary.json').read_text())
+    assert summary['finished'] is True
+    assert summary['student_steps'] == 4
+    assert summary['generator_steps'] == 2
+    # Of all processes together, each of which needs 6 batches at least.
+    assert summary['images_generated'] >= 6 * 4 * processes
+    # Ten images, of which each class is one.
+    assert summary['student_top1_last'] % 10 == pytest.approx(0, abs=1e-3)
+    weights = networks(tmp_path / 'run/epoch_1.pth')
+    assert {key.split('.')[0] for key in weights} == {'student', 'generator'}
+    assert not any('.module.' in key for key in weights)
+
+
+def test_a_teacher_is_trained_by_the_same_tool_and_tested(
+        run_tool_process: Run, tmp_path: Path) -> None:
+    config = 'configs/teachers/resnet18w16_digits.py'
+    run_tool_process('train.py', config, '--work-dir', tmp_path,
+                     '--cfg-options', 'train_cfg.max_epochs=1',
+                     'default_hooks.checkpoint.interval=1')
+    process = run_tool_process('test.py', config, tmp_path / 'epoch_1.pth',
+                               '--work-dir', tmp_path / 'test')
+    assert 'accuracy/top1' in process.stdout
+
+
+def test_a_student_is_tested_without_its_teacher(run_tool_process: Run,
+                                                 teacher_of: Callable[[str],
+                                                                      Path],
+                                                 tmp_path: Path) -> None:
+    run_tool_process('train.py', DIGITS, '--work-dir',
+                     tmp_path, '--teacher-checkpoint',
+                     teacher_of('resnet18w16_digits'), '--cfg-options', *SHORT,
+                     'train_dataloader.dataset.num_steps=2',
+                     'train_cfg.max_epochs=1')
+    process = run_tool_process('test.py', DIGITS, tmp_path / 'epoch_1.pth',
+                               '--work-dir', tmp_path / 'test')
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    top1 = f'accuracy/top1: {summary["student_top1_last"]:.4f}'
+    assert top1 in process.stdout
+
+
+def test_the_printed_config_is_complete(run_tool_process: Run) -> None:
+    process = run_tool_process('misc/print_config.py', FLAGSHIP,
+                               '--cfg-options', 'model.batch_size=3')
+    scope: dict = {}
+    exec(process.stdout, scope)
+    assert scope['model']['batch_size'] == 3
+    assert scope['model']['teacher']['model']['backbone']['depth'] == 34
