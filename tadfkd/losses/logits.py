@@ -11,7 +11,7 @@ from tadfkd.utils.errors import UserError, require_at_least
 
 @MODELS.register_module()
 class L1Loss(BaseLoss):
-    """Mean absolute difference of the logits: mean |S(x) - T(x)|, >= 0."""
+    """Mean absolute difference of logits, ``mean |S(x) - T(x)|``, >= 0."""
 
     def forward(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
         """Mean over samples and classes of (B, K) logits."""

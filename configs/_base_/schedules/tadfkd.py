@@ -5,14 +5,8 @@ model = dict(
     batch_size=1024,
     num_student_steps=10,
     num_generator_steps=1,
-    # Two Gaussians, at most 10 iterations of EM, tolerance 1e-2, covariance
-    # floor 5e-4, kept above a posterior of 0.5.
-    selector=dict(
-        type='GMMSelector',
-        threshold=0.5,
-        max_iterations=10,
-        tolerance=1e-2,
-        covariance_floor=5e-4),
+    # Its defaults are the paper's figures.
+    selector=dict(type='GMMSelector'),
     student_loss=dict(type='L1Loss'),
     adversarial_loss=dict(type='JSLoss', temperature=3.0),
     bn_loss=dict(type='BNStatisticsLoss', loss_weight=10.0),
