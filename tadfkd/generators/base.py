@@ -4,7 +4,7 @@ from abc import abstractmethod
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from tadfkd.utils.errors import UserError, require_at_least
+from tadfkd.utils.errors import require_at_least, size_pair
 
 
 class BaseGenerator(BaseModule):
@@ -24,13 +24,9 @@ class BaseGenerator(BaseModule):
         require_at_least('model.generator', 'latent_size', latent_size, 1)
         require_at_least('model.generator', 'image_channels', image_channels,
                          1)
-        sizes = (image_size, image_size) if isinstance(image_size, int) \
-            else tuple(image_size)
-        if len(sizes) != 2 or not all(isinstance(size, int) for size in sizes):
-            raise UserError('image_size must be one or two whole numbers, got '
-                            f'{image_size!r}: set model.generator.image_size')
+        self.image_size = size_pair('model.generator', 'image_size',
+                                    image_size)
         self.latent_size = latent_size
-        self.image_size: tuple[int, int] = (sizes[0], sizes[1])
         self.image_channels = image_channels
 
     @abstractmethod

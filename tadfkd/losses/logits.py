@@ -1,6 +1,7 @@
 """Distances between the student's and the teacher's logits."""
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -54,17 +55,18 @@ class JSLoss(BaseLoss):
         JS = 1/2 KL(P || M) + 1/2 KL(Q || M)            in [0, log 2]
 
     The released code of arXiv 2402.12406 differs in three points, each an
-    option here: it averages over classes as well (``reduction='mean'``), it
-    clamps P, Q and M to [0.01, 0.99] (``clamp=(0.01, 0.99)``; with many
-    classes most probabilities lie below and the gradient all but vanishes),
-    and it has the arguments of both KL terms the other way round
-    (``swapped=True``: 1/2 KL(M || P) + 1/2 KL(M || Q)).
+    option here: it averages over classes as well (``reduction='mean'``,
+    smaller by a factor K), it clamps P, Q and so M to [0.01, 0.99]
+    (``clamp=(0.01, 0.99)``; where there are many classes and no sure answer,
+    all probabilities lie below and there is no gradient), and it has the
+    arguments of both KL terms the other way round (``swapped=True``:
+    1/2 KL(M || P) + 1/2 KL(M || Q)).
 
     Args:
         temperature: t, > 0.
         reduction: ``'batchmean'``, the mean over samples, or ``'mean'``, the
             mean over samples and classes.
-        clamp: None, or bounds in (0, 1] that P, Q and M are clamped to.
+        clamp: None, or bounds in (0, 1] that P and Q are clamped to.
         swapped: Whether M stands first in both KL terms.
         loss_weight: See :class:`BaseLoss`.
     """
@@ -80,7 +82,8 @@ class JSLoss(BaseLoss):
         if reduction not in ('batchmean', 'mean'):
             raise UserError("reduction must be 'batchmean' or 'mean', got "
                             f'{reduction!r}: set reduction of the JSLoss')
-        if clamp is not None and not 0 < clamp[0] < clamp[1] <= 1:
+        if clamp is not None and not (len(clamp) == 2
+                                      and 0 < clamp[0] < clamp[1] <= 1):
             raise UserError('clamp must be None or (low, high) with 0 < low '
                             f'< high <= 1, got {clamp!r}: set clamp of the '
                             'JSLoss')
@@ -97,10 +100,10 @@ class JSLoss(BaseLoss):
         m = (p + q) / 2
         if self.clamp is not None:
             p, q = p.clamp(*self.clamp), q.clamp(*self.clamp)
-            m = ((p + q) / 2).clamp(*self.clamp)
+            m = (p + q) / 2
             log_p, log_q = p.log(), q.log()
         # A probability that underflows to 0 contributes nothing.
-        log_m = m.clamp_min(1e-38).log()
+        log_m = m.clamp_min(torch.finfo(m.dtype).tiny).log()
         if self.swapped:
             divergence_BK = m * (2 * log_m - log_p - log_q) / 2
         else:

@@ -56,9 +56,11 @@ class BaseSelector(ABC):
         logits_BK = output.logits_BK.float()
         finite_B = logits_BK.isfinite().all(1)
         badness_B, mask_B = self.judge(logits_BK, finite_B, labels_B)
+        mask_B = mask_B & finite_B
         badness_B = badness_B.masked_fill(~finite_B, torch.inf)
-        best_B = ranks(badness_B) < self.min_selected
-        return (mask_B | best_B) & finite_B
+        best_B = (ranks(badness_B) < self.min_selected) & finite_B
+        too_few = mask_B.sum() < self.min_selected
+        return mask_B | (best_B & too_few)
 
     @abstractmethod
     def judge(self, logits_BK: Tensor, finite_B: Tensor,

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tadfkd.registry import SELECTORS
 from tadfkd.selectors.base import BaseSelector, pseudo_label_loss
-from tadfkd.utils.errors import require_at_least
+from tadfkd.utils.errors import UserError, require_at_least
 
 
 @SELECTORS.register_module()
@@ -40,11 +40,13 @@ class GMMSelector(BaseSelector):
                  covariance_floor: float = 5e-4,
                  min_selected: int = 1) -> None:
         super().__init__(min_selected)
-        require_at_least('model.selector', 'threshold', threshold, 0.0)
         require_at_least('model.selector', 'max_iterations', max_iterations, 1)
-        require_at_least('model.selector', 'tolerance', tolerance, 0.0)
+        require_at_least('model.selector', 'tolerance', tolerance, 1e-12)
         require_at_least('model.selector', 'covariance_floor',
                          covariance_floor, 1e-12)
+        if not 0 < threshold < 1:
+            raise UserError(f'threshold must be in (0, 1), got {threshold!r}: '
+                            'set model.selector.threshold')
         self.threshold = threshold
         self.max_iterations = max_iterations
         self.tolerance = tolerance
@@ -76,7 +78,7 @@ class GMMSelector(BaseSelector):
         """
         responsibility_2B = self._two_means(values_B, weights_B)
         parameters = self._maximise(values_B, weights_B, responsibility_2B)
-        bound = values_B.new_tensor(-torch.inf)
+        bound = values_B.new_full((), -torch.inf)
         done = torch.zeros((), dtype=torch.bool, device=values_B.device)
         for _ in range(self.max_iterations):
             joint_2B = self._log_joint(values_B, parameters)

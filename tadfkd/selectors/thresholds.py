@@ -61,7 +61,8 @@ class EntropySelector(BaseSelector):
         """See :meth:`BaseSelector.judge`."""
         entropy_B = torch.special.entr(logits_BK.softmax(1)).sum(1)
         limit = self.max_entropy * math.log(logits_BK.shape[1])
-        return entropy_B, entropy_B <= limit
+        # A uniform row has the largest entropy but for rounding.
+        return entropy_B, entropy_B <= limit * (1 + 1e-5)
 
 
 @SELECTORS.register_module()
@@ -86,7 +87,9 @@ class TopFractionSelector(BaseSelector):
         """See :meth:`BaseSelector.judge`."""
         loss_B = pseudo_label_loss(logits_BK)
         ranks_B = ranks(loss_B.masked_fill(~finite_B, torch.inf))
-        return loss_B, ranks_B < (self.fraction * finite_B.sum()).ceil()
+        # What rounding adds to a whole number must not make it one more.
+        kept = (self.fraction * finite_B.sum().double() - 1e-6).ceil()
+        return loss_B, ranks_B < kept
 
 
 @SELECTORS.register_module()

@@ -9,7 +9,7 @@ from tadfkd.utils.classifiers import (ChannelOrder, InputAdapter,
                                       build_classifier, classifier_logits,
                                       find_classifier,
                                       without_pretrained_weights)
-from tadfkd.utils.errors import UserError
+from tadfkd.utils.errors import UserError, size_pair
 
 
 def _test_pipeline(config: Config) -> list[dict]:
@@ -22,7 +22,7 @@ def _input_size(config: Config) -> tuple[int, int] | None:
     for step in reversed(_test_pipeline(config)):
         size = step.get('crop_size', step.get('scale'))
         if size is not None:
-            return (size, size) if isinstance(size, int) else tuple(size)
+            return size_pair('the test pipeline', 'size', size)
     return None
 
 
@@ -71,8 +71,8 @@ class MMPretrainTeacher(BaseTeacher):
         if config is not None:
             input_size = input_size or _input_size(config)
             channel_order = channel_order or _channel_order(config, model)
-        if isinstance(input_size, int):
-            input_size = (input_size, input_size)
+        if input_size is not None:
+            input_size = size_pair('model.teacher', 'input_size', input_size)
         network = build_classifier(without_pretrained_weights(model))
         if checkpoint is not None or not allow_random_weights:
             weights = self._read_weights(checkpoint, recipe)

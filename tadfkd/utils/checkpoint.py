@@ -1,7 +1,7 @@
 """Reading checkpoints: restricted unpickling, and every key accounted for."""
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,28 +9,38 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
+from mmengine.utils import digit_version
 from torch import Tensor, nn
 
 from tadfkd.utils.errors import UserError
 
 
-def _trusted_globals() -> list:
-    """What mmengine's checkpoints hold beside tensors and plain containers.
+def _history_method(owner: type, name: str) -> Callable:
+    """What stands in for ``getattr`` in a checkpoint: nothing but the four
+    statistics of a log history, which mmengine stores by name.
 
-    All of it is data: log histories, which are NumPy arrays. ``getattr`` is
-    how bound methods of a history are stored; torch's restricted unpickler
-    calls nothing that is not itself on its list, so what ``getattr`` returns
-    stays uncalled.
+    The real ``getattr`` would hand out anything reachable from a trusted
+    class, which later code might call.
     """
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean',
+                                                  'current'):
+        raise pickle.UnpicklingError(f'GLOBAL builtins.getattr({owner!r}, '
+                                     f'{name!r})')
+    return getattr(owner, name)
+
+
+def _trusted_globals() -> list:
+    """What mmengine's checkpoints hold beside tensors and plain containers:
+    log histories, which are NumPy arrays."""
     numpy_core = getattr(np, '_core', None) or np.core
     dtypes = [
         getattr(np.dtypes, name) for name in dir(np.dtypes)
         if name.endswith('DType')
     ]
     return [
-        HistoryBuffer, np.ndarray, np.dtype, getattr,
+        HistoryBuffer, np.ndarray, np.dtype,
         numpy_core.multiarray._reconstruct, numpy_core.multiarray.scalar,
-        *dtypes
+        (_history_method, 'builtins.getattr'), *dtypes
     ]
 
 
@@ -54,11 +64,13 @@ def read_checkpoint(path: str | os.PathLike,
         what = 'is a directory' if path.is_dir() else 'does not exist'
         raise UserError(f'checkpoint {path} {what}: name a file written by '
                         'torch.save')
-    # Older versions of torch have the restricted unpickler but no list to
-    # extend: they read plain state dicts only.
-    context = getattr(torch.serialization, 'safe_globals', None)
+    # Older versions of torch have the restricted unpickler but no list of
+    # this form to extend: they read plain state dicts only.
+    extensible = digit_version(torch.__version__) >= digit_version('2.7')
+    context = torch.serialization.safe_globals(
+        _trusted_globals()) if extensible else nullcontext()
     try:
-        with context(_trusted_globals()) if context else nullcontext():
+        with context:
             checkpoint = torch.load(
                 path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
@@ -71,7 +83,9 @@ def read_checkpoint(path: str | os.PathLike,
             ) from None
         raise UserError(f'checkpoint {path} cannot be read (damaged, or not '
                         'written by torch.save): make it anew') from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:
+        # The bytes are anybody's: there is no telling what the parsers of
+        # zip, tar and pickle stumble over.
         reason = str(error).strip().partition('\n')[0]
         raise UserError(f'checkpoint {path} cannot be read '
                         f'({reason or type(error).__name__}): '
@@ -96,6 +110,11 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor],
         UserError: If a key is missing, unexpected, or of another shape;
             ``module`` is unchanged then.
     """
+    if not all(
+            isinstance(key, str) and isinstance(value, Tensor)
+            for key, value in weights.items()):
+        raise UserError(f'{source} holds other things than named tensors: '
+                        'save a state dict, or put it under "state_dict"')
     own = module.state_dict()
     missing = {
         key

@@ -38,6 +38,9 @@ class InputAdapter(nn.Module):
         if channel_order not in ('rgb', 'bgr'):
             raise UserError("channel_order must be 'rgb' or 'bgr', got "
                             f'{channel_order!r}: set channel_order')
+        if not all(value > 0 for value in std):
+            raise UserError(f'std must be > 0 for every channel, got {std}: '
+                            'change the std of the data_preprocessor')
         self.channel_order = channel_order
         self.input_size = input_size
         self.mean: Tensor
@@ -119,7 +122,14 @@ def find_classifier(model: str | dict,
         if '::' not in name and not Path(name).is_file():
             raise UserError(f'{where} names the config {name}, which does '
                             'not exist: name an existing one')
-        config = Config.fromfile(name)
+        try:
+            config = Config.fromfile(name)
+        except (SyntaxError, KeyError, OSError) as error:
+            raise UserError(f'{where} names the config {name}, which cannot '
+                            f'be read ({error}): mend it') from error
+        if 'model' not in config:
+            raise UserError(f'{where} names the config {name}, which has no '
+                            'model: name the config of a classifier')
     else:
         from mmpretrain.apis import ModelHub, list_models
         if name not in list_models():

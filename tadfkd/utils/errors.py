@@ -1,6 +1,7 @@
 """One class for a user's mistake, and how a tool reports it."""
 import difflib
 import inspect
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -47,10 +48,25 @@ def require_at_least(where: str, name: str, value: float,
     """
     kind = int if isinstance(minimum, int) else (int, float)
     is_number = isinstance(value, kind) and not isinstance(value, bool)
-    if not is_number or not value >= minimum:
+    if not is_number or not minimum <= value < math.inf:
         a_number = 'a whole number' if kind is int else 'a number'
         raise UserError(f'{name} must be {a_number} >= {minimum}, got '
                         f'{value!r}: set {where}.{name}')
+
+
+def size_pair(where: str, name: str, value: object) -> tuple[int, int]:
+    """Height and width, of one whole number for both or of two.
+
+    Raises:
+        UserError: If ``value`` is neither.
+    """
+    sizes = (value, value) if isinstance(value, int) else value
+    if not isinstance(sizes, list | tuple) or len(sizes) != 2 or not all(
+            isinstance(size, int) and not isinstance(size, bool) and size > 0
+            for size in sizes):
+        raise UserError(f'{name} must be one or two whole numbers >= 1, got '
+                        f'{value!r}: set {where}.{name}')
+    return sizes[0], sizes[1]
 
 
 def _registries() -> Iterator[mmengine.registry.Registry]:

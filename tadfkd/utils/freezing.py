@@ -29,6 +29,5 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
         for parameter in parameters:
             parameter.requires_grad_(True)
         for child, training in modes:
-            # Not child.train(training), which would recurse into the
-            # children and lose their own modes.
+            # Not child.train(), which walks the whole subtree each time.
             child.training = training

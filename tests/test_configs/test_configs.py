@@ -132,7 +132,7 @@ sys.addaudithook(_audit)
 _DATA = re.compile(
     r'\.(png|jpe?g|bmp|gif|tiff?|webp|npy|npz|gz|csv|pkl|tar|lmdb|parquet)'
     r'$|(^|/)(data_batch_\d|test_batch|train|test)$|(^|/)data/|ubyte|'
-    r'/usr/share/datasets/|/sklearn/datasets/data/', re.IGNORECASE)
+    r'/usr/share/datasets/', re.IGNORECASE)
 
 
 @contextmanager

@@ -1,0 +1,203 @@
+"""What every selector promises, whatever its criterion."""
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tadfkd.selectors import (BaseSelector, ConfidenceSelector,
+                              EntropySelector, GMMSelector, SelectAll,
+                              TopFractionSelector)
+from tadfkd.selectors.base import pseudo_label_loss, ranks
+from tadfkd.structures import TeacherOutput
+from tadfkd.utils.errors import UserError
+
+JUDGES = [
+    GMMSelector, ConfidenceSelector, EntropySelector, TopFractionSelector
+]
+
+
+def logits(batch: int = 40, classes: int = 5, seed: int = 0) -> Tensor:
+    """Some confident and some doubtful rows."""
+    stream = torch.Generator().manual_seed(seed)
+    scale_B1 = 1 + 9 * torch.rand(batch, 1, generator=stream)
+    return scale_B1 * torch.randn(batch, classes, generator=stream)
+
+
+def losses_by_hand(logits_BK: Tensor) -> np.ndarray:
+    """-log of the largest softmax probability, in float64."""
+    values_BK = logits_BK.double().numpy()
+    values_BK = values_BK - values_BK.max(1, keepdims=True)
+    return np.log(np.exp(values_BK).sum(1))
+
+
+class RefuseToWait(TorchDispatchMode):
+    """Fails at operations that make the host wait for a GPU."""
+
+    # ``lift_fresh`` ends the making of a tensor out of Python numbers, which
+    # on a GPU is a blocking copy from the host.
+    FORBIDDEN = ('_local_scalar_dense', 'nonzero', 'masked_select', 'unique',
+                 'equal.default', 'is_nonzero', 'lift_fresh')
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = str(function)
+        assert not any(word in name for word in self.FORBIDDEN), name
+        if 'index' in name and len(args) > 1 and isinstance(args[1], list):
+            assert all(index is None or index.dtype != torch.bool
+                       for index in args[1]), f'{name} with a boolean mask'
+        devices = {
+            tensor.device
+            for tensor in args if isinstance(tensor, Tensor) and tensor.ndim
+        }
+        assert len(devices) < 2, f'{name} between devices'
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('batch', [1, 2, 33])
+@pytest.mark.parametrize('kind', [*JUDGES, SelectAll])
+def test_selecting_never_waits_for_the_device(kind: type[BaseSelector],
+                                              batch: int) -> None:
+    selector = kind()
+    logits_BK = logits(batch)
+    with RefuseToWait():
+        mask_B = selector.select(TeacherOutput(logits_BK))
+    assert torch.equal(mask_B, selector.select(TeacherOutput(logits_BK)))
+
+
+def test_the_guard_against_waiting_sees_what_it_should() -> None:
+    values_B = torch.rand(3)
+    for waiting in (lambda: values_B.sum().item(),
+                    lambda: values_B[values_B > 0.5], lambda:
+                    (values_B > 0.5).nonzero(), lambda: bool(values_B.any()),
+                    lambda: torch.tensor([1.0, 2.0])):
+        with RefuseToWait(), pytest.raises(AssertionError):
+            waiting()
+
+
+@pytest.mark.parametrize('kind', [*JUDGES, SelectAll])
+def test_selecting_runs_on_the_device_of_the_logits(
+        kind: type[BaseSelector]) -> None:
+    # Tensors without data: any look at a value, and any tensor that is made
+    # elsewhere, fails.
+    output = TeacherOutput(torch.empty(9, 4, device='meta'))
+    mask_B = kind().select(output)
+    assert mask_B.device.type == 'meta'
+    assert mask_B.shape == (9, ) and mask_B.dtype == torch.bool
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('kind', [*JUDGES, SelectAll])
+def test_the_mask_is_boolean_and_detached(kind: type[BaseSelector],
+                                          dtype: torch.dtype) -> None:
+    logits_BK = logits().to(dtype).requires_grad_()
+    mask_B = kind().select(TeacherOutput(logits_BK))
+    assert mask_B.dtype == torch.bool and mask_B.shape == (40, )
+    assert not mask_B.requires_grad and mask_B.grad_fn is None
+    # Neither an empty nor a full mask would tell anything here.
+    assert mask_B.any() and (kind is SelectAll) == bool(mask_B.all())
+
+
+@pytest.mark.parametrize('kind', JUDGES)
+def test_rows_that_are_not_finite_are_never_selected_and_change_nothing(
+        kind: type[BaseSelector]) -> None:
+    clean_BK = logits(30)
+    expected_B = kind().select(TeacherOutput(clean_BK))
+
+    broken_BK = torch.zeros(40, 5)
+    is_broken_B = torch.zeros(40, dtype=torch.bool)
+    is_broken_B[[0, 5, 6, 13, 20, 21, 22, 30, 38, 39]] = True
+    broken_BK[~is_broken_B] = clean_BK
+    damage_BK = logits(10, seed=1)
+    damage_BK[:4, 2] = torch.nan
+    damage_BK[4:6, 0] = torch.inf
+    damage_BK[6:8, 1] = -torch.inf
+    damage_BK[8] = torch.inf
+    damage_BK[9] = torch.nan
+    broken_BK[is_broken_B] = damage_BK
+
+    mask_B = kind().select(TeacherOutput(broken_BK))
+    assert not mask_B[is_broken_B].any()
+    assert torch.equal(mask_B[~is_broken_B], expected_B)
+
+
+@pytest.mark.parametrize('value', [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize('kind', JUDGES)
+def test_nothing_is_selected_if_nothing_is_finite(kind: type[BaseSelector],
+                                                  value: float) -> None:
+    output = TeacherOutput(torch.full((4, 3), value))
+    assert kind(min_selected=3).select(output).tolist() == [False] * 4
+
+
+@pytest.mark.parametrize('kind', JUDGES)
+def test_a_single_finite_row_is_selected(kind: type[BaseSelector]) -> None:
+    logits_BK = torch.full((3, 4), torch.nan)
+    logits_BK[1] = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    assert kind().select(TeacherOutput(logits_BK)).tolist() \
+        == [False, True, False]
+
+
+@pytest.mark.parametrize('kind', JUDGES)
+def test_min_selected_beyond_the_batch_selects_all_finite_rows(
+        kind: type[BaseSelector]) -> None:
+    logits_BK = logits(6)
+    logits_BK[2, 0] = torch.nan
+    assert kind(min_selected=100).select(TeacherOutput(logits_BK)).tolist() \
+        == [True, True, False, True, True, True]
+
+
+@pytest.mark.parametrize('fallback', [1, 3])
+@pytest.mark.parametrize(
+    'selector',
+    [
+        ConfidenceSelector(min_confidence=1.0),
+        EntropySelector(max_entropy=1e-6),
+        TopFractionSelector(fraction=1e-6),
+        # Two components so wide that neither is ever sure.
+        GMMSelector(threshold=0.999, covariance_floor=1.0)
+    ],
+    ids=lambda selector: type(selector).__name__)
+def test_the_best_are_selected_if_nothing_passes(selector: BaseSelector,
+                                                 fallback: int) -> None:
+    # Two classes: the loss and the entropy order the samples alike.
+    logits_BK = logits(12, classes=2) / 10
+    selector.min_selected = fallback
+    best = set(losses_by_hand(logits_BK).argsort()[:fallback].tolist())
+    mask_B = selector.select(TeacherOutput(logits_BK))
+    assert set(mask_B.nonzero().squeeze(1).tolist()) == best
+
+
+def test_the_fallback_leaves_a_sufficient_mask_alone() -> None:
+
+    class Odd(BaseSelector):
+        """Keeps samples 2 and 3 although sample 0 is the least bad."""
+
+        def judge(self, logits_BK: Tensor, finite_B: Tensor,
+                  labels_B: Tensor | None) -> tuple[Tensor, Tensor]:
+            indices_B = torch.arange(len(logits_BK))
+            return indices_B.float(), (indices_B == 2) | (indices_B == 3)
+
+    output = TeacherOutput(torch.zeros(5, 2))
+    # "At least this many, the best ones if need be": there is no need.
+    assert Odd(min_selected=2).select(output).tolist() \
+        == [False, False, True, True, False]
+
+
+@pytest.mark.parametrize('count', [0, -1, 1.5, True])
+@pytest.mark.parametrize('kind', JUDGES)
+def test_min_selected_below_one_is_refused(kind: type[BaseSelector],
+                                           count: object) -> None:
+    with pytest.raises(UserError, match='set model.selector.min_selected'):
+        kind(min_selected=count)
+
+
+def test_the_loss_is_the_cross_entropy_against_the_own_argmax() -> None:
+    logits_BK = logits(50, 10)
+    loss_B = pseudo_label_loss(logits_BK)
+    np.testing.assert_allclose(
+        loss_B.numpy(), losses_by_hand(logits_BK), rtol=1e-5, atol=4e-6)
+    assert (loss_B >= 0).all()
+
+
+def test_ranks_ascend_with_ties_in_order_and_nan_last() -> None:
+    values_B = torch.tensor([3.0, torch.nan, 1.0, 3.0, -torch.inf, torch.inf])
+    assert ranks(values_B).tolist() == [2, 5, 1, 3, 0, 4]

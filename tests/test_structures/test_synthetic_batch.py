@@ -1,0 +1,102 @@
+"""Batches stay aligned, field by field and sample by sample."""
+from dataclasses import FrozenInstanceError
+
+import pytest
+import torch
+
+from tadfkd.structures import SyntheticBatch
+
+
+def numbered(start: int, stop: int) -> SyntheticBatch:
+    """Every field of sample i holds i, or a multiple of i."""
+    ids_B = torch.arange(start, stop)
+    images_BCHW = ids_B.float()[:, None, None, None].expand(-1, 3, 2, 2)
+    return SyntheticBatch(images_BCHW, ids_B, 10 * images_BCHW,
+                          100 * ids_B.float()[:, None].expand(-1, 4))
+
+
+def ids(batch: SyntheticBatch) -> list[int]:
+    """The samples' numbers, after a check that all fields agree on them."""
+    assert batch.labels_B is not None and batch.augmented_BCHW is not None
+    assert batch.teacher_logits_BK is not None
+    found = batch.labels_B.tolist()
+    assert batch.images_BCHW[:, 0, 0, 0].tolist() == found
+    assert batch.augmented_BCHW[:, 2, 1, 1].tolist() == [10 * i for i in found]
+    assert batch.teacher_logits_BK[:, 3].tolist() == [100 * i for i in found]
+    return found
+
+
+def test_the_length_is_the_number_of_samples() -> None:
+    assert len(numbered(2, 9)) == 7
+
+
+@pytest.mark.parametrize('chosen', [[], [3], [0, 2, 5], list(range(6))])
+def test_select_keeps_the_masked_samples_in_all_fields(
+        chosen: list[int]) -> None:
+    mask_B = torch.zeros(6, dtype=torch.bool)
+    mask_B[chosen] = True
+    assert ids(numbered(0, 6).select(mask_B)) == chosen
+
+
+def test_selected_samples_carry_gradients_back_to_their_origin() -> None:
+    images_BCHW = torch.ones(3, 1, 2, 2, requires_grad=True)
+    mask_B = torch.tensor([True, False, True])
+    SyntheticBatch(images_BCHW).select(mask_B).images_BCHW.sum().backward()
+    assert images_BCHW.grad is not None
+    assert images_BCHW.grad.sum((1, 2, 3)).tolist() == [4, 0, 4]
+
+
+@pytest.mark.parametrize('size', [0, 2, 5])
+def test_split_parts_the_samples_in_order(size: int) -> None:
+    first, others = numbered(0, 5).split(size)
+    assert ids(first) == list(range(size))
+    assert ids(others) == list(range(size, 5))
+
+
+def test_extend_appends_and_leaves_both_parts_as_they_are() -> None:
+    one, other = numbered(0, 2), numbered(7, 10)
+    assert ids(one.extend(other)) == [0, 1, 7, 8, 9]
+    assert ids(one) == [0, 1] and ids(other) == [7, 8, 9]
+
+
+def test_fields_that_are_not_known_stay_so() -> None:
+    plain = SyntheticBatch(torch.rand(4, 1, 2, 2))
+    for batch in (plain.select(torch.ones(4, dtype=torch.bool)),
+                  plain.split(2)[1], plain.detach(), plain.extend(plain)):
+        assert batch.labels_B is None and batch.augmented_BCHW is None
+        assert batch.teacher_logits_BK is None
+
+
+def test_batches_of_different_fields_do_not_mix() -> None:
+    plain = SyntheticBatch(torch.rand(2, 3, 2, 2))
+    with pytest.raises(AssertionError, match='labels_B'):
+        plain.extend(numbered(0, 2))
+
+
+def test_detach_cuts_the_graph_of_every_field_and_keeps_the_values() -> None:
+    leaf = torch.rand(2, 1, 2, 2, requires_grad=True)
+    batch = SyntheticBatch(
+        leaf * 2,
+        augmented_BCHW=leaf * 3,
+        teacher_logits_BK=leaf.flatten(1) * 4)
+    detached = batch.detach()
+    assert torch.equal(detached.images_BCHW, batch.images_BCHW)
+    for values in (detached.images_BCHW, detached.augmented_BCHW,
+                   detached.teacher_logits_BK):
+        assert values is not None and not values.requires_grad
+    # The original is unharmed.
+    assert batch.images_BCHW.requires_grad
+
+
+def test_the_augmented_view_enters_the_losses_where_there_is_one() -> None:
+    images_BCHW = torch.rand(2, 1, 2, 2)
+    assert SyntheticBatch(images_BCHW).views_BCHW is images_BCHW
+    augmented_BCHW = 1 - images_BCHW
+    batch = SyntheticBatch(images_BCHW, augmented_BCHW=augmented_BCHW)
+    assert batch.views_BCHW is augmented_BCHW
+
+
+def test_a_batch_cannot_be_changed_in_place() -> None:
+    batch = numbered(0, 2)
+    with pytest.raises(FrozenInstanceError):
+        batch.labels_B = None  # type: ignore[misc]

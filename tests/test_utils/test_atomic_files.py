@@ -1,0 +1,91 @@
+"""Files that are whole or not there."""
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tadfkd.utils.files import write_atomically, write_json
+
+
+def test_content_is_written_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / 'file'
+    for content in (b'one', b'', b'\x00\r\n\xff' * 1000):
+        write_atomically(path, content)
+        assert path.read_bytes() == content
+        assert os.listdir(tmp_path) == ['file']
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    write_atomically(str(tmp_path / 'a' / 'b' / 'file'), b'here')
+    assert (tmp_path / 'a' / 'b' / 'file').read_bytes() == b'here'
+
+
+@pytest.mark.parametrize('failing', ['fsync', 'replace'])
+def test_a_failure_leaves_the_old_content_and_nothing_else(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    path = tmp_path / 'file'
+    write_atomically(path, b'old')
+
+    def fail(*_: object) -> None:
+        # Half of the work is done: what is there now is not the old file.
+        assert len(os.listdir(tmp_path)) == 2
+        raise OSError('no space left on device')
+
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(OSError, match='no space left'):
+        write_atomically(path, b'new')
+    assert path.read_bytes() == b'old'
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_content_that_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
+    path = tmp_path / 'file'
+    write_atomically(path, b'old')
+    with pytest.raises(TypeError):
+        write_atomically(path, 'text, not bytes')  # type: ignore[arg-type]
+    assert path.read_bytes() == b'old'
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_a_first_write_that_fails_leaves_no_file(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, 'fsync', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / 'file', b'new')
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_content_reaches_the_disk_before_the_name(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    for name in ('fsync', 'replace'):
+        real = getattr(os, name)
+        monkeypatch.setattr(
+            os,
+            name,
+            lambda *args, real=real, name=name:
+            (calls.append(name), real(*args)))
+    write_atomically(tmp_path / 'file', b'new')
+    assert calls == ['fsync', 'replace']
+
+
+def test_json_is_readable_by_machines_and_by_people(tmp_path: Path) -> None:
+    path = tmp_path / 'file.json'
+    content = {'accuracy': [91.5, 92.0], 'name': 'run'}
+    write_json(path, content)
+    assert json.loads(path.read_text()) == content
+    assert path.read_text().endswith('\n')
+    assert path.read_text().count('\n') > 3
+
+
+def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / 'file.json'
+    write_json(path, 1)
+    with pytest.raises(TypeError):
+        write_json(path, {'tensor': object()})
+    assert path.read_text() == '1\n'
