@@ -1,21 +1,16 @@
 """What all tests share."""
-import os
 from pathlib import Path
 from typing import Any
 
-# Read when torch loads its threads: waiting ones must not spin, or two tests
-# on a busy machine of two cores are a hundred times slower.
-os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+import pytest
+import torch
+from mmengine.config import Config
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from mmengine.config import Config  # noqa: E402
-
-from tadfkd.algorithms import BaseDFKD  # noqa: E402
-from tadfkd.apis import load_config  # noqa: E402
-from tadfkd.datasets import Digits  # noqa: E402
-from tadfkd.registry import MODELS  # noqa: E402
-from tadfkd.utils.classifiers import build_classifier  # noqa: E402
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.apis import load_config
+from tadfkd.datasets import Digits
+from tadfkd.registry import MODELS
+from tadfkd.utils.classifiers import build_classifier
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NARROW = {

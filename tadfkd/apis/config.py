@@ -53,7 +53,7 @@ def load_config(path: str | os.PathLike,
             f'config {path} cannot be read ({error}): mend it') from error
     _merge(config, options or {})
     if seed is not None:
-        config.randomness = dict(config.get('randomness', {}), seed=seed)
+        config.randomness = dict(config.get('randomness') or {}, seed=seed)
     config.launcher = launcher
     if resume:
         config.resume = True
@@ -116,6 +116,6 @@ def _check(config: Config) -> None:
     train = config.get('train_cfg')
     if train is not None and 'max_epochs' in train:
         require_at_least('train_cfg', 'max_epochs', train['max_epochs'], 1)
-    seed = config.get('randomness', {}).get('seed')
+    seed = (config.get('randomness') or {}).get('seed')
     if seed is not None:
         require_at_least('randomness', 'seed', seed, 0)

@@ -1,5 +1,6 @@
 """Training, distilling and testing from a config."""
 import inspect
+import itertools
 import json
 import os
 from pathlib import Path
@@ -15,6 +16,8 @@ from tadfkd.engine import join_process_group
 from tadfkd.utils.checkpoint import (load_weights, read_checkpoint,
                                      use_restricted_unpickling)
 from tadfkd.utils.errors import UserError, registry_errors_as_user_errors
+
+_run_numbers = itertools.count()
 
 
 def distill(config: str | os.PathLike | Config,
@@ -106,6 +109,7 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
             model=model,
             test_dataloader=_build_loader(config, 'test'),
             load_from=None,
+            resume=False,
             **dict.fromkeys(('train_dataloader', 'train_cfg', 'optim_wrapper',
                              'param_scheduler', 'val_dataloader', 'val_cfg',
                              'val_evaluator')))
@@ -117,7 +121,7 @@ def _prepare(config: Config) -> None:
     join_process_group(config.launcher)
     init_default_scope(config.get('default_scope', 'mmengine'))
     # Before the Runner does the same, because the model is built before it.
-    set_random_seed(config.get('randomness', {}).get('seed'))
+    set_random_seed((config.get('randomness') or {}).get('seed'))
 
 
 def _build_loader(config: Config, stage: str) -> Any:
@@ -140,4 +144,7 @@ def _build_runner(config: Config, **built: Any) -> Runner:
         name: config[name]
         for name in inspect.signature(Runner).parameters if name in config
     }
-    return Runner(**arguments | built, cfg=config)
+    # mmengine keeps loggers by the experiment's name and time in seconds, so
+    # two quick runs of one config would write into one folder.
+    name = f'{Path(config.filename).stem}_{next(_run_numbers)}'
+    return Runner(**arguments | built | dict(experiment_name=name), cfg=config)

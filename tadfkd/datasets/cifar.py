@@ -1,9 +1,11 @@
-"""CIFAR with clear answers where files are missing."""
+"""CIFAR with clear answers where files are missing or damaged."""
+import pickle
 from pathlib import Path
 from typing import Any
 
 import mmengine.dist
 import mmpretrain.datasets
+import numpy as np
 from mmpretrain.datasets.utils import download_and_extract_archive
 
 from tadfkd.datasets.files import find_folder, warn_of_changed_files
@@ -11,9 +13,27 @@ from tadfkd.registry import DATASETS
 from tadfkd.utils.errors import UserError
 
 
+class _ArrayUnpickler(pickle.Unpickler):
+    """Unpickles arrays and plain containers, and no code."""
+
+    ALLOWED = {
+        ('numpy', 'ndarray'),
+        ('numpy', 'dtype'),
+        ('numpy.core.multiarray', '_reconstruct'),
+        ('numpy._core.multiarray', '_reconstruct'),
+        ('_codecs', 'encode'),
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Look up a global that the file names."""
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f'{module}.{name} is no data')
+        return super().find_class(module, name)
+
+
 class _LocalCIFAR(mmpretrain.datasets.CIFAR10):
-    """mmpretrain's reader, but files in the format of CIFAR are accepted
-    with a warning if they are not the published ones.
+    """mmpretrain's description of the files, and a reader that accepts files
+    in their format with a warning if they are not the published ones.
 
     Args:
         data_root: The folder that holds, or gets, the unpacked archive.
@@ -35,35 +55,54 @@ class _LocalCIFAR(mmpretrain.datasets.CIFAR10):
         """One dictionary an image, with ``img`` and ``gt_label``.
 
         Raises:
-            UserError: If files are missing and cannot be downloaded.
+            UserError: If files are damaged, or missing and cannot be
+                downloaded.
         """
         root = Path(self.data_prefix['root'])
         folder = root / self.base_folder
+        files = dict(self.train_list if self.split ==
+                     'train' else self.test_list)
         if mmengine.dist.is_main_process():
-            if not self._check_integrity():
-                try:
-                    download_and_extract_archive(
-                        self.url,
-                        str(root),
-                        filename=self.filename,
-                        md5=self.tgz_md5)
-                except (OSError, RuntimeError) as error:
-                    raise UserError(
-                        f'{type(self).__name__} is not in {folder} and '
-                        f'{self.url} cannot be downloaded ({error}): unpack '
-                        f'{self.filename} in {root}, or train with --no-eval'
-                    ) from error
-            warn_of_changed_files(folder, dict(self._split_files()))
+            if find_folder([folder], list(files)) is None:
+                self._download(root, folder)
+            warn_of_changed_files(folder, files)
         mmengine.dist.barrier()
-        return super().load_data_list()
+        return [
+            dict(
+                img=image.reshape(3, 32, 32).transpose(1, 2, 0),
+                gt_label=int(label)) for name in files
+            for image, label in zip(*_read_batch(folder / name))
+        ]
 
-    def _split_files(self) -> list:
-        return self.train_list if self.split == 'train' else self.test_list
+    def _download(self, root: Path, folder: Path) -> None:
+        try:
+            download_and_extract_archive(
+                self.url, str(root), filename=self.filename, md5=self.tgz_md5)
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f'{type(self).__name__} is not in {folder} and {self.url} '
+                f'cannot be downloaded ({error}): unpack {self.filename} in '
+                f'{root}, or train with --no-eval') from error
 
-    def _check_integrity(self) -> bool:
-        folder = Path(self.data_prefix['root']) / self.base_folder
-        names = [name for name, _ in self._split_files()]
-        return find_folder([folder], names) is not None
+
+def _read_batch(path: Path) -> tuple[np.ndarray, list[int]]:
+    """Rows of 3072 bytes, and as many labels.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    try:
+        with open(path, 'rb') as file:
+            batch = _ArrayUnpickler(file, encoding='latin1').load()
+        labels = batch['labels'] if 'labels' in batch else batch['fine_labels']
+        rows = np.asarray(batch['data'], np.uint8).reshape(-1, 3072)
+        if len(rows) != len(labels):
+            raise ValueError(f'{len(rows)} images, {len(labels)} labels')
+    except Exception as error:
+        # The bytes are anybody's: unpickling can fail in any way.
+        raise UserError(f'{path} is damaged ({error}): delete it and have it '
+                        'downloaded again') from error
+    return rows, labels
 
 
 @DATASETS.register_module()

@@ -1,5 +1,6 @@
 """Fashion-MNIST from its four original files."""
 import gzip
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,6 +72,10 @@ class FashionMNIST(BaseDataset):
             raise UserError(f'{", ".join(files)} are not in {folders[0]}: '
                             'put them there, or train with --no-eval')
         images, labels = (_read_idx(folder / name) for name in files)
+        if len(images) != len(labels):
+            raise UserError(f'{folder} has {len(images)} images and '
+                            f'{len(labels)} labels of the {self.split} split: '
+                            'put the four files of one version there')
         return [
             dict(img=image[..., None], gt_label=int(label))
             for image, label in zip(images, labels)
@@ -89,6 +94,6 @@ def _read_idx(path: Path) -> np.ndarray:
         shape = np.frombuffer(content, '>u4', rank, offset=4)
         return np.frombuffer(
             content, np.uint8, offset=4 + 4 * rank).reshape(shape)
-    except (OSError, EOFError, IndexError, ValueError) as error:
+    except (OSError, EOFError, IndexError, ValueError, zlib.error) as error:
         raise UserError(f'{path} is damaged ({error}): delete it and have it '
                         'downloaded again') from error

@@ -38,13 +38,15 @@ def draw_curves(history: dict[str, Any], path: str | os.PathLike) -> None:
             color='tab:gray',
             linestyle='--')
     left.set(xlabel='epoch', ylabel='percent', ylim=(None, 101))
-    left.legend(loc='lower right')
+    if left.lines:
+        left.legend(loc='lower right')
     left.grid(alpha=0.3)
     lines = plot(middle, 'selection_rate', 'selection rate', 'tab:green')
     lines += plot(right, 'bn_distance', 'BN distance', 'tab:red')
     middle.set(xlabel='epoch', ylabel='percent', ylim=(0, 101))
-    right.set(ylabel='BN distance', yscale='log')
-    middle.legend(handles=lines, loc='lower right')
+    right.set(ylabel='BN distance', ylim=(0, None))
+    if lines:
+        middle.legend(handles=lines, loc='lower right')
     middle.grid(alpha=0.3)
 
     picture = io.BytesIO()

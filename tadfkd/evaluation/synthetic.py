@@ -14,13 +14,13 @@ class SyntheticMetrics:
 
     Attributes:
         agreement: Share of images of which both say the same class, percent.
-        bn_distance: Unweighted batch-norm statistics distance; 0 for a
+        bn_distance: Unweighted batch-norm statistics distance; None for a
             teacher without batch norm.
         class_histogram: Images of each class by the teacher's answer.
     """
 
     agreement: float
-    bn_distance: float
+    bn_distance: float | None
     class_histogram: list[int]
 
 
@@ -42,6 +42,7 @@ def measure_synthetic(model: BaseDFKD, size: int) -> SyntheticMetrics:
     teacher_B = output.logits_BK.argmax(1)
     return SyntheticMetrics(
         agreement=100 * (student_B == teacher_B).float().mean().item(),
-        bn_distance=BNStatisticsLoss()(output.bn_statistics).item(),
+        bn_distance=BNStatisticsLoss()(output.bn_statistics).item()
+        if output.bn_statistics else None,
         class_histogram=teacher_B.bincount(
             minlength=model.num_classes).tolist())

@@ -26,7 +26,9 @@ class BaseTeacher(nn.Module):
     """A frozen classifier that is asked about images in [0, 1].
 
     It normalises, resizes and orders channels itself. Always in eval mode,
-    no parameter ever has a gradient, but gradients reach the images.
+    no parameter ever has a gradient, but gradients reach the images. No
+    ``BaseModule`` of mmengine, so that ``Runner.train``, which initialises
+    those, does not overwrite the loaded weights.
 
     Args:
         network: The classifier, with its weights.
@@ -91,6 +93,3 @@ class BaseTeacher(nn.Module):
     def train(self, mode: bool = True) -> 'BaseTeacher':
         """Always eval: loops call ``model.train()`` on everything."""
         return super().train(False)
-
-    def init_weights(self) -> None:
-        """Nothing: ``Runner.train`` would overwrite the loaded weights."""

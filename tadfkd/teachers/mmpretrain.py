@@ -22,7 +22,8 @@ def _input_size(config: Config) -> tuple[int, int] | None:
     for step in reversed(_test_pipeline(config)):
         size = step.get('crop_size', step.get('scale'))
         if size is not None:
-            return size_pair('the test pipeline', 'size', size)
+            width, height = size_pair('the test pipeline', 'size', size)
+            return height, width
     return None
 
 

@@ -141,7 +141,7 @@ def test_the_teacher_is_asked_without_a_graph_in_a_student_step(
 @pytest.mark.parametrize(
     'changes, passes',
     [
-        # Candidates pass once; four of eight are kept, so two rounds fill a batch.
+        # Candidates pass once; four of eight are kept, two rounds fill up.
         (dict(), [8, 8]),
         # The losses see another view than the selector.
         (dict(augment=AUGMENT), [8, 8, 8]),

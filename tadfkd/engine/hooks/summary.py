@@ -61,10 +61,9 @@ class SummaryHook(Hook):
             ]
         if runner.val_loop is not None and \
                 self.history['teacher_top1'] is None:
-            self.history['teacher_top1'] = teacher_metrics(runner).get(
-                self.accuracy)
-            runner.logger.info(f'teacher: {self.accuracy} '
-                               f'{self.history["teacher_top1"]:.2f}')
+            metrics = teacher_metrics(runner)
+            self.history['teacher_top1'] = metrics.get(self.accuracy)
+            runner.logger.info(f'teacher: {metrics}')
         self._previous_seconds = self.history['seconds']
         self._start = time.perf_counter()
         counters = unwrapped(runner.model).counters

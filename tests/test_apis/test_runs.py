@@ -1,0 +1,339 @@
+"""Distilling, training and testing, from config to files."""
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+from torch import Tensor
+
+from tadfkd.apis import distill, load_config
+from tadfkd.apis import test as evaluate
+from tadfkd.apis import train
+from tadfkd.datasets import Digits
+from tadfkd.utils.checkpoint import read_checkpoint
+from tadfkd.utils.classifiers import build_classifier
+from tadfkd.utils.errors import UserError
+
+SUPERVISED = Path(__file__).resolve().parents[2] / 'configs' / 'teachers' / \
+    'resnet18w16_digits.py'
+
+
+@dataclass
+class Run:
+    """A finished run: what it was given, said and wrote."""
+
+    options: dict[str, Any]
+    summary: dict[str, Any]
+    work_dir: Path
+
+    def weights(self, epoch: int) -> dict[str, Tensor]:
+        """Those of a checkpoint."""
+        return read_checkpoint(self.work_dir /
+                               f'epoch_{epoch}.pth')['state_dict']
+
+
+@pytest.fixture(scope='module')
+def run(digits_config: str, tiny_teacher_checkpoint: str,
+        shared_tiny_options: dict[str, Any],
+        tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Of ``tiny_options``; all tests of this file look at the same one."""
+    options = shared_tiny_options | {
+        'model.teacher.checkpoint': tiny_teacher_checkpoint
+    }
+    work_dir = tmp_path_factory.mktemp('runs') / 'run'
+    summary = distill(digits_config, options=options, work_dir=str(work_dir))
+    return Run(options, summary, work_dir)
+
+
+def assert_equal_weights(found: dict[str, Tensor],
+                         expected: dict[str, Tensor]) -> None:
+    """Bit by bit."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+def accuracy_by_hand(network: torch.nn.Module) -> float:
+    """Percent of the test digits that a bare classifier gets right."""
+    dataset = Digits('test')
+    pixels_BHWC = np.stack([dataset[i]['img'] for i in range(599)])
+    labels_B = np.array([dataset[i]['gt_label'] for i in range(599)])
+    inputs_BHWC = (pixels_BHWC.astype(np.float32) - 77.7) / 81.2
+    with torch.no_grad():
+        logits_BK = network.eval()(
+            torch.from_numpy(inputs_BHWC.transpose(0, 3, 1, 2)), mode='tensor')
+    return 100 * np.mean(logits_BK.numpy().argmax(1) == labels_B)
+
+
+def test_the_summary_counts_what_the_config_asks_for(run: Run) -> None:
+    # Two epochs of two iterations, each of two student and one generator
+    # steps.
+    assert run.summary['student_steps'] == 8
+    assert run.summary['generator_steps'] == 4
+    # Each step needs at least its own eight images.
+    generated = run.summary['images_generated']
+    assert generated >= 8 * (8 + 4)
+    assert 8 * 8 <= run.summary['images_selected'] <= generated
+    assert run.summary['finished'] is True
+    assert run.summary['wall_seconds'] > 0
+    assert run.summary == json.loads(
+        (run.work_dir / 'summary.json').read_text())
+
+
+def test_the_reported_accuracies_are_those_of_the_saved_networks(
+        run: Run, digits_config: str, tiny_teacher_checkpoint: str) -> None:
+    model = load_config(digits_config, run.options).model
+    teacher = build_classifier(model.teacher.model.to_dict())
+    teacher.load_state_dict(read_checkpoint(tiny_teacher_checkpoint))
+    assert run.summary['teacher_top1'] == pytest.approx(
+        accuracy_by_hand(teacher), abs=0.2)
+
+    accuracies = []
+    for epoch in (1, 2):
+        student = build_classifier(model.student.to_dict())
+        student.load_state_dict({
+            name.removeprefix('student.'): value
+            for name, value in run.weights(epoch).items()
+            if name.startswith('student.')
+        })
+        accuracies.append(accuracy_by_hand(student))
+    history = json.loads((run.work_dir / 'history.json').read_text())
+    assert [entry['student_top1']
+            for entry in history['epochs']] == pytest.approx(
+                accuracies, abs=0.2)
+    assert run.summary['student_top1_last'] == pytest.approx(
+        accuracies[1], abs=0.2)
+    assert run.summary['student_top1_max'] == pytest.approx(
+        max(accuracies), abs=0.2)
+
+
+def test_pictures_of_samples_and_curves_are_readable(run: Run) -> None:
+    for name in ('samples.png', 'samples/epoch_2.png', 'curves.png'):
+        with Image.open(run.work_dir / name) as picture:
+            picture.load()
+            assert len(np.unique(np.asarray(picture))) > 10
+
+
+def test_training_changes_student_and_generator(run: Run) -> None:
+    first, second = run.weights(1), run.weights(2)
+    for network in ('student.', 'generator.'):
+        assert any(not torch.equal(first[name], second[name]) for name in first
+                   if name.startswith(network))
+
+
+def test_checkpoints_hold_no_teacher(run: Run) -> None:
+    assert {name.partition('.')[0]
+            for name in run.weights(2)} == {'student', 'generator'}
+
+
+def test_neither_evaluation_nor_its_data_matter_to_training(
+        run: Run, digits_config: str, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+
+    def refuse(_: Digits) -> NoReturn:
+        raise AssertionError('real data were read')
+
+    monkeypatch.setattr(Digits, 'load_data_list', refuse)
+    # Nor does what happened before: a run has its own seed.
+    torch.manual_seed(123)
+    summary = distill(
+        digits_config,
+        options=run.options,
+        work_dir=str(tmp_path),
+        evaluate=False)
+    again = Run(run.options, summary, tmp_path)
+    assert_equal_weights(again.weights(2), run.weights(2))
+    assert summary['teacher_top1'] is None
+    assert summary['student_top1_last'] is None
+    assert summary['agreement_last'] == run.summary['agreement_last']
+
+
+def test_a_resumed_run_ends_with_the_same_weights(run: Run, digits_config: str,
+                                                  tmp_path: Path) -> None:
+    summary = distill(
+        digits_config,
+        options=run.options,
+        work_dir=str(tmp_path),
+        resume=str(run.work_dir / 'epoch_1.pth'))
+    resumed = Run(run.options, summary, tmp_path)
+    assert_equal_weights(resumed.weights(2), run.weights(2))
+    for name in ('student_steps', 'generator_steps', 'images_generated',
+                 'images_selected', 'student_top1_last', 'agreement_last'):
+        assert summary[name] == run.summary[name], name
+
+
+def test_another_seed_gives_another_student(run: Run, digits_config: str,
+                                            tmp_path: Path) -> None:
+    summary = distill(
+        digits_config,
+        options=run.options | {'train_cfg.max_epochs': 1},
+        work_dir=str(tmp_path),
+        seed=1,
+        evaluate=False)
+    other = Run(run.options, summary, tmp_path).weights(1)
+    name = 'student.backbone.conv1.weight'
+    assert summary['seed'] == 1
+    assert not torch.equal(other[name], run.weights(1)[name])
+
+
+def test_the_teacher_is_the_same_bit_by_bit_after_training(
+        digits_config: str, tiny_options: dict[str, Any],
+        tiny_teacher_checkpoint: str, tmp_path: Path) -> None:
+    tiny_options['train_cfg.max_epochs'] = 1
+    model = train(
+        load_config(digits_config, tiny_options, work_dir=str(tmp_path)))
+    assert model.counters.student_steps == 4
+    assert_equal_weights(model.teacher.network.state_dict(),
+                         read_checkpoint(tiny_teacher_checkpoint))
+
+
+def test_amp_trains_float32_networks(run: Run, digits_config: str,
+                                     tmp_path: Path) -> None:
+    summary = distill(
+        digits_config,
+        options=run.options | {'train_cfg.max_epochs': 1},
+        work_dir=str(tmp_path),
+        amp=True,
+        evaluate=False)
+    weights = Run(run.options, summary, tmp_path).weights(1)
+    name = 'student.backbone.conv1.weight'
+    # Computed in another precision.
+    assert not torch.equal(weights[name], run.weights(1)[name])
+    for name, value in weights.items():
+        assert torch.isfinite(value).all(), name
+        assert value.dtype in (torch.float32, torch.int64), name
+
+
+def test_testing_a_checkpoint_repeats_its_accuracy(run: Run,
+                                                   digits_config: str,
+                                                   tmp_path: Path) -> None:
+    config = load_config(
+        digits_config,
+        # The teacher is not needed.
+        run.options | {'model.teacher.checkpoint': 'nowhere.pth'},
+        work_dir=str(tmp_path))
+    history = json.loads((run.work_dir / 'history.json').read_text())
+    for entry in history['epochs']:
+        metrics = evaluate(config,
+                           run.work_dir / f'epoch_{entry["epoch"]}.pth')
+        assert metrics['accuracy/top1'] == entry['student_top1']
+
+
+def test_testing_evaluates_the_named_checkpoint_also_if_config_resumes(
+        run: Run, digits_config: str) -> None:
+    config = load_config(
+        digits_config, run.options, work_dir=str(run.work_dir), resume=True)
+    history = json.loads((run.work_dir / 'history.json').read_text())
+    metrics = evaluate(config, run.work_dir / 'epoch_1.pth')
+    assert metrics['accuracy/top1'] == history['epochs'][0]['student_top1']
+
+
+def test_testing_a_checkpoint_of_other_networks_is_a_user_error(
+        run: Run, digits_config: str, tiny_teacher_checkpoint: str,
+        tmp_path: Path) -> None:
+    config = load_config(
+        digits_config, run.options, work_dir=str(tmp_path / 'run'))
+    with pytest.raises(UserError, match='does not fit the network'):
+        evaluate(config, tiny_teacher_checkpoint)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_testing_without_test_data_is_a_user_error(run: Run,
+                                                   digits_config: str,
+                                                   tmp_path: Path) -> None:
+    config = load_config(
+        digits_config, run.options, work_dir=str(tmp_path), evaluate=False)
+    with pytest.raises(UserError, match='has no test data'):
+        evaluate(config, run.work_dir / 'epoch_2.pth')
+
+
+def test_a_teacher_trained_by_its_recipe_can_be_distilled(
+        digits_config: str, tiny_options: dict[str, Any],
+        tmp_path: Path) -> None:
+    narrow = {
+        'model.backbone.base_channels': 4,
+        'model.backbone.stem_channels': 4,
+        'model.head.in_channels': 32
+    }
+    config = load_config(
+        SUPERVISED,
+        narrow | {
+            'train_cfg.max_epochs': 1,
+            'train_dataloader.dataset.indices': 128,
+            'default_hooks.checkpoint.interval': 1
+        },
+        work_dir=str(tmp_path / 'teacher'))
+    train(config)
+    path = tmp_path / 'teacher' / 'epoch_1.pth'
+    accuracy = evaluate(config, path)['accuracy/top1']
+    summary = distill(
+        digits_config,
+        options=tiny_options | {'train_cfg.max_epochs': 1},
+        teacher_checkpoint=str(path),
+        work_dir=str(tmp_path / 'run'))
+    assert summary['teacher_top1'] == pytest.approx(accuracy, abs=0.2)
+
+
+def test_a_missing_teacher_is_found_before_anything_is_written(
+        digits_config: str, tiny_options: dict[str, Any],
+        tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        distill(
+            digits_config,
+            options=tiny_options,
+            teacher_checkpoint=str(tmp_path / 'missing.pth'),
+            work_dir=str(tmp_path / 'run'))
+    assert 'missing.pth does not exist' in str(error.value)
+    assert 'tools/train.py configs/teachers/resnet18w16_digits.py' in str(
+        error.value)
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(('option', 'value', 'message'), [
+    ('model.selector.type', 'GMMSelectr', "did you mean 'GMMSelector'"),
+    ('model.generator.widht', 4, "unexpected keyword argument 'widht'"),
+    ('val_dataloader.dataset.split', 'val', "'train' or 'test', got 'val'"),
+    ('train_dataloader.dataset.num_steps', 0, 'num_steps must be'),
+    ('model.student.head.num_classes', 7, 'the student has 7 classes'),
+])
+def test_a_mistake_is_found_before_anything_is_written(digits_config: str,
+                                                       tiny_options: dict[str,
+                                                                          Any],
+                                                       tmp_path: Path,
+                                                       option: str,
+                                                       value: object,
+                                                       message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        distill(
+            digits_config,
+            options=tiny_options | {option: value},
+            work_dir=str(tmp_path / 'run'))
+    assert not (tmp_path / 'run').exists()
+
+
+def test_continuing_from_other_networks_is_a_user_error(
+        digits_config: str, tiny_options: dict[str, Any],
+        tiny_teacher_checkpoint: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='not hold the networks of this'):
+        distill(
+            digits_config,
+            options=tiny_options,
+            work_dir=str(tmp_path),
+            resume=tiny_teacher_checkpoint)
+
+
+def test_a_config_without_teacher_cannot_be_distilled(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='no model.teacher.*use train'):
+        distill(SUPERVISED, work_dir=str(tmp_path / 'run'))
+    assert not (tmp_path / 'run').exists()
+
+
+def test_changes_of_a_loaded_config_are_a_user_error(
+        tiny_config: Config) -> None:
+    with pytest.raises(UserError, match=r'\(seed\): give them to load_config'):
+        distill(tiny_config, seed=3)

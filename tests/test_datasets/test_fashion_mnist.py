@@ -1,0 +1,185 @@
+"""Fashion-MNIST, from hand-made files and from Debian's package."""
+import gzip
+import urllib.error
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pytest
+
+from tadfkd.datasets import FashionMNIST
+from tadfkd.utils.errors import UserError
+
+IMAGES = {
+    'train': 'train-images-idx3-ubyte.gz',
+    'test': 't10k-images-idx3-ubyte.gz'
+}
+LABELS = {
+    'train': 'train-labels-idx1-ubyte.gz',
+    'test': 't10k-labels-idx1-ubyte.gz'
+}
+
+
+def idx(values: np.ndarray) -> bytes:
+    """A gzipped IDX file of bytes, written from its description."""
+    sizes = b''.join(size.to_bytes(4, 'big') for size in values.shape)
+    header = bytes([0, 0, 8, values.ndim])
+    return gzip.compress(header + sizes + values.astype(np.uint8).tobytes())
+
+
+def write_files(folder: Path, split: str,
+                seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Five random images and their labels, as the two files of a split."""
+    random = np.random.default_rng(seed)
+    images_NHW = random.integers(256, size=(5, 28, 28))
+    labels_N = random.integers(10, size=5)
+    (folder / IMAGES[split]).write_bytes(idx(images_NHW))
+    (folder / LABELS[split]).write_bytes(idx(labels_N))
+    return images_NHW, labels_N
+
+
+@pytest.fixture
+def no_debian(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As on a machine without Debian's package."""
+    monkeypatch.setattr(FashionMNIST, 'DEBIAN_FOLDER', str(tmp_path / 'none'))
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """As on a machine without network; the addresses that were tried."""
+    tried = []
+
+    def refuse(url: str, **_: object) -> NoReturn:
+        tried.append(url)
+        raise urllib.error.URLError('no network')
+
+    monkeypatch.setattr('urllib.request.urlopen', refuse)
+    return tried
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_files_are_read_in_place_pixel_by_pixel(tmp_path: Path,
+                                                no_network: list[str],
+                                                split: str) -> None:
+    expected = {
+        name: write_files(tmp_path, name, seed)
+        for seed, name in enumerate(IMAGES)
+    }
+    before = sorted(tmp_path.iterdir())
+    dataset = FashionMNIST(split, str(tmp_path))
+    images_NHW, labels_N = expected[split]
+    assert len(dataset) == 5
+    for i, (image_HW, label) in enumerate(zip(images_NHW, labels_N)):
+        assert dataset[i]['img'].dtype == np.uint8
+        np.testing.assert_array_equal(dataset[i]['img'], image_HW[..., None])
+        assert dataset[i]['gt_label'] == label
+    assert sorted(tmp_path.iterdir()) == before
+    assert not no_network
+
+
+def test_own_files_win_over_debians(tmp_path: Path,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    own, debian = tmp_path / 'own', tmp_path / 'debian'
+    own.mkdir()
+    debian.mkdir()
+    monkeypatch.setattr(FashionMNIST, 'DEBIAN_FOLDER', str(debian))
+    theirs, _ = write_files(debian, 'test', 0)
+    np.testing.assert_array_equal(
+        FashionMNIST('test', str(own))[0]['img'][..., 0], theirs[0])
+    mine, _ = write_files(own, 'test', 1)
+    np.testing.assert_array_equal(
+        FashionMNIST('test', str(own))[0]['img'][..., 0], mine[0])
+
+
+def test_the_files_of_one_split_suffice(tmp_path: Path, no_debian: None,
+                                        no_network: list[str]) -> None:
+    write_files(tmp_path, 'test', 0)
+    assert len(FashionMNIST('test', str(tmp_path))) == 5
+    with pytest.raises(UserError, match='train-images-idx3-ubyte.gz'):
+        FashionMNIST('train', str(tmp_path))
+
+
+def test_no_files_and_no_network_say_where_to_put_them(
+        tmp_path: Path, no_debian: None, no_network: list[str]) -> None:
+    folder = tmp_path / 'data'
+    with pytest.raises(UserError) as error:
+        FashionMNIST('test', str(folder))
+    assert str(folder / IMAGES['test']) in str(error.value)
+    assert '--no-eval' in str(error.value)
+    assert [url.rpartition('/')[2] for url in no_network] == [IMAGES['test']]
+    assert not folder.exists()
+
+
+def damaged(content: bytes, how: str) -> bytes:
+    """A file that something happened to."""
+    if how == 'cut off':
+        return content[:len(content) // 2]
+    if how == 'no gzip':
+        return b'<html>404</html>'
+    if how == 'empty':
+        return b''
+    if how == 'empty inside':
+        return gzip.compress(b'')
+    if how == 'too short inside':
+        return gzip.compress(gzip.decompress(content)[:-1])
+    assert how == 'overwritten'
+    # The table of codes, just behind the header.
+    return content[:12] + b'\xff' * 8 + content[20:]
+
+
+@pytest.mark.parametrize('how', [
+    'cut off', 'no gzip', 'empty', 'empty inside', 'too short inside',
+    'overwritten'
+])
+def test_a_damaged_file_is_a_user_error(tmp_path: Path, how: str) -> None:
+    # Compressible, so that there are codes that can be wrong.
+    pixels = np.arange(20 * 28 * 28).reshape(20, 28, 28) // 97 % 256
+    write_files(tmp_path, 'test', 0)
+    path = tmp_path / IMAGES['test']
+    path.write_bytes(damaged(idx(pixels), how))
+    with pytest.raises(UserError, match=f'{path} is damaged'):
+        FashionMNIST('test', str(tmp_path))
+
+
+def test_files_of_unequal_lengths_are_a_user_error(tmp_path: Path) -> None:
+    write_files(tmp_path, 'test', 0)
+    (tmp_path / LABELS['test']).write_bytes(idx(np.arange(4)))
+    with pytest.raises(UserError, match='5.*4|4.*5'):
+        FashionMNIST('test', str(tmp_path))
+
+
+def test_an_unknown_split_is_a_user_error() -> None:
+    with pytest.raises(UserError, match="'train' or 'test', got 'val'"):
+        FashionMNIST('val')
+
+
+@pytest.mark.parametrize(('split', 'size'), [('train', 60_000),
+                                             ('test', 10_000)])
+def test_debians_files_are_the_genuine_data_set(split: str, size: int,
+                                                tmp_path: Path) -> None:
+    folder = Path(FashionMNIST.DEBIAN_FOLDER)
+    if not (folder / IMAGES[split]).is_file():
+        pytest.skip(f'{folder} is not there: install dataset-fashion-mnist')
+    dataset = FashionMNIST(split, str(tmp_path), lazy_init=True)
+    items = dataset.load_data_list()
+    assert len(items) == size
+    labels_N = np.array([item['gt_label'] for item in items])
+    # Read again, without the package.
+    with gzip.open(folder / LABELS[split]) as file:
+        np.testing.assert_array_equal(labels_N,
+                                      np.frombuffer(file.read()[8:], np.uint8))
+    assert np.bincount(labels_N).tolist() == [size // 10] * 10
+    # The mean of the training pixels is published as 0.2860.
+    means_N = np.array([item['img'].mean() for item in items[::10]])
+    assert means_N.mean() / 255 == pytest.approx(0.286, abs=0.01)
+    # Trousers are narrow, so their borders are dark; ankle boots are not.
+    assert dataset.metainfo['classes'][1] == 'Trouser'
+    borders = {
+        label:
+        np.mean([
+            item['img'][:, :4].mean() for item in items[:500]
+            if item['gt_label'] == label
+        ])
+        for label in (1, 9)
+    }
+    assert borders[1] < borders[9] / 2

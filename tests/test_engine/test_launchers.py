@@ -1,0 +1,60 @@
+"""Starting several processes where there is no GPU."""
+from collections.abc import Iterator
+
+import pytest
+import torch.distributed as distributed
+
+from tadfkd.engine import join_process_group
+from tadfkd.utils.errors import UserError
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without a GPU."""
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment that torchrun gives to the only process of a run."""
+    for name, value in dict(
+            RANK='0',
+            LOCAL_RANK='0',
+            WORLD_SIZE='1',
+            MASTER_ADDR='127.0.0.1',
+            MASTER_PORT='0').items():
+        monkeypatch.setenv(name, value)
+    yield
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('launcher', ['slurm', 'mpi'])
+def test_launchers_that_need_a_gpu_say_what_to_use_instead(
+        no_gpu: None, launcher: str) -> None:
+    with pytest.raises(
+            UserError, match=f'--launcher {launcher} .*tools/dist_train.sh'):
+        join_process_group(launcher)
+    assert not distributed.is_initialized()
+
+
+def test_without_a_launcher_there_is_no_group(no_gpu: None,
+                                              one_process: None) -> None:
+    join_process_group('none')
+    assert not distributed.is_initialized()
+
+
+def test_torchrun_on_cpu_joins_by_gloo(no_gpu: None,
+                                       one_process: None) -> None:
+    join_process_group('pytorch')
+    assert distributed.get_backend() == 'gloo'
+    assert distributed.get_world_size() == 1
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
+def test_with_gpus_the_runner_joins_the_group(monkeypatch: pytest.MonkeyPatch,
+                                              one_process: None,
+                                              launcher: str) -> None:
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    join_process_group(launcher)
+    assert not distributed.is_initialized()

@@ -1,0 +1,94 @@
+"""Pictures of a run."""
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tadfkd.evaluation import draw_curves
+
+
+def history(accuracies: list[float | None],
+            teacher: float | None = 99.0,
+            bn_distance: float | None = 3.0) -> dict:
+    """As in ``history.json``."""
+    return dict(
+        teacher_top1=teacher,
+        seconds=1.0,
+        epochs=[
+            dict(
+                epoch=epoch,
+                student_top1=accuracy,
+                selection_rate=70.0 + epoch,
+                agreement=60.0 + epoch,
+                bn_distance=bn_distance and bn_distance / epoch,
+                class_histogram=[1, 2])
+            for epoch, accuracy in enumerate(accuracies, start=1)
+        ])
+
+
+def draw(path: Path, **parts: object) -> np.ndarray:
+    """The picture's pixels, shape (H, W, 3); a warning is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        draw_curves(history(**parts), path)
+    with Image.open(path) as picture:
+        assert picture.format == 'PNG'
+        return np.asarray(picture.convert('RGB'))
+
+
+def has_colour(pixels_HWC: np.ndarray, colour: tuple[int, int, int]) -> bool:
+    """Whether a curve of that colour is in the picture."""
+    near_HW = (np.abs(pixels_HWC.astype(int) - colour) < 20).all(-1)
+    return np.count_nonzero(near_HW) > 20
+
+
+BLUE, ORANGE, GREEN, RED = ((31, 119, 180), (255, 127, 14), (44, 160, 44),
+                            (214, 39, 40))
+
+
+def test_all_four_curves_are_drawn(tmp_path: Path) -> None:
+    pixels_HWC = draw(tmp_path / 'curves.png', accuracies=[10.0, 50.0, 60.0])
+    for colour in (BLUE, ORANGE, GREEN, RED):
+        assert has_colour(pixels_HWC, colour), colour
+
+
+def test_a_run_without_accuracy_has_the_other_curves(tmp_path: Path) -> None:
+    pixels_HWC = draw(
+        tmp_path / 'curves.png', accuracies=[None, None, None], teacher=None)
+    assert not has_colour(pixels_HWC, BLUE)
+    for colour in (ORANGE, GREEN, RED):
+        assert has_colour(pixels_HWC, colour), colour
+
+
+def test_epochs_without_accuracy_are_bridged(tmp_path: Path) -> None:
+    assert has_colour(
+        draw(tmp_path / 'curves.png', accuracies=[10.0, None, 60.0]), BLUE)
+
+
+def test_the_curve_is_that_of_the_accuracies(tmp_path: Path) -> None:
+    rising = draw(tmp_path / 'rising.png', accuracies=[10.0, 50.0, 90.0])
+    falling = draw(tmp_path / 'falling.png', accuracies=[90.0, 50.0, 10.0])
+    assert (rising != falling).any()
+
+
+@pytest.mark.parametrize('teacher', [None, 99.0])
+def test_a_run_of_no_epoch_has_an_empty_picture(tmp_path: Path,
+                                                teacher: float | None) -> None:
+    pixels_HWC = draw(tmp_path / 'curves.png', accuracies=[], teacher=teacher)
+    assert not has_colour(pixels_HWC, BLUE)
+
+
+def test_a_teacher_without_batch_norm_has_no_distance_to_draw(
+        tmp_path: Path) -> None:
+    pixels_HWC = draw(
+        tmp_path / 'curves.png', accuracies=[10.0, 20.0], bn_distance=None)
+    assert has_colour(pixels_HWC, GREEN)
+    assert not has_colour(pixels_HWC, RED)
+
+
+def test_no_other_file_is_left(tmp_path: Path) -> None:
+    draw(tmp_path / 'new' / 'curves.png', accuracies=[10.0])
+    assert [path.name
+            for path in (tmp_path / 'new').iterdir()] == ['curves.png']

@@ -1,0 +1,141 @@
+"""Measures that need no data."""
+import copy
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from torch import Tensor
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.evaluation import measure_synthetic
+from tadfkd.registry import MODELS
+
+
+def everything(model: BaseDFKD) -> dict[str, Any]:
+    """All that a measurement could change, in the model and outside."""
+    return copy.deepcopy(
+        dict(
+            weights={
+                **model.state_dict(),
+                **{
+                    f'teacher.{name}': value
+                    for name, value in model.teacher.state_dict().items()
+                }
+            },
+            modes={
+                name: module.training
+                for name, module in model.named_modules()
+            },
+            trainable={
+                name: parameter.requires_grad
+                for name, parameter in model.named_parameters()
+            },
+            gradients={
+                name: parameter.grad
+                for name, parameter in model.named_parameters()
+                if parameter.grad is not None
+            },
+            training_state=model.training_state(),
+            torch_stream=torch.get_rng_state(),
+            numpy_stream=list(np.random.get_state()),
+            python_stream=random.getstate()))
+
+
+def assert_identical(found: Any, expected: Any, where: str = '') -> None:
+    """Compare bit by bit, however deep."""
+    assert type(found) is type(expected), where
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        for key, value in expected.items():
+            assert_identical(found[key], value, f'{where}.{key}')
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected), where
+        for i, value in enumerate(expected):
+            assert_identical(found[i], value, f'{where}[{i}]')
+    elif isinstance(expected, Tensor):
+        assert torch.equal(found, expected), where
+    elif isinstance(expected, np.ndarray):
+        np.testing.assert_array_equal(found, expected, where)
+    else:
+        assert found == expected, where
+
+
+def say_many_classes(model: BaseDFKD) -> None:
+    """Images of much contrast, of which teacher and student say the same."""
+    with torch.no_grad():
+        model.generator.project.weight.mul_(30)
+        model.generator.upsample[-1].weight.mul_(30)
+    model.student.load_state_dict(model.teacher.network.state_dict())
+
+
+def test_measuring_changes_nothing(tiny_model: BaseDFKD) -> None:
+    # In the midst of training, with modes that differ within a network.
+    tiny_model.train()
+    tiny_model.student.backbone.eval()
+    tiny_model.generator.upsample[1].eval()
+    next(tiny_model.student.parameters()).requires_grad_(False)
+    batch = tiny_model.augmented(tiny_model.generate(4, tiny_model.generator))
+    batch.images_BCHW.sum().backward()
+    tiny_model.queue.add(batch.detach())
+    before = everything(tiny_model)
+    assert before['gradients'] and before['training_state']['streams']
+
+    measure_synthetic(tiny_model, 16)
+    assert_identical(everything(tiny_model), before)
+
+
+def test_two_measurements_are_equal_and_training_does_not_matter(
+        tiny_model: BaseDFKD) -> None:
+    first = measure_synthetic(tiny_model.train(), 16)
+    tiny_model.streams.get('latents', tiny_model.device).manual_seed(9)
+    tiny_model.sample_latents(
+        3, tiny_model.streams.get('latents', tiny_model.device))
+    torch.rand(7)
+    assert measure_synthetic(tiny_model.eval(), 16) == first
+
+
+def test_measures_equal_those_computed_by_hand(tiny_model: BaseDFKD) -> None:
+    say_many_classes(tiny_model)
+    # The student never says class 1, and agrees about the others.
+    with torch.no_grad():
+        tiny_model.student.head.fc.bias[1] -= 1000
+    measured = measure_synthetic(tiny_model, 64)
+
+    images_BCHW = tiny_model.synthesize(64)
+    tiny_model.eval()
+    with torch.no_grad():
+        output = tiny_model.teacher(images_BCHW, with_bn=True)
+        student_B = tiny_model.student_logits(images_BCHW).argmax(1).numpy()
+    teacher_B = output.logits_BK.argmax(1).numpy()
+    same = np.count_nonzero(student_B == teacher_B)
+    assert 0 < same < 64, 'the example tells nothing apart'
+    assert measured.agreement == pytest.approx(100 * same / 64)
+    assert measured.class_histogram == [
+        np.count_nonzero(teacher_B == label) for label in range(10)
+    ]
+    distance = 0.0
+    for layer in output.bn_statistics:
+        for found_F, stored_F in ((layer.mean_F, layer.running_mean_F),
+                                  (layer.variance_F,
+                                   layer.running_variance_F)):
+            distance += np.sqrt(((found_F - stored_F).numpy()**2).sum())
+    assert measured.bn_distance == pytest.approx(distance, rel=1e-4)
+
+
+def test_a_student_with_the_teachers_weights_agrees_fully(
+        tiny_config: Config) -> None:
+    tiny_config.model.student = tiny_config.model.teacher.model
+    model = MODELS.build(tiny_config.model)
+    say_many_classes(model)
+    measured = measure_synthetic(model.train(), 64)
+    assert measured.agreement == 100
+    assert np.count_nonzero(measured.class_histogram) > 1
+
+    # Every answer of the reversed student is another.
+    with torch.no_grad():
+        model.student.head.fc.weight.mul_(-1)
+        model.student.head.fc.bias.mul_(-1)
+    assert measure_synthetic(model, 64).agreement == 0

@@ -1,0 +1,72 @@
+"""Accuracy of the teacher."""
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.datasets import Digits
+from tadfkd.evaluation import teacher_metrics
+
+
+@pytest.fixture
+def runner(tiny_model: BaseDFKD, tiny_config: Config) -> SimpleNamespace:
+    """What the function asks a Runner for, with the config's test data."""
+    init_default_scope('tadfkd')
+    loader = Runner.build_dataloader(tiny_config.val_dataloader)
+    evaluator = Evaluator(tiny_config.val_evaluator)
+    evaluator.dataset_meta = loader.dataset.metainfo
+    return SimpleNamespace(
+        model=tiny_model,
+        val_dataloader=loader,
+        val_loop=SimpleNamespace(evaluator=evaluator))
+
+
+def accuracy_by_hand(model: BaseDFKD) -> float:
+    """Percent of the test digits that the bare network gets right."""
+    dataset = Digits('test')
+    pixels_BHWC = np.stack([dataset[i]['img'] for i in range(599)])
+    labels_B = np.array([dataset[i]['gt_label'] for i in range(599)])
+    inputs_BHWC = (pixels_BHWC.astype(np.float32) - 77.7) / 81.2
+    with torch.no_grad():
+        logits_BK = model.teacher.network(
+            torch.from_numpy(inputs_BHWC.transpose(0, 3, 1, 2)), mode='tensor')
+    return 100 * np.mean(logits_BK.numpy().argmax(1) == labels_B)
+
+
+def test_the_accuracy_is_that_computed_by_hand(
+        runner: SimpleNamespace) -> None:
+    expected = accuracy_by_hand(runner.model)
+    assert expected > 50, 'the teacher knows nothing'
+    metrics = teacher_metrics(runner)
+    # A digit on the edge between two classes may fall to either side.
+    assert metrics['accuracy/top1'] == pytest.approx(expected, abs=0.2)
+
+
+def test_the_student_does_not_matter_and_is_left_alone(
+        runner: SimpleNamespace) -> None:
+    first = teacher_metrics(runner)
+    student = runner.model.student.train()
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.zero_()
+    before = {
+        name: value.clone()
+        for name, value in student.state_dict().items()
+    }
+    assert teacher_metrics(runner) == first
+    assert student.training
+    for name, value in student.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_the_evaluator_is_empty_for_the_student_afterwards(
+        runner: SimpleNamespace) -> None:
+    teacher_metrics(runner)
+    assert [metric.results
+            for metric in runner.val_loop.evaluator.metrics] == [[]]
