@@ -4,10 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Idle threads of torch sleep instead of spinning, which on a machine that does
-# something else too is many times faster.
-export OMP_WAIT_POLICY ?= passive
-
 .PHONY: demo test lint docs clean
 
 demo: $(VENV)/.installed
