@@ -6,19 +6,20 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'))
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=10),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+    checkpoint=dict(
+        type='CheckpointHook',
+        interval=1,
+        max_keep_ckpts=2,
+        backend_args=dict(backend='atomic_local')),
     training_state=dict(type='TrainingStateHook'),
     samples=dict(type='SampleGridHook', interval=10),
     summary=dict(type='SummaryHook', last_k=10))
 log_processor = dict(type='LogProcessor', by_epoch=True)
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='Visualizer', vis_backends=vis_backends)
-# Only used with --launcher. Buffers are those of the first process, so that
-# all hold the same student; without device_ids it works on CPU and GPU alike.
+# Only used with --launcher; without device_ids it works on CPU and GPU alike.
 model_wrapper_cfg = dict(
-    type='MMSeparateDistributedDataParallel',
-    broadcast_buffers=True,
-    device_ids=None)
+    type='MMSeparateDistributedDataParallel', device_ids=None)
 log_level = 'INFO'
 load_from = None
 resume = False

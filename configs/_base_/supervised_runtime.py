@@ -1,7 +1,7 @@
 # For configs/teachers/: plain mmpretrain classifiers on real data.
 default_scope = 'mmpretrain'
-# The data sets of tadfkd are named with their scope.
-custom_imports = dict(imports=['tadfkd'])
+# The data sets and the file back end are those of tadfkd.
+custom_imports = dict(imports=['tadfkd.datasets', 'tadfkd.engine'])
 randomness = dict(seed=0)
 env_cfg = dict(
     cudnn_benchmark=False,
@@ -11,7 +11,11 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=10, max_keep_ckpts=1),
+    checkpoint=dict(
+        type='CheckpointHook',
+        interval=10,
+        max_keep_ckpts=1,
+        backend_args=dict(backend='atomic_local')),
     sampler_seed=dict(type='DistSamplerSeedHook'))
 visualizer = dict(
     type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])

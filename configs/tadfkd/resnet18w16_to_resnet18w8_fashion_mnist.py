@@ -14,6 +14,6 @@ model = dict(
     data_preprocessor={{_base_.data_preprocessor}},
     batch_size=128,
     num_student_steps=5)
-train_cfg = dict(max_epochs=40)
+train_cfg = dict(max_epochs=25)
 train_dataloader = dict(dataset=dict(num_steps=20))
 optim_wrapper = dict(student=dict(optimizer=dict(lr=0.1)))

@@ -5,4 +5,4 @@ _base_ = [
     '../_base_/supervised_runtime.py',
 ]
 model = {{_base_.teacher.model}}
-train_cfg = dict(max_epochs=10)
+train_cfg = dict(max_epochs=6)

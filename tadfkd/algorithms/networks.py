@@ -136,10 +136,11 @@ class DistillationNetworks(BaseModel):
                 try:
                     num_classes[name] = network(images).shape[1]
                 except (RuntimeError, AssertionError, ValueError) as error:
+                    reason = str(error).partition('\n')[0]
                     raise UserError(
                         f'the {name} cannot take the generated images of '
                         f'shape {tuple(images.shape[1:])} '
-                        f'({str(error).splitlines()[0]}): change '
+                        f'({reason or type(error).__name__}): change '
                         'model.generator.image_size or image_channels, or '
                         f'model.{name}') from error
         if len(set(num_classes.values())) > 1:

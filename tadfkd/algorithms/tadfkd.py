@@ -1,6 +1,8 @@
 """Teacher as a Lenient Expert (AAAI 2024)."""
+import logging
 from typing import Any, Literal
 
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from tadfkd.algorithms.base import BaseDFKD, Losses
@@ -24,7 +26,8 @@ class TADFKD(BaseDFKD):
 
     where the last two are norms of a whole batch of 1024; the defaults here
     are 0.192 and 4.8e-4 (sqrt(1024) times as much) on the mean of the
-    samples' norms, which acts the same and does not depend on the batch.
+    samples' norms, which acts about the same (exactly, where all samples have
+    one norm) and does not depend on the batch size.
 
     There is no class prior, no class balance and no activation term: the
     teacher does not say what to generate, it only refuses what it does not
@@ -72,6 +75,10 @@ class TADFKD(BaseDFKD):
             raise UserError("image_terms_on must be 'unit' or 'normalized', "
                             f'got {image_terms_on!r}: set '
                             'model.image_terms_on')
+        if not isinstance(image_losses, dict):
+            raise UserError('image_losses must be a dictionary of names and '
+                            f'losses, got {image_losses!r}: set '
+                            'model.image_losses')
         self.student_loss = MODELS.build(student_loss)
         self.adversarial_loss = MODELS.build(adversarial_loss)
         self.bn_loss = MODELS.build(bn_loss)
@@ -79,6 +86,12 @@ class TADFKD(BaseDFKD):
             name: MODELS.build(loss)
             for name, loss in image_losses.items()
         })
+        if self.teacher is not None and not self.teacher.bn_layers:
+            print_log(
+                'the teacher has no batch norm with running statistics, so '
+                'bn_loss is left out',
+                logger='current',
+                level=logging.WARNING)
         self.bn_on = bn_on
         self.image_terms_on = image_terms_on
 
@@ -93,10 +106,13 @@ class TADFKD(BaseDFKD):
         """Adversarial and batch-norm terms on the selected images, image
         terms on all of them."""
         teacher = self.teacher
-        output = teacher(
-            selected.views_BCHW, with_bn=self.bn_on == 'augmented')
-        statistics = output.bn_statistics if self.bn_on == 'augmented' \
-            else teacher(selected.images_BCHW, with_bn=True).bn_statistics
+        # Without augmentation the two views are one.
+        same_view = (
+            self.bn_on == 'augmented' or selected.augmented_BCHW is None)
+        output = teacher(selected.views_BCHW, with_bn=same_view)
+        statistics = output.bn_statistics if same_view else teacher(
+            selected.images_BCHW, with_bn=True).bn_statistics
+        bn = dict(bn=self.bn_loss(statistics)) if statistics else {}
         divergence = self.adversarial_loss(
             self.student_logits(selected.views_BCHW), output.logits_BK)
         images_BCHW = candidates.views_BCHW
@@ -104,7 +120,7 @@ class TADFKD(BaseDFKD):
             images_BCHW = teacher.input_adapter(images_BCHW)
         return dict(
             adversarial=self.adversarial_loss.loss_weight - divergence,
-            bn=self.bn_loss(statistics),
+            **bn,
             **{
                 name: loss(images_BCHW)
                 for name, loss in self.image_losses.items()

@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
 from tadfkd.utils.errors import UserError, nearest, require_at_least
@@ -48,13 +49,18 @@ def load_config(path: str | os.PathLike,
                         'configs/')
     try:
         config = Config.fromfile(path)
-    except (SyntaxError, KeyError, FileNotFoundError) as error:
+    except Exception as error:
+        # A config is a program: it can fail in any way.
         raise UserError(
             f'config {path} cannot be read ({error}): mend it') from error
     _merge(config, options or {})
     if seed is not None:
         config.randomness = dict(config.get('randomness') or {}, seed=seed)
     config.launcher = launcher
+    if isinstance(resume, str) and not Path(resume).is_file():
+        raise UserError(f'--resume names the checkpoint {resume}, which does '
+                        'not exist: name a file, or leave the name out for '
+                        'the latest one')
     if resume:
         config.resume = True
         config.load_from = None if resume is True else str(resume)
@@ -108,14 +114,40 @@ def _use_autocast(config: Config) -> None:
         ]
     else:
         wrappers = [wrappers]
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        raise UserError('--amp computes in bfloat16, which this GPU does not '
+                        'have: leave --amp out')
     for wrapper in wrappers:
+        kind = wrapper.get('type', 'OptimWrapper')
+        if kind not in ('OptimWrapper', 'AutocastOptimWrapper'):
+            raise UserError(f'--amp replaces the type OptimWrapper, got {kind}'
+                            ': leave --amp out, or change the type of the '
+                            'optim_wrapper')
         wrapper['type'] = 'tadfkd.AutocastOptimWrapper'
 
 
 def _check(config: Config) -> None:
+    work_dir = Path(config.work_dir)
+    if work_dir.exists() and not work_dir.is_dir():
+        raise UserError(f'work_dir {work_dir} is a file: name a folder by '
+                        '--work-dir')
     train = config.get('train_cfg')
     if train is not None and 'max_epochs' in train:
         require_at_least('train_cfg', 'max_epochs', train['max_epochs'], 1)
+        require_at_least('train_cfg', 'val_interval',
+                         train.get('val_interval', 1), 1)
     seed = (config.get('randomness') or {}).get('seed')
     if seed is not None:
         require_at_least('randomness', 'seed', seed, 0)
+    wrappers = config.get('optim_wrapper')
+    if is_distillation(config) and wrappers is not None:
+        schedulers = config.get('param_scheduler')
+        for network in ('student', 'generator'):
+            if network in config.model and network not in wrappers:
+                raise UserError(f'optim_wrapper has no {network}: set '
+                                f'optim_wrapper.{network}')
+            if isinstance(schedulers, dict) and 'type' not in schedulers \
+                    and network not in schedulers:
+                raise UserError(f'param_scheduler has no {network}: set '
+                                f'param_scheduler.{network}, to [] for a '
+                                'constant learning rate')

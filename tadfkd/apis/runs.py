@@ -1,4 +1,5 @@
 """Training, distilling and testing from a config."""
+import copy
 import inspect
 import itertools
 import json
@@ -7,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.evaluator import Evaluator
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import (DATASETS, HOOKS, METRICS, MODELS, OPTIMIZERS,
+                               init_default_scope)
 from mmengine.runner import Runner, set_random_seed
 from torch import nn
 
@@ -15,7 +19,8 @@ from tadfkd.apis.config import is_distillation, load_config
 from tadfkd.engine import join_process_group
 from tadfkd.utils.checkpoint import (load_weights, read_checkpoint,
                                      use_restricted_unpickling)
-from tadfkd.utils.errors import UserError, registry_errors_as_user_errors
+from tadfkd.utils.errors import (UserError, nearest,
+                                 registry_errors_as_user_errors)
 
 _run_numbers = itertools.count()
 
@@ -44,7 +49,11 @@ def distill(config: str | os.PathLike | Config,
         raise UserError(f'{config.filename} has no model.teacher, so there is '
                         'nothing to distil: use train')
     train(config)
-    return json.loads(Path(config.work_dir, 'summary.json').read_text())
+    summary = Path(config.work_dir, 'summary.json')
+    if not summary.is_file():
+        raise UserError(f'the run has left no {summary}: put a SummaryHook '
+                        'into default_hooks, or use train')
+    return json.loads(summary.read_text())
 
 
 def train(config: Config) -> nn.Module:
@@ -62,7 +71,11 @@ def train(config: Config) -> nn.Module:
     """
     with registry_errors_as_user_errors():
         _prepare(config)
+        if is_distillation(config) and config.model.teacher is None:
+            raise UserError('model.teacher is None, so there is nothing to '
+                            'distil: set model.teacher')
         model = MODELS.build(config.model)
+        _try_to_build(config, model)
         loaders = {
             f'{stage}_dataloader': _build_loader(config, stage)
             for stage in ('train', 'val')
@@ -118,10 +131,44 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
 
 def _prepare(config: Config) -> None:
     use_restricted_unpickling()
-    join_process_group(config.launcher)
+    join_process_group(config.launcher,
+                       config.get('env_cfg', {}).get('dist_cfg'))
     init_default_scope(config.get('default_scope', 'mmengine'))
-    # Before the Runner does the same, because the model is built before it.
-    set_random_seed((config.get('randomness') or {}).get('seed'))
+    # Before the Runner does the same, because the model is built before it;
+    # a seed that is drawn here is the one that the Runner reports.
+    randomness = dict(config.get('randomness') or {})
+    randomness['seed'] = set_random_seed(**randomness)
+    config.randomness = randomness
+
+
+def _try_to_build(config: Config, model: nn.Module) -> None:
+    """Find mistakes that the Runner would find after it has begun to write.
+
+    What is built here is small, and thrown away.
+    """
+    hooks = config.get('default_hooks', {}).values()
+    for hook in (*hooks, *config.get('custom_hooks', ())):
+        if isinstance(hook, dict) and 'type' in hook:
+            HOOKS.build(hook)
+    if config.get('val_evaluator') is not None:
+        METRICS.build(config.val_evaluator) if isinstance(
+            config.val_evaluator, dict) else Evaluator(config.val_evaluator)
+    wrappers = config.get('optim_wrapper') or {}
+    for wrapper in (wrappers, *wrappers.values()):
+        if not isinstance(wrapper, dict) or 'optimizer' not in wrapper:
+            continue
+        name = wrapper['optimizer'].get('type')
+        if isinstance(name, str) and OPTIMIZERS.get(name) is None:
+            known = OPTIMIZERS.module_dict
+            raise UserError(f'no optimizer is registered as {name!r}: '
+                            f'{nearest(name, known)}')
+    try:
+        build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f'an optimizer cannot be built ({error}): change '
+                        'optim_wrapper') from error
 
 
 def _build_loader(config: Config, stage: str) -> Any:

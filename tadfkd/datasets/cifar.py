@@ -8,7 +8,8 @@ import mmpretrain.datasets
 import numpy as np
 from mmpretrain.datasets.utils import download_and_extract_archive
 
-from tadfkd.datasets.files import find_folder, warn_of_changed_files
+from tadfkd.datasets.download import (find_folder, is_first_on_machine,
+                                      warn_of_changed_files)
 from tadfkd.registry import DATASETS
 from tadfkd.utils.errors import UserError
 
@@ -62,7 +63,7 @@ class _LocalCIFAR(mmpretrain.datasets.CIFAR10):
         folder = root / self.base_folder
         files = dict(self.train_list if self.split ==
                      'train' else self.test_list)
-        if mmengine.dist.is_main_process():
+        if is_first_on_machine():
             if find_folder([folder], list(files)) is None:
                 self._download(root, folder)
             warn_of_changed_files(folder, files)

@@ -9,7 +9,7 @@ import numpy as np
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.datasets.categories import FASHIONMNIST_CATEGORITES
 
-from tadfkd.datasets.files import fetch, find_folder
+from tadfkd.datasets.download import fetch, find_folder, is_first_on_machine
 from tadfkd.registry import DATASETS
 from tadfkd.utils.errors import UserError
 
@@ -62,8 +62,7 @@ class FashionMNIST(BaseDataset):
         """One dictionary an image, with ``img`` and ``gt_label``."""
         files = self.FILES[self.split]
         folders = [Path(self.data_root), Path(self.DEBIAN_FOLDER)]
-        if mmengine.dist.is_main_process() and not find_folder(
-                folders, list(files)):
+        if is_first_on_machine() and not find_folder(folders, list(files)):
             for name, md5 in files.items():
                 fetch(self.URL + name, folders[0] / name, md5)
         mmengine.dist.barrier()

@@ -1,7 +1,9 @@
 """What drives a run: optimiser wrappers, hooks and launchers."""
 from tadfkd.engine.launchers import join_process_group
 from tadfkd.engine.optim import AutocastOptimWrapper, PerNetworkConstructor
+from tadfkd.engine.storage import AtomicLocalBackend
 
 __all__ = [
-    'AutocastOptimWrapper', 'PerNetworkConstructor', 'join_process_group'
+    'AtomicLocalBackend', 'AutocastOptimWrapper', 'PerNetworkConstructor',
+    'join_process_group'
 ]

@@ -18,9 +18,7 @@ class BNStatisticsLoss(BaseLoss):
     """
 
     def forward(self, statistics: Sequence[BNStatistics]) -> Tensor:
-        """The distance, >= 0; 0 for a teacher without batch norm."""
-        if not statistics:
-            return torch.zeros(())
+        """The distance, >= 0, of at least one layer."""
         distances = [
             torch.linalg.vector_norm(layer.mean_F - layer.running_mean_F) +
             torch.linalg.vector_norm(layer.variance_F -

@@ -56,7 +56,7 @@ class JSLoss(BaseLoss):
 
     The released code of arXiv 2402.12406 differs in three points, each an
     option here: it averages over classes as well (``reduction='mean'``,
-    smaller by a factor K), it clamps P, Q and so M to [0.01, 0.99]
+    smaller by a factor K), it clamps P, Q and M to [0.01, 0.99]
     (``clamp=(0.01, 0.99)``; where there are many classes and no sure answer,
     all probabilities lie below and there is no gradient), and it has the
     arguments of both KL terms the other way round (``swapped=True``:
@@ -66,7 +66,7 @@ class JSLoss(BaseLoss):
         temperature: t, > 0.
         reduction: ``'batchmean'``, the mean over samples, or ``'mean'``, the
             mean over samples and classes.
-        clamp: None, or bounds in (0, 1] that P and Q are clamped to.
+        clamp: None, or bounds in (0, 1] that P, Q and M are clamped to.
         swapped: Whether M stands first in both KL terms.
         loss_weight: See :class:`BaseLoss`.
     """
@@ -82,7 +82,8 @@ class JSLoss(BaseLoss):
         if reduction not in ('batchmean', 'mean'):
             raise UserError("reduction must be 'batchmean' or 'mean', got "
                             f'{reduction!r}: set reduction of the JSLoss')
-        if clamp is not None and not (len(clamp) == 2
+        if clamp is not None and not (isinstance(clamp, list | tuple)
+                                      and len(clamp) == 2
                                       and 0 < clamp[0] < clamp[1] <= 1):
             raise UserError('clamp must be None or (low, high) with 0 < low '
                             f'< high <= 1, got {clamp!r}: set clamp of the '
@@ -99,8 +100,8 @@ class JSLoss(BaseLoss):
         p, q = log_p.exp(), log_q.exp()
         m = (p + q) / 2
         if self.clamp is not None:
-            p, q = p.clamp(*self.clamp), q.clamp(*self.clamp)
-            m = (p + q) / 2
+            # M is the mean of what is not clamped yet, as released.
+            p, q, m = (x.clamp(*self.clamp) for x in (p, q, m))
             log_p, log_q = p.log(), q.log()
         # A probability that underflows to 0 contributes nothing.
         log_m = m.clamp_min(torch.finfo(m.dtype).tiny).log()

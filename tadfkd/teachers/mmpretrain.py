@@ -13,8 +13,11 @@ from tadfkd.utils.errors import UserError, size_pair
 
 
 def _test_pipeline(config: Config) -> list[dict]:
-    loader = config.get('test_dataloader') or {}
-    return loader.get('dataset', {}).get('pipeline', [])
+    dataset = (config.get('test_dataloader') or {}).get('dataset', {})
+    # Wrappers such as RepeatDataset hold the data set as ``dataset``.
+    while 'pipeline' not in dataset and 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset.get('pipeline', [])
 
 
 def _input_size(config: Config) -> tuple[int, int] | None:
@@ -32,8 +35,9 @@ def _channel_order(config: Config, model: dict) -> ChannelOrder:
 
     Data sets that hold arrays (CIFAR) are RGB and say ``to_rgb=False`` too.
     """
-    from_file = any(step['type'].endswith('LoadImageFromFile')
-                    for step in _test_pipeline(config))
+    from_file = any(
+        str(step['type']).endswith('LoadImageFromFile')
+        for step in _test_pipeline(config))
     to_rgb = model.get('data_preprocessor', {}).get('to_rgb', False)
     return 'bgr' if from_file and not to_rgb else 'rgb'
 

@@ -1,9 +1,10 @@
 """Reading checkpoints: restricted unpickling, and every key accounted for."""
 import os
 import pickle
+import types
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,19 +30,69 @@ def _history_method(owner: type, name: str) -> Callable:
     return getattr(owner, name)
 
 
-def _trusted_globals() -> list:
+def _trusted_globals() -> dict[str, Any]:
     """What mmengine's checkpoints hold beside tensors and plain containers:
-    log histories, which are NumPy arrays."""
-    numpy_core = getattr(np, '_core', None) or np.core
-    dtypes = [
-        getattr(np.dtypes, name) for name in dir(np.dtypes)
-        if name.endswith('DType')
-    ]
-    return [
-        HistoryBuffer, np.ndarray, np.dtype,
-        numpy_core.multiarray._reconstruct, numpy_core.multiarray.scalar,
-        (_history_method, 'builtins.getattr'), *dtypes
-    ]
+    log histories, which are NumPy arrays. By the names in the file."""
+    trusted: dict[str, Any] = {
+        'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
+        'builtins.getattr': _history_method,
+        '__builtin__.getattr': _history_method,
+        'numpy.ndarray': np.ndarray,
+        'numpy.dtype': np.dtype,
+    }
+    # NumPy 2 renamed the module; files have either name.
+    core = getattr(np, '_core', None) or np.core
+    for module in ('numpy.core', 'numpy._core'):
+        for name in ('_reconstruct', 'scalar'):
+            trusted[f'{module}.multiarray.{name}'] = getattr(
+                core.multiarray, name)
+    # NumPy has had them since 1.25.
+    dtypes = getattr(np, 'dtypes', None)
+    for name in dir(dtypes):
+        if name.endswith('DType'):
+            trusted[f'numpy.dtypes.{name}'] = getattr(dtypes, name)
+    return trusted
+
+
+class _RestrictedUnpickler(pickle.Unpickler):
+    """For versions of torch whose own restricted unpickler takes no list."""
+
+    TENSORS = {
+        'collections.OrderedDict', 'torch._utils._rebuild_tensor_v2',
+        'torch._utils._rebuild_parameter', 'torch.Size', 'torch.device',
+        '_codecs.encode'
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Look up a global that the file names."""
+        full_name = f'{module}.{name}'
+        if full_name in _trusted_globals():
+            return _trusted_globals()[full_name]
+        is_storage = module == 'torch' and name.endswith('Storage')
+        if full_name in self.TENSORS or is_storage:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f'GLOBAL {full_name}')
+
+
+#: What ``torch.load`` takes as ``pickle_module``.
+_restricted_pickle = types.SimpleNamespace(
+    __name__='restricted_pickle',
+    Unpickler=_RestrictedUnpickler,
+    load=lambda file, **options: _RestrictedUnpickler(file, **options).load())
+
+
+def _load(path: Path, map_location: str | torch.device) -> Any:
+    """``torch.load`` that runs no code, with what torch has for that."""
+    if digit_version(torch.__version__) < digit_version('2.7'):
+        return torch.load(
+            path,
+            map_location=map_location,
+            pickle_module=_restricted_pickle,
+            weights_only=False)
+    trusted: list[Any] = [(value, name)
+                          for name, value in _trusted_globals().items()]
+    with torch.serialization.safe_globals(trusted):
+        return torch.load(path, map_location=map_location, weights_only=True)
 
 
 def read_checkpoint(path: str | os.PathLike,
@@ -59,20 +110,16 @@ def read_checkpoint(path: str | os.PathLike,
         UserError: If the file is missing, unreadable, holds anything but
             data, or no dictionary.
     """
+    if '://' in os.fspath(path):
+        raise UserError(f'checkpoint {path} is a URL: download it, and name '
+                        'the file')
     path = Path(path).expanduser()
     if not path.is_file():
         what = 'is a directory' if path.is_dir() else 'does not exist'
         raise UserError(f'checkpoint {path} {what}: name a file written by '
                         'torch.save')
-    # Older versions of torch have the restricted unpickler but no list of
-    # this form to extend: they read plain state dicts only.
-    extensible = digit_version(torch.__version__) >= digit_version('2.7')
-    context = torch.serialization.safe_globals(
-        _trusted_globals()) if extensible else nullcontext()
     try:
-        with context:
-            checkpoint = torch.load(
-                path, map_location=map_location, weights_only=True)
+        checkpoint = _load(path, map_location)
     except pickle.UnpicklingError as error:
         reason = str(error).strip()
         if 'GLOBAL' in reason:

@@ -124,7 +124,8 @@ def find_classifier(model: str | dict,
                             'not exist: name an existing one')
         try:
             config = Config.fromfile(name)
-        except (SyntaxError, KeyError, OSError) as error:
+        except Exception as error:
+            # A config is a program: it can fail in any way.
             raise UserError(f'{where} names the config {name}, which cannot '
                             f'be read ({error}): mend it') from error
         if 'model' not in config:
@@ -186,6 +187,7 @@ def with_predictions(logits_BK: Tensor, data_samples: list | None) -> list:
     scores_BK = logits_BK.float().softmax(1)
     if data_samples is None:
         data_samples = [DataSample() for _ in scores_BK]
-    for sample, scores_K in zip(data_samples, scores_BK):
-        sample.set_pred_score(scores_K).set_pred_label(scores_K.argmax())
+    for sample, scores_K, label in zip(data_samples, scores_BK,
+                                       scores_BK.argmax(1)):
+        sample.set_pred_score(scores_K).set_pred_label(label)
     return data_samples

@@ -84,6 +84,8 @@ def _registries() -> Iterator[mmengine.registry.Registry]:
 
 _NOT_REGISTERED = re.compile(
     r'(?P<name>[\w./-]+) is not in the (?P<scope>\w+)::(?P<role>.+?) registry')
+_NO_DICT = 'cfg should be a dict'
+_NO_TYPE = 'must contain the key "type"'
 _WRONG_ARGUMENT = re.compile(
     r"(?P<owner>\w+)\.__init__\(\) (?P<problem>got an unexpected keyword "
     r"argument '(?P<key>\w+)'|missing \d+ required .*)")
@@ -118,6 +120,9 @@ def registry_errors_as_user_errors() -> Iterator[None]:
     try:
         yield
     except KeyError as error:
+        if _NO_TYPE in str(error):
+            raise UserError('a component in the config has no type: set its '
+                            f'type to a registered name ({error})') from error
         match = _NOT_REGISTERED.search(str(error))
         if match is None:
             raise
@@ -131,6 +136,9 @@ def registry_errors_as_user_errors() -> Iterator[None]:
             f'no {match["role"]} is registered as '
             f'{match["name"]!r}: {nearest(name, known)}') from error
     except TypeError as error:
+        if _NO_DICT in str(error):
+            raise UserError('a component in the config is no dictionary '
+                            f'({error}): write dict(type=...)') from error
         match = _WRONG_ARGUMENT.search(str(error))
         if match is None:
             raise

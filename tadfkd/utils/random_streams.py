@@ -4,6 +4,8 @@ import hashlib
 import torch
 from torch import Tensor
 
+from tadfkd.utils.errors import UserError
+
 
 class RandomStreams:
     """One ``torch.Generator`` a purpose, seeded by run, purpose and rank.
@@ -36,7 +38,14 @@ class RandomStreams:
         if purpose not in self._streams:
             stream = self.fresh(purpose, device)
             if purpose in self._restored:
-                stream.set_state(self._restored.pop(purpose))
+                try:
+                    stream.set_state(self._restored.pop(purpose))
+                except RuntimeError as error:
+                    raise UserError(
+                        'the checkpoint was saved on another kind of device '
+                        f'than {device.type}, whose random numbers differ: '
+                        'resume where it was saved, or use it by load_from'
+                    ) from error
             self._streams[purpose] = stream
         return self._streams[purpose]
 

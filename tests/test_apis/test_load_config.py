@@ -162,10 +162,14 @@ def test_amp_changes_the_only_wrapper_of_a_plain_classifier() -> None:
 
 
 def test_resuming_takes_the_latest_or_the_named_checkpoint(
-        digits_config: str) -> None:
+        digits_config: str, tmp_path: Path) -> None:
     config = load_config(digits_config)
     assert (config.resume, config.load_from) == (False, None)
     config = load_config(digits_config, resume=True)
     assert (config.resume, config.load_from) == (True, None)
-    config = load_config(digits_config, resume='epoch_3.pth')
-    assert (config.resume, config.load_from) == (True, 'epoch_3.pth')
+    checkpoint = str(tmp_path / 'epoch_3.pth')
+    with pytest.raises(UserError, match='epoch_3.pth, which does not exist'):
+        load_config(digits_config, resume=checkpoint)
+    Path(checkpoint).touch()
+    config = load_config(digits_config, resume=checkpoint)
+    assert (config.resume, config.load_from) == (True, checkpoint)

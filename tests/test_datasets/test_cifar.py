@@ -110,7 +110,7 @@ def test_files_that_are_not_the_published_ones_are_accepted_with_a_warning(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warnings = []
     monkeypatch.setattr(
-        'tadfkd.datasets.files.print_log',
+        'tadfkd.datasets.download.print_log',
         lambda text, logger, level: warnings.append((text, level)))
     write_split(tmp_path, CIFAR10, 'test')
     assert len(CIFAR10(str(tmp_path), 'test')) == 3

@@ -1,4 +1,4 @@
-"""Starting several processes where there is no GPU."""
+"""Starting several processes."""
 from collections.abc import Iterator
 
 import pytest
@@ -52,9 +52,20 @@ def test_torchrun_on_cpu_joins_by_gloo(no_gpu: None,
 
 
 @pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
-def test_with_gpus_the_runner_joins_the_group(monkeypatch: pytest.MonkeyPatch,
-                                              one_process: None,
-                                              launcher: str) -> None:
+def test_with_gpus_mmengine_joins_the_group_before_any_rank_is_asked(
+        monkeypatch: pytest.MonkeyPatch, one_process: None,
+        launcher: str) -> None:
+    calls = []
     monkeypatch.setattr('torch.cuda.is_available', lambda: True)
-    join_process_group(launcher)
-    assert not distributed.is_initialized()
+    monkeypatch.setattr(
+        'tadfkd.engine.launchers.init_dist',
+        lambda launcher, **options: calls.append((launcher, options)))
+    join_process_group(launcher, dict(backend='nccl'))
+    assert calls == [(launcher, dict(backend='nccl'))]
+
+
+def test_a_process_that_torchrun_did_not_start_is_told_so(
+        no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv('RANK', raising=False)
+    with pytest.raises(UserError, match='torchrun did not start.*dist_train'):
+        join_process_group('pytorch')

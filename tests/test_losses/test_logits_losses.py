@@ -44,9 +44,11 @@ def js_by_hand(student_BK: Tensor,
     batch, classes = student_BK.shape
     low, high = clamp or (0.0, 1.0)
     for student_K, teacher_K in zip(student_BK.numpy(), teacher_BK.numpy()):
-        p = [min(max(x, low), high) for x in softmax(student_K, temperature)]
-        q = [min(max(x, low), high) for x in softmax(teacher_K, temperature)]
-        m = [min(max((a + b) / 2, low), high) for a, b in zip(p, q)]
+        p = list(softmax(student_K, temperature))
+        q = list(softmax(teacher_K, temperature))
+        # The mean is taken first, then all three are clamped.
+        m = [(a + b) / 2 for a, b in zip(p, q)]
+        p, q, m = ([min(max(x, low), high) for x in xs] for xs in (p, q, m))
         if swapped:
             total += (divergence(m, p) + divergence(m, q)) / 2
         else:

@@ -156,6 +156,13 @@ def test_the_flagship_runs_in_one_process_and_in_two(
     weights = networks(tmp_path / 'run/epoch_1.pth')
     assert {key.split('.')[0] for key in weights} == {'student', 'generator'}
     assert not any('.module.' in key for key in weights)
+    states = torch.load(
+        tmp_path / 'run/epoch_1.pth', weights_only=False)['training_state']
+    assert len(states) == processes
+    if processes == 2:
+        # Each process has latents of its own.
+        first, second = (state['streams']['latents'] for state in states)
+        assert not first.equal(second)
 
 
 def test_a_teacher_is_trained_by_the_same_tool_and_tested(

@@ -18,5 +18,5 @@ teacher = dict(
             in_channels=128,
             loss=dict(type='CrossEntropyLoss')),
         data_preprocessor=dict(mean=[72.9], std=[90.0], to_rgb=False)),
-    checkpoint='work_dirs/teachers/resnet18w16_fashion_mnist/epoch_10.pth',
+    checkpoint='work_dirs/teachers/resnet18w16_fashion_mnist/epoch_6.pth',
     recipe='configs/teachers/resnet18w16_fashion_mnist.py')

@@ -9,7 +9,7 @@ from pathlib import Path
 import mmengine
 import mmpretrain
 import torch
-from mmengine.dist import all_reduce, is_main_process
+from mmengine.dist import all_reduce, is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -66,20 +66,20 @@ class SummaryHook(Hook):
             runner.logger.info(f'teacher: {metrics}')
         self._previous_seconds = self.history['seconds']
         self._start = time.perf_counter()
-        counters = unwrapped(runner.model).counters
-        self._generated = counters.images_generated
-        self._selected = counters.images_selected
+        self._generated, self._selected = self._images(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Measure on held-out synthetic images and log."""
-        model = unwrapped(runner.model)
-        generated = model.counters.images_generated - self._generated
-        selected = model.counters.images_selected - self._selected
-        self._generated += generated
-        self._selected += selected
+        # Every process takes part in the sum.
+        generated, selected = self._images(runner)
+        if not is_main_process():
+            return
         metrics = dict(
-            selection_rate=100 * selected / generated,
-            **asdict(measure_synthetic(model, self.num_images)))
+            selection_rate=100 * (selected - self._selected) /
+            (generated - self._generated),
+            **asdict(
+                measure_synthetic(unwrapped(runner.model), self.num_images)))
+        self._generated, self._selected = generated, selected
         entry = dict(epoch=runner.epoch + 1, student_top1=None, **metrics)
         self.history['epochs'].append(entry)
         text = '  '.join(
@@ -96,6 +96,7 @@ class SummaryHook(Hook):
             step=entry['epoch'])
         self._write(runner, finished=False)
 
+    @master_only
     def after_val_epoch(self,
                         runner: Runner,
                         metrics: dict[str, float] | None = None) -> None:
@@ -105,28 +106,32 @@ class SummaryHook(Hook):
                 self.accuracy)
             self._write(runner, finished=False)
 
+    @master_only
     def after_train(self, runner: Runner) -> None:
         """Write the final result and the curves."""
         self._write(runner, finished=runner.epoch >= runner.max_epochs)
-        if is_main_process():
-            draw_curves(self.history, Path(runner.work_dir) / 'curves.png')
+        draw_curves(self.history, Path(runner.work_dir) / 'curves.png')
+
+    @staticmethod
+    def _images(runner: Runner) -> tuple[int, int]:
+        """Images generated and selected so far, in all processes."""
+        model = unwrapped(runner.model)
+        images = torch.tensor(
+            [model.counters.images_generated, model.counters.images_selected],
+            device=model.device)
+        all_reduce(images)
+        return int(images[0]), int(images[1])
 
     def _write(self, runner: Runner, finished: bool) -> None:
         self.history['seconds'] = self._previous_seconds \
             + time.perf_counter() - self._start
-        # Every process takes part in the sum of the counters.
-        summary = self._summary(runner, finished)
-        if is_main_process():
-            work_dir = Path(runner.work_dir)
-            write_json(work_dir / 'history.json', self.history)
-            write_json(work_dir / 'summary.json', summary)
+        work_dir = Path(runner.work_dir)
+        write_json(work_dir / 'history.json', self.history)
+        write_json(work_dir / 'summary.json', self._summary(runner, finished))
 
     def _summary(self, runner: Runner, finished: bool) -> dict:
         model = unwrapped(runner.model)
         counters = model.counters
-        images = torch.tensor(
-            [counters.images_generated, counters.images_selected])
-        all_reduce(images)
         epochs = self.history['epochs']
         top1 = [
             entry['student_top1'] for entry in epochs
@@ -149,8 +154,8 @@ class SummaryHook(Hook):
             agreement_last=epochs[-1]['agreement'] if epochs else None,
             student_steps=counters.student_steps,
             generator_steps=counters.generator_steps,
-            images_generated=int(images[0]),
-            images_selected=int(images[1]),
+            images_generated=self._generated,
+            images_selected=self._selected,
             wall_seconds=round(self.history['seconds'], 1),
             finished=finished,
             versions=dict(

@@ -1,5 +1,7 @@
 """Checkpoints that hold what continuation needs, and nothing twice."""
-from mmengine.hooks import Hook
+from mmengine.dist import (all_gather_object, broadcast, get_rank,
+                           get_world_size)
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from tadfkd.registry import HOOKS
@@ -12,13 +14,47 @@ class TrainingStateHook(Hook):
     """Saves and restores the algorithm's own state beside the weights.
 
     mmengine's checkpoints lack the positions of the random streams, the
-    counters and the waiting samples; and it loads weights without asking
-    whether they fit.
+    counters and the waiting samples, of which each process has its own; and
+    it loads weights without asking whether they fit.
+
+    In a distributed run all processes take over the first one's batch-norm
+    statistics at the end of each epoch, so that what is evaluated and saved
+    is one student.
     """
 
+    def __init__(self) -> None:
+        self._states: list[dict] = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuse what would lose the state of the other processes.
+
+        Raises:
+            UserError: If a distributed run is to save between epochs.
+        """
+        saves_between = any(
+            isinstance(hook, CheckpointHook) and not hook.by_epoch
+            for hook in runner.hooks)
+        if get_world_size() > 1 and saves_between:
+            raise UserError(
+                'a distributed run saves at the end of epochs only: set '
+                'default_hooks.checkpoint.by_epoch to True, and fewer '
+                'train_dataloader.dataset.num_steps for shorter epochs')
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Bring the processes of a distributed run together."""
+        if get_world_size() == 1:
+            return
+        model = unwrapped(runner.model)
+        for network in (model.student, model.generator):
+            for buffer in network.buffers():
+                broadcast(buffer)
+        self._states = all_gather_object(model.training_state())
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the state."""
-        checkpoint['training_state'] = unwrapped(runner.model).training_state()
+        """Add the state of every process."""
+        checkpoint['training_state'] = self._states or [
+            unwrapped(runner.model).training_state()
+        ]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check the weights, and restore the state of a resumed run.
@@ -44,4 +80,10 @@ class TrainingStateHook(Hook):
         if 'training_state' not in checkpoint:
             raise UserError('the checkpoint holds no training state, so it '
                             'cannot be resumed: use it by load_from')
-        model.load_training_state(checkpoint['training_state'])
+        states = checkpoint['training_state']
+        if len(states) != get_world_size():
+            raise UserError(
+                f'the checkpoint was saved by {len(states)} processes and '
+                f'there are {get_world_size()} now: resume with as many, or '
+                'use it by load_from')
+        model.load_training_state(states[get_rank()])

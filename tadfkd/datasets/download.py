@@ -1,5 +1,6 @@
 """Finding, checking and fetching the files of a data set."""
 import hashlib
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,11 @@ from mmengine.logging import print_log
 
 from tadfkd.utils.errors import UserError
 from tadfkd.utils.files import write_atomically
+
+
+def is_first_on_machine() -> bool:
+    """Whether this process is the one of its machine that downloads."""
+    return os.environ.get('LOCAL_RANK', '0') == '0'
 
 
 def find_folder(folders: Sequence[str | Path],
