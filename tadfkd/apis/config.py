@@ -143,7 +143,8 @@ def _check(config: Config) -> None:
     if is_distillation(config) and wrappers is not None:
         schedulers = config.get('param_scheduler')
         for network in ('student', 'generator'):
-            if network in config.model and network not in wrappers:
+            if network in config.model and not isinstance(
+                    wrappers.get(network), dict):
                 raise UserError(f'optim_wrapper has no {network}: set '
                                 f'optim_wrapper.{network}')
             if isinstance(schedulers, dict) and 'type' not in schedulers \

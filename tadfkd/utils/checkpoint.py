@@ -81,9 +81,14 @@ _restricted_pickle = types.SimpleNamespace(
     load=lambda file, **options: _RestrictedUnpickler(file, **options).load())
 
 
+def _torch_takes_a_list() -> bool:
+    """Whether torch's own restricted unpickler can be told what to trust."""
+    return digit_version(torch.__version__) >= digit_version('2.7')
+
+
 def _load(path: Path, map_location: str | torch.device) -> Any:
     """``torch.load`` that runs no code, with what torch has for that."""
-    if digit_version(torch.__version__) < digit_version('2.7'):
+    if not _torch_takes_a_list():
         return torch.load(
             path,
             map_location=map_location,

@@ -1,4 +1,5 @@
 """A user's mistake: one sentence, exit code 1, nothing half-written."""
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tadfkd.apis import load_config, train
+from tadfkd.apis import distill, load_config, train
 from tadfkd.utils.errors import UserError
 
 DIGITS = 'configs/tadfkd/resnet18w16_to_resnet18w8_digits.py'
@@ -59,6 +60,42 @@ def attempt(config: str, teacher: Path, work_dir: Path, options: dict) -> None:
 
 
 @pytest.mark.parametrize('options, message', [
+    ({
+        'optim_wrapper.student.optimizer.type': 'SGDD'
+    }, "no optimizer is registered as 'SGDD': did you mean 'SGD'"),
+    ({
+        'optim_wrapper.student.optimizer.lr': -1
+    }, 'an optimizer cannot be built .*learning rate: -1'),
+    ({
+        'optim_wrapper.student.optimizer.speed': 1
+    }, "SGD in the config got an unexpected keyword argument 'speed'"),
+    ({
+        'optim_wrapper.generator': None
+    }, 'generator'),
+    ({
+        'train_cfg.val_interval': 0
+    }, 'val_interval must be a whole number >= 1, got 0'),
+    ({
+        'model.selector': None
+    }, 'no dictionary'),
+    ({
+        'model.bn_loss': None
+    }, 'no dictionary'),
+    ({
+        'model.image_losses': []
+    }, 'image_losses must be a dictionary'),
+    ({
+        'model.adversarial_loss.clamp': 0.01
+    }, 'clamp must be None or'),
+    ({
+        'model.teacher': None
+    }, 'model.teacher is None'),
+    ({
+        'val_evaluator.type': 'mmpretrain.Acuracy'
+    }, "registered as 'mmpretrain.Acuracy': did you mean 'Accuracy'"),
+    ({
+        'default_hooks.summary.last': 3
+    }, "SummaryHook in the config got an unexpected keyword argument 'last'"),
     ({
         'model.student.head.num_classes': 7
     }, 'student has 7 classes and the teacher 10: set num_classes'),
@@ -131,7 +168,7 @@ def test_a_wrong_value_is_answered_by_what_to_change(teacher_of: Callable[
         attempt(DIGITS, teacher_of('resnet18w16_digits'), tmp_path / 'run',
                 options)
     assert '\n' not in str(caught.value)
-    assert not list((tmp_path / 'run').glob('*.pth'))
+    assert not (tmp_path / 'run').exists()
 
 
 def test_missing_data_files_are_named(teacher_of: Callable[[str], Path],
@@ -161,3 +198,31 @@ def test_a_checkpoint_of_other_networks_is_not_resumed(
             'load_from': str(foreign),
             'resume': True
         })
+
+
+def test_a_run_without_a_seed_reports_the_one_it_drew(tiny_options: dict,
+                                                      tmp_path: Path) -> None:
+    summaries = []
+    for name, seed in (('drawn', None), ('again', 0)):
+        config = load_config(
+            ROOT / DIGITS,
+            options=tiny_options | {
+                'randomness.seed':
+                seed if seed is None else summaries[0]['seed']
+            },
+            work_dir=str(tmp_path / name),
+            evaluate=False)
+        summaries.append(distill(config))
+    assert summaries[0]['seed'] is not None
+    histories = [(tmp_path / name / 'history.json').read_text()
+                 for name in ('drawn', 'again')]
+    epochs = [json.loads(history)['epochs'] for history in histories]
+    assert epochs[0] == epochs[1]
+
+
+@pytest.mark.parametrize('text', ['x = undefined', '('])
+def test_a_config_that_fails_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / 'broken.py'
+    path.write_text(text)
+    with pytest.raises(UserError, match='broken.py cannot be read'):
+        load_config(path)

@@ -17,6 +17,14 @@ from tadfkd.utils.checkpoint import (load_weights, read_checkpoint,
 from tadfkd.utils.errors import UserError
 
 
+@pytest.fixture(autouse=True, params=[True, False])
+def both_unpicklers(request: pytest.FixtureRequest,
+                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of newer versions of torch, and ours for older ones."""
+    monkeypatch.setattr('tadfkd.utils.checkpoint._torch_takes_a_list',
+                        lambda: request.param)
+
+
 class Payload:
     """Unpickling calls ``function(*arguments)``."""
 
