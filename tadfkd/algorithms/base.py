@@ -57,10 +57,11 @@ class BaseDFKD(DistillationNetworks):
         super().__init__(**networks)
         # Student steps train batch norm, which one sample cannot.
         require_at_least('model', 'batch_size', batch_size, 2)
-        require_at_least('model', 'num_student_steps', num_student_steps, 1)
-        require_at_least('model', 'num_generator_steps', num_generator_steps,
-                         1)
-        require_at_least('model', 'max_rounds', max_rounds, 1)
+        for name, value in dict(
+                num_student_steps=num_student_steps,
+                num_generator_steps=num_generator_steps,
+                max_rounds=max_rounds).items():
+            require_at_least('model', name, value, 1)
         if select_on not in ('plain', 'augmented'):
             raise UserError("select_on must be 'plain' or 'augmented', got "
                             f'{select_on!r}: set model.select_on')
@@ -75,8 +76,6 @@ class BaseDFKD(DistillationNetworks):
         self.augment = MODELS.build(augment) if augment else None
         self.queue = CleanQueue()
         self.counters = Counters()
-
-    # ---------------------------------------------------------------- steps
 
     def train_step(self, data: object,
                    optim_wrapper: OptimWrapperDict) -> Losses:
@@ -150,8 +149,6 @@ class BaseDFKD(DistillationNetworks):
         losses = {name: value.detach() for name, value in losses.items()}
         return losses | {'total': total.detach()}
 
-    # ------------------------------------------------------------- services
-
     def generate(self, size: int, generator: nn.Module) -> SyntheticBatch:
         """A batch of fresh images from the training stream of latents.
 
@@ -193,9 +190,8 @@ class BaseDFKD(DistillationNetworks):
         if len(selected) == 0:
             raise UserError(
                 f'the teacher gave finite logits for none of '
-                f'{len(candidates)} generated images: the generator or the '
-                'teacher has diverged; lower the learning rates, or check '
-                'the teacher')
+                f'{len(candidates)} generated images: check the teacher, or '
+                'lower the learning rates, with which the run has diverged')
         return selected
 
     @torch.no_grad()
@@ -240,8 +236,6 @@ class BaseDFKD(DistillationNetworks):
         if teacher_logits_BK is None:
             teacher_logits_BK = self.teacher(batch.views_BCHW).logits_BK
         return batch, teacher_logits_BK
-
-    # ---------------------------------------------------------------- state
 
     def training_state(self) -> dict:
         """What exact continuation needs beside weights and optimisers."""

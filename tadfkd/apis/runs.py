@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import (DATASETS, HOOKS, METRICS, MODELS, OPTIMIZERS,
+from mmengine.registry import (DATASETS, HOOKS, MODELS, OPTIMIZERS,
                                init_default_scope)
 from mmengine.runner import Runner, set_random_seed
 from torch import nn
@@ -151,8 +151,7 @@ def _try_to_build(config: Config, model: nn.Module) -> None:
         if isinstance(hook, dict) and 'type' in hook:
             HOOKS.build(hook)
     if config.get('val_evaluator') is not None:
-        METRICS.build(config.val_evaluator) if isinstance(
-            config.val_evaluator, dict) else Evaluator(config.val_evaluator)
+        Evaluator(config.val_evaluator)
     wrappers = config.get('optim_wrapper') or {}
     for wrapper in (wrappers, *wrappers.values()):
         if not isinstance(wrapper, dict) or 'optimizer' not in wrapper:
@@ -193,5 +192,6 @@ def _build_runner(config: Config, **built: Any) -> Runner:
     }
     # mmengine keeps loggers by the experiment's name and time in seconds, so
     # two quick runs of one config would write into one folder.
-    name = f'{Path(config.filename).stem}_{next(_run_numbers)}'
-    return Runner(**arguments | built | dict(experiment_name=name), cfg=config)
+    name = config.get('experiment_name') or Path(config.filename).stem
+    arguments['experiment_name'] = f'{name}_{next(_run_numbers)}'
+    return Runner(**arguments | built, cfg=config)
