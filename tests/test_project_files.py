@@ -1,0 +1,108 @@
+"""Files around the package that must agree with each other."""
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+import tadfkd
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pins() -> dict[str, str]:
+    """Tested versions by distribution name."""
+    return {
+        requirement.name: str(requirement.specifier).removeprefix('==')
+        for name in ('runtime', 'tests')
+        for line in (ROOT / f'requirements/{name}.txt').read_text().split('\n')
+        if line and not line.startswith(('#', '-r'))
+        for requirement in (Requirement(line), )
+    }
+
+
+def setup_requirements() -> list[Requirement]:
+    """What setup.py asks for, extras included."""
+    text = (ROOT / 'setup.py').read_text()
+    return [
+        Requirement(match)
+        for match in re.findall(r"'([\w-]+(?:[<>=]=?[\d.]+,?)+)'", text)
+    ]
+
+
+def test_the_ranges_of_setup_admit_the_pins() -> None:
+    requirements = setup_requirements()
+    assert len(requirements) >= 10
+    for requirement in requirements:
+        assert requirement.specifier.contains(
+            pins()[requirement.name]), requirement
+
+
+def test_what_is_installed_is_what_was_pinned() -> None:
+    wrong = {
+        name: version(name)
+        for name, pin in pins().items()
+        # A build tag such as +cpu is another build of the same version.
+        if version(name).partition('+')[0] != pin
+    }
+    assert wrong == {}
+
+
+def test_pre_commit_has_the_pinned_formatters() -> None:
+    config = yaml.safe_load((ROOT / '.pre-commit-config.yaml').read_text())
+    found = {
+        Requirement(dependency).name: str(Requirement(dependency).specifier)
+        for repository in config['repos']
+        for hook in repository['hooks']
+        for dependency in hook['additional_dependencies']
+    }
+    assert found == {
+        name: f'=={pins()[name]}'
+        for name in ('ruff', 'isort', 'yapf')
+    }
+
+
+def test_the_two_commands_exist_and_ci_calls_one() -> None:
+    makefile = (ROOT / 'Makefile').read_text()
+    readme = (ROOT / 'README.md').read_text()
+    for target in ('demo', 'test'):
+        assert re.search(f'^{target}:', makefile, re.MULTILINE)
+        assert f'make {target}' in readme
+    assert 'make test' in (ROOT / '.ci/run').read_text()
+
+
+@pytest.mark.parametrize(
+    'path', [
+        ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), *sorted(
+            (ROOT / 'configs').glob('*/README.md'))
+    ],
+    ids=lambda path: path.name)
+def test_files_that_a_page_names_exist(path: Path) -> None:
+    text = path.read_text()
+    named = set(
+        re.findall(r'\b((?:configs|tools|requirements|docs)/[\w./-]+\.\w+)',
+                   text))
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert missing == []
+
+
+def test_a_missing_mmcv_is_named_in_one_sentence() -> None:
+    code = ('import importlib.util as util, sys; find = util.find_spec; '
+            'util.find_spec = lambda name, *rest: None if name == "mmcv" '
+            'else find(name, *rest); import tadfkd')
+    process = subprocess.run([sys.executable, '-c', code],
+                             capture_output=True,
+                             text=True)
+    assert process.returncode == 1
+    assert process.stderr.strip().splitlines()[-1] == (
+        'ImportError: tadfkd needs the module `mmcv`, which is not installed: '
+        'run `pip install mmcv-lite` (or install the full `mmcv` if you need '
+        'its operators)')
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert version('tadfkd') == tadfkd.__version__
