@@ -117,7 +117,8 @@ class TADFKD(BaseDFKD):
             self.student_logits(selected.views_BCHW), output.logits_BK)
         images_BCHW = candidates.views_BCHW
         if self.image_terms_on == 'normalized':
-            images_BCHW = teacher.input_adapter(images_BCHW)
+            # At their own size, whatever the teacher resizes them to.
+            images_BCHW = teacher.input_adapter.normalize(images_BCHW)
         return dict(
             adversarial=self.adversarial_loss.loss_weight - divergence,
             **bn,

@@ -76,13 +76,6 @@ class InputAdapter(nn.Module):
         Raises:
             UserError: If the images have another number of channels.
         """
-        # One mean serves any number of channels; several would turn a grey
-        # image into that many channels unasked.
-        channels = len(self.mean)
-        if channels != 1 and images_BCHW.shape[1] != channels:
-            raise UserError(f'mean and std are for {channels} channels, got '
-                            f'images of {images_BCHW.shape[1]}: change the '
-                            'mean and std of the data_preprocessor')
         size = self.input_size
         if size is not None and size != images_BCHW.shape[-2:]:
             images_BCHW = functional.interpolate(
@@ -91,6 +84,21 @@ class InputAdapter(nn.Module):
                 mode='bilinear',
                 align_corners=False,
                 antialias=True)
+        return self.normalize(images_BCHW)
+
+    def normalize(self, images_BCHW: Tensor) -> Tensor:
+        """Order the channels, subtract the mean, divide by the deviation.
+
+        Raises:
+            UserError: If the images have another number of channels.
+        """
+        # One mean serves any number of channels; several would turn a grey
+        # image into that many channels unasked.
+        channels = len(self.mean)
+        if channels != 1 and images_BCHW.shape[1] != channels:
+            raise UserError(f'mean and std are for {channels} channels, got '
+                            f'images of {images_BCHW.shape[1]}: change the '
+                            'mean and std of the data_preprocessor')
         if self.channel_order == 'bgr':
             images_BCHW = images_BCHW.flip(1)
         return (images_BCHW - self.mean) / self.std

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from tiny_networks import classifier
 from torch import Tensor
 
 from tadfkd.registry import MODELS
@@ -104,3 +105,34 @@ def test_the_view_of_each_term_is_an_option(make_model: Callable) -> None:
 def test_an_unknown_view_is_refused(make_model: Callable, field: str) -> None:
     with pytest.raises(UserError, match=f'{field} must be .*model.{field}'):
         make_model(**{field: 'none'})
+
+
+def test_image_terms_do_not_depend_on_the_teachers_size(
+        make_model: Callable) -> None:
+    batch = SyntheticBatch(torch.rand(6, 1, 8, 8))
+    losses = []
+    for input_size in (None, 16):
+        torch.manual_seed(1)
+        model = make_model(
+            teacher=dict(
+                type='MMPretrainTeacher',
+                model=classifier(),
+                input_size=input_size,
+                allow_random_weights=True)).eval()
+        losses.append(model.generator_losses(batch, batch))
+    assert losses[0]['l2'].equal(losses[1]['l2'])
+    assert losses[0]['tv'].equal(losses[1]['tv'])
+    assert not losses[0]['bn'].equal(losses[1]['bn'])
+
+
+def test_a_teacher_without_batch_norm_has_no_such_term(
+        make_model: Callable) -> None:
+    teacher = classifier()
+    teacher['backbone']['norm_cfg'] = dict(type='GN', num_groups=2)
+    model = make_model(
+        teacher=dict(
+            type='MMPretrainTeacher', model=teacher,
+            allow_random_weights=True)).eval()
+    batch = SyntheticBatch(torch.rand(6, 1, 8, 8))
+    assert set(model.generator_losses(batch,
+                                      batch)) == {'adversarial', 'l2', 'tv'}
