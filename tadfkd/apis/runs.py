@@ -186,8 +186,10 @@ def _build_loader(config: Config, stage: str) -> Any:
 
 def _build_runner(config: Config, **built: Any) -> Runner:
     """A Runner of the config, with parts that are built already."""
+    # Copies, because the Runner writes names and folders into what it gets,
+    # which a second run of the same config would take over.
     arguments = {
-        name: config[name]
+        name: copy.deepcopy(config[name])
         for name in inspect.signature(Runner).parameters if name in config
     }
     # mmengine keeps loggers by the experiment's name and time in seconds, so

@@ -337,3 +337,11 @@ def test_changes_of_a_loaded_config_are_a_user_error(
         tiny_config: Config) -> None:
     with pytest.raises(UserError, match=r'\(seed\): give them to load_config'):
         distill(tiny_config, seed=3)
+
+
+def test_a_config_can_be_used_again(tiny_config: Config) -> None:
+    before = tiny_config.pretty_text
+    train(tiny_config)
+    train(tiny_config)
+    # Of the seed that was given already, and nothing of the run itself.
+    assert tiny_config.pretty_text == before
