@@ -4,6 +4,7 @@ import inspect
 import itertools
 import json
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mmengine.runner import Runner, set_random_seed
 from torch import nn
 
 from tadfkd.apis.config import is_distillation, load_config
-from tadfkd.engine import join_process_group
+from tadfkd.engine import process_group
 from tadfkd.utils.checkpoint import (load_weights, read_checkpoint,
                                      use_restricted_unpickling)
 from tadfkd.utils.errors import (UserError, nearest,
@@ -69,7 +70,7 @@ def train(config: Config) -> nn.Module:
         UserError: For a mistake in the config or the files that it names;
             nothing has been written then.
     """
-    with registry_errors_as_user_errors():
+    with registry_errors_as_user_errors(), _processes(config):
         _prepare(config)
         if is_distillation(config) and config.model.teacher is None:
             raise UserError('model.teacher is None, so there is nothing to '
@@ -106,7 +107,7 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
     Raises:
         UserError: If there are no test data, or the checkpoint does not fit.
     """
-    with registry_errors_as_user_errors():
+    with registry_errors_as_user_errors(), _processes(config):
         if config.get('test_dataloader') is None:
             raise UserError(f'{config.filename} has no test data: set '
                             'test_dataloader, test_cfg and test_evaluator')
@@ -129,10 +130,13 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
         return runner.test()
 
 
+def _processes(config: Config) -> AbstractContextManager[None]:
+    return process_group(config.launcher,
+                         config.get('env_cfg', {}).get('dist_cfg'))
+
+
 def _prepare(config: Config) -> None:
     use_restricted_unpickling()
-    join_process_group(config.launcher,
-                       config.get('env_cfg', {}).get('dist_cfg'))
     init_default_scope(config.get('default_scope', 'mmengine'))
     # Before the Runner does the same, because the model is built before it;
     # a seed that is drawn here is the one that the Runner reports.

@@ -1,9 +1,9 @@
 """What drives a run: optimiser wrappers, hooks and launchers."""
-from tadfkd.engine.launchers import join_process_group
+from tadfkd.engine.launchers import process_group
 from tadfkd.engine.optim import AutocastOptimWrapper, PerNetworkConstructor
 from tadfkd.engine.storage import AtomicLocalBackend
 
 __all__ = [
     'AtomicLocalBackend', 'AutocastOptimWrapper', 'PerNetworkConstructor',
-    'join_process_group'
+    'process_group'
 ]

@@ -1,5 +1,7 @@
 """Starting several processes, on GPUs or on CPU."""
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed
@@ -10,12 +12,15 @@ from tadfkd.utils.errors import UserError
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
-def join_process_group(launcher: str, dist_cfg: dict | None = None) -> None:
-    """Join the other processes of a launch, before anything asks for a rank.
+@contextmanager
+def process_group(launcher: str,
+                  dist_cfg: dict | None = None) -> Iterator[None]:
+    """Within the block, this is one of the processes of a launch.
 
-    mmengine's Runner would do so, but only after the model has been built;
-    and it sets CUDA devices also where there are none. It leaves a group
-    alone that is there already.
+    mmengine's Runner would join them too, but only after the model has been
+    built, and it sets CUDA devices also where there are none; it leaves a
+    group alone that is there already. And it never leaves: a thread of the
+    group that outlives the interpreter aborts the process.
 
     Args:
         launcher: As in ``--launcher``.
@@ -27,6 +32,7 @@ def join_process_group(launcher: str, dist_cfg: dict | None = None) -> None:
             process was not started by it.
     """
     if launcher == 'none' or is_distributed():
+        yield
         return
     if launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UserError('--launcher pytorch was given to a process that '
@@ -39,3 +45,7 @@ def join_process_group(launcher: str, dist_cfg: dict | None = None) -> None:
         raise UserError(f'--launcher {launcher} needs a GPU in each process '
                         'and this machine shows none: use '
                         'tools/dist_train.sh, which runs on CPU too')
+    yield
+    # Not after an exception: the others may be waiting for something else.
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()

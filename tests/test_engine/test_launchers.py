@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 import torch.distributed as distributed
 
-from tadfkd.engine import join_process_group
+from tadfkd.engine import process_group
 from tadfkd.utils.errors import UserError
 
 
@@ -34,21 +34,27 @@ def test_launchers_that_need_a_gpu_say_what_to_use_instead(
         no_gpu: None, launcher: str) -> None:
     with pytest.raises(
             UserError, match=f'--launcher {launcher} .*tools/dist_train.sh'):
-        join_process_group(launcher)
+        with process_group(launcher):
+            pass
     assert not distributed.is_initialized()
 
 
 def test_without_a_launcher_there_is_no_group(no_gpu: None,
                                               one_process: None) -> None:
-    join_process_group('none')
-    assert not distributed.is_initialized()
+    with process_group('none'):
+        assert not distributed.is_initialized()
 
 
 def test_torchrun_on_cpu_joins_by_gloo(no_gpu: None,
                                        one_process: None) -> None:
-    join_process_group('pytorch')
-    assert distributed.get_backend() == 'gloo'
-    assert distributed.get_world_size() == 1
+    with process_group('pytorch'):
+        assert distributed.get_backend() == 'gloo'
+        assert distributed.get_world_size() == 1
+        # As the tools call each other: the outer one leaves.
+        with process_group('pytorch'):
+            pass
+        assert distributed.is_initialized()
+    assert not distributed.is_initialized()
 
 
 @pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
@@ -60,12 +66,17 @@ def test_with_gpus_mmengine_joins_the_group_before_any_rank_is_asked(
     monkeypatch.setattr(
         'tadfkd.engine.launchers.init_dist',
         lambda launcher, **options: calls.append((launcher, options)))
-    join_process_group(launcher, dict(backend='nccl'))
-    assert calls == [(launcher, dict(backend='nccl'))]
+    for name in ('barrier', 'destroy_process_group'):
+        monkeypatch.setattr(
+            f'torch.distributed.{name}', lambda name=name: calls.append(name))
+    with process_group(launcher, dict(backend='nccl')):
+        assert calls == [(launcher, dict(backend='nccl'))]
+    assert calls[1:] == ['barrier', 'destroy_process_group']
 
 
 def test_a_process_that_torchrun_did_not_start_is_told_so(
         no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv('RANK', raising=False)
     with pytest.raises(UserError, match='torchrun did not start.*dist_train'):
-        join_process_group('pytorch')
+        with process_group('pytorch'):
+            pass

@@ -3,11 +3,11 @@
 Usage: two_processes.py CONFIG WORK_DIR RESUME [KEY=VALUE ...]
 Writes WORK_DIR/rank_N.pth with the networks and the random streams.
 """
+import os
 import sys
 
 import torch
 from mmengine.config import DictAction
-from mmengine.dist import get_rank
 
 from tadfkd.apis import load_config, train
 from tadfkd.utils.wrappers import unwrapped
@@ -26,4 +26,4 @@ config = load_config(
 model = unwrapped(train(config))
 torch.save(
     dict(networks=model.state_dict(), training_state=model.training_state()),
-    f'{work_dir}/rank_{get_rank()}.pth')
+    f'{work_dir}/rank_{os.environ["RANK"]}.pth')
