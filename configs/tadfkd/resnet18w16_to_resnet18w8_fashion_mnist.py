@@ -1,4 +1,5 @@
-# TA-DFKD on Fashion-MNIST with small networks, for two cores.
+# TA-DFKD on Fashion-MNIST with small networks, for two cores. The losses are
+# the paper's; generator, batch size, steps and learning rate are ours.
 _base_ = [
     '../_base_/teachers/resnet18w16_fashion_mnist.py',
     '../_base_/students/resnet18w8_fashion_mnist.py',

@@ -189,9 +189,9 @@ class BaseDFKD(DistillationNetworks):
         self.counters.images_selected += len(selected)
         if len(selected) == 0:
             raise UserError(
-                f'the teacher gave finite logits for none of '
+                'the teacher gave finite logits for none of '
                 f'{len(candidates)} generated images: check the teacher, or '
-                'lower the learning rates, with which the run has diverged')
+                'lower the learning rates, as the run may have diverged')
         return selected
 
     @torch.no_grad()
@@ -232,10 +232,9 @@ class BaseDFKD(DistillationNetworks):
         batch = self.queue.take(self.batch_size)
         if changes_view:
             batch = self.augmented(batch)
-        teacher_logits_BK = batch.teacher_logits_BK
-        if teacher_logits_BK is None:
-            teacher_logits_BK = self.teacher(batch.views_BCHW).logits_BK
-        return batch, teacher_logits_BK
+        if batch.teacher_logits_BK is not None:
+            return batch, batch.teacher_logits_BK
+        return batch, self.teacher(batch.views_BCHW).logits_BK
 
     def training_state(self) -> dict:
         """What exact continuation needs beside weights and optimisers."""
