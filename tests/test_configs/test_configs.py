@@ -145,7 +145,11 @@ def opened_data_files() -> Iterator[list[str]]:
         yield found
     finally:
         _watching.pop()
-        found += [path for path in opened if _DATA.search(path)]
+        # Packages keep code in folders called data, too.
+        found += [
+            path for path in opened
+            if _DATA.search(path) and not path.endswith(('.py', '.pyc'))
+        ]
 
 
 def test_the_watch_sees_data_files(tmp_path: Path) -> None:
