@@ -26,7 +26,7 @@ clean:
 	rm -rf $(VENV) docs/_build
 
 # Everything a checkout needs, pinned; again whenever a pin changes.
-# mmengine needs setuptools < 81 at run time, so it goes first and stays.
+# Not isolated: the build takes the pinned setuptools, which mmengine needs too.
 $(VENV)/.installed: requirements/runtime.txt requirements/tests.txt setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -r requirements/tests.txt

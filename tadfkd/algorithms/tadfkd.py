@@ -31,8 +31,8 @@ class TADFKD(BaseDFKD):
 
     There is no class prior, no class balance and no activation term: the
     teacher does not say what to generate, it only refuses what it does not
-    recognise. arXiv 2402.12406, with the default
-    :class:`~tadfkd.selectors.GMMSelector` of eq. 3.
+    recognise. arXiv 2402.12406, with
+    :class:`~tadfkd.selectors.GMMSelector` as the default.
 
     Differs from the released code: the student is in eval mode while the
     generator trains, so that a generator step leaves it unchanged; teacher

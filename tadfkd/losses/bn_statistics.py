@@ -13,7 +13,7 @@ from tadfkd.structures import BNStatistics
 class BNStatisticsLoss(BaseLoss):
     """sum over layers of ||mu - mu_running||_2 + ||var - var_running||_2.
 
-    Norms, not squares, as in arXiv 1912.08795, eq. 4; mu and var are the
+    Norms, not squares, as in arXiv 1912.08795; mu and var are the
     mean and the biased variance of each batch-norm layer's input.
     """
 

@@ -17,7 +17,7 @@ class GMMSelector(BaseSelector):
     [0, 1] over the batch; a one-dimensional mixture of two Gaussians is
     fitted to it by expectation maximisation from a two-means start; sample i
     is kept if the posterior of the component with the lower mean exceeds
-    ``threshold``. arXiv 2402.12406, section "Sample selection".
+    ``threshold``. arXiv 2402.12406.
 
     Agrees with scikit-learn's ``GaussianMixture`` on the same data wherever
     its k-means start finds the best split; here the start is the exact

@@ -66,8 +66,9 @@ class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Look up a global that the file names."""
         full_name = f'{module}.{name}'
-        if full_name in _trusted_globals():
-            return _trusted_globals()[full_name]
+        trusted = _trusted_globals().get(full_name)
+        if trusted is not None:
+            return trusted
         is_storage = module == 'torch' and name.endswith('Storage')
         if full_name in self.TENSORS or is_storage:
             return super().find_class(module, name)

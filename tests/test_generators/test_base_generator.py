@@ -7,12 +7,12 @@ from tadfkd.utils.errors import UserError
 
 
 class Anything(BaseGenerator):
-    """A generator that is never run."""
+    """The least that makes a generator."""
 
     def forward(self,
                 latents_BZ: Tensor,
                 labels_B: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
+        return latents_BZ
 
 
 @pytest.mark.parametrize('given, size', [(7, (7, 7)), ((3, 5), (3, 5)),

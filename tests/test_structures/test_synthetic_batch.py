@@ -99,4 +99,4 @@ def test_the_augmented_view_enters_the_losses_where_there_is_one() -> None:
 def test_a_batch_cannot_be_changed_in_place() -> None:
     batch = numbered(0, 2)
     with pytest.raises(FrozenInstanceError):
-        batch.labels_B = None  # type: ignore[misc]
+        batch.labels_B = None

@@ -43,7 +43,7 @@ def test_content_that_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
     path = tmp_path / 'file'
     write_atomically(path, b'old')
     with pytest.raises(TypeError):
-        write_atomically(path, 'text, not bytes')  # type: ignore[arg-type]
+        write_atomically(path, 'text, not bytes')
     assert path.read_bytes() == b'old'
     assert os.listdir(tmp_path) == ['file']
 

@@ -32,7 +32,7 @@ class Payload:
         self.call = function, arguments
 
     def __reduce__(self) -> tuple:
-        return self.call  # type: ignore[return-value]
+        return self.call
 
 
 def save(content: object, path: Path, zipped: bool = True) -> Path:
@@ -192,7 +192,6 @@ def test_a_file_cut_off_anywhere_is_a_users_error(tmp_path: Path,
     'version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n',
     '{"state_dict": {}}', '# Weights\n', 'import os\nos.getcwd()\n', 'PK\x03'
 ])
-@pytest.mark.filterwarnings('ignore:Detected pickle protocol')
 def test_a_file_of_text_is_a_users_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / 'text.pth'
     path.write_text(text)
