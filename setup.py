@@ -41,5 +41,8 @@ setup(
         'mmcv-lite': ['mmcv-lite>=2.0,<2.3'],
         # The handwritten digits of the demo.
         'digits': ['scikit-learn>=1.3'],
+        # Teachers from these libraries.
+        'timm': ['timm>=1.0,<1.1'],
+        'transformers': ['transformers>=4.40,<6'],
         'tests': ['pytest>=7', 'scikit-learn>=1.3'],
     })

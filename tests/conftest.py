@@ -1,14 +1,19 @@
 """What all tests share."""
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapperDict
+from mmengine.registry import init_default_scope
+from tiny_networks import classifier
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.apis import load_config
 from tadfkd.datasets import Digits
+from tadfkd.engine import PerNetworkConstructor
 from tadfkd.registry import MODELS
 from tadfkd.utils.classifiers import build_classifier
 
@@ -118,3 +123,44 @@ def tiny_config(digits_config: str, tiny_options: dict[str, Any],
 def tiny_model(tiny_config: Config) -> BaseDFKD:
     """The untrained TADFKD model of ``tiny_config``, with its teacher."""
     return MODELS.build(tiny_config.model)
+
+
+@pytest.fixture
+def make_model() -> Callable[..., BaseDFKD]:
+    """Builds a TA-DFKD model; keywords replace its arguments."""
+    init_default_scope('tadfkd')
+
+    def make(**changes: Any) -> BaseDFKD:
+        config = dict(
+            type='TADFKD',
+            teacher=dict(
+                type='MMPretrainTeacher',
+                model=classifier(),
+                input_size=8,
+                allow_random_weights=True),
+            student=classifier(),
+            generator=dict(
+                type='UpsamplingGenerator',
+                latent_size=6,
+                image_size=8,
+                image_channels=1,
+                width=4),
+            batch_size=8)
+        return MODELS.build(config | changes)
+
+    return make
+
+
+@pytest.fixture
+def make_optimisers() -> Callable[[BaseDFKD], OptimWrapperDict]:
+    """Plain SGD for student and generator."""
+
+    def make(model: BaseDFKD) -> OptimWrapperDict:
+        return PerNetworkConstructor({
+            name:
+            dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+            for name in ('student', 'generator')
+        })(
+            model)
+
+    return make

@@ -12,6 +12,7 @@ default_hooks = dict(
         max_keep_ckpts=2,
         backend_args=dict(backend='atomic_local')),
     training_state=dict(type='TrainingStateHook'),
+    teacher_sanity=dict(type='TeacherSanityHook'),
     samples=dict(type='SampleGridHook', interval=10),
     summary=dict(type='SummaryHook', last_k=10))
 log_processor = dict(type='LogProcessor', by_epoch=True)

@@ -1,5 +1,4 @@
 """The networks of a distillation, and evaluation through the student."""
-from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -7,12 +6,11 @@ from mmengine.dist import get_rank
 from mmengine.model import BaseModel, is_model_wrapper
 from torch import Tensor
 
+from tadfkd.algorithms.student import build_student
 from tadfkd.generators import BaseGenerator
 from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
-from tadfkd.utils.classifiers import (InputAdapter, build_classifier,
-                                      classifier_logits, find_classifier,
-                                      with_predictions)
+from tadfkd.utils.classifiers import classifier_logits, with_predictions
 from tadfkd.utils.errors import UserError
 from tadfkd.utils.freezing import frozen
 from tadfkd.utils.random_streams import RandomStreams
@@ -26,12 +24,18 @@ class DistillationNetworks(BaseModel):
     ask it alone, and the frozen teacher is not in the state dict.
 
     Args:
-        teacher: Config of a :class:`BaseTeacher`; None leaves it out, for
-            evaluation of the student alone.
+        teacher: Config of a :class:`BaseTeacher`, or one that is built; None
+            leaves it out, for evaluation of the student alone.
         student: The student classifier: name in mmpretrain's zoo, config
-            path, or model dict.
+            path, ``timm::`` or ``transformers::`` name, or model dict. One
+            that is named gets a head for the teacher's classes.
         generator: Config of a :class:`BaseGenerator`.
         data_preprocessor: Maps evaluation images to [0, 1], RGB.
+        student_input_size: Height and width that the student's images are
+            resized to. None takes those of the config that ``student``
+            names; images stay as they are for a model dict.
+        num_classes: Of a named student without a teacher; otherwise the
+            teacher tells.
 
     Raises:
         UserError: If a network cannot take the generated images, or the
@@ -39,18 +43,22 @@ class DistillationNetworks(BaseModel):
     """
 
     def __init__(self,
-                 teacher: dict | None,
+                 teacher: dict | BaseTeacher | None,
                  student: str | dict,
                  generator: dict,
-                 data_preprocessor: dict | None = None) -> None:
+                 data_preprocessor: dict | None = None,
+                 student_input_size: int | tuple[int, int] | None = None,
+                 num_classes: int | None = None) -> None:
         super().__init__(data_preprocessor)
         self.generator: BaseGenerator = MODELS.build(generator)
         # None for evaluation only; every training step asks it.
-        self.teacher = cast(BaseTeacher,
-                            MODELS.build(teacher) if teacher else None)
-        model, _ = find_classifier(student, 'model.student')
-        self.student = build_classifier(model)
-        self.student_input = InputAdapter.of(self.student)
+        self.teacher = cast(
+            BaseTeacher,
+            MODELS.build(teacher) if isinstance(teacher, dict) else teacher)
+        if self.teacher is not None:
+            num_classes = self.teacher.num_classes
+        self.student, self.student_input = build_student(
+            student, num_classes, student_input_size)
         self.num_classes = self._check_networks()
         # The seed that the Runner (or the user) gave to torch.
         self.streams = RandomStreams(torch.initial_seed(), get_rank())
@@ -122,33 +130,35 @@ class DistillationNetworks(BaseModel):
 
     @torch.no_grad()
     def _check_networks(self) -> int:
-        """Try two blank images on both classifiers; return the class count."""
-        images = torch.zeros(2, self.generator.image_channels,
-                             *self.generator.image_size)
-        networks: dict[str,
-                       Callable[[Tensor],
-                                Tensor]] = dict(student=self.student_logits)
+        """Try two blank images on the student; return the class count."""
+        channels, size = (self.generator.image_channels,
+                          self.generator.image_size)
         if self.teacher is not None:
-            networks['teacher'] = lambda x: self.teacher(x).logits_BK
-        num_classes = {}
+            expected = self.teacher.facts['num_channels']
+            if expected.value != channels:
+                raise UserError(
+                    f'the teacher takes images of {expected.value} channels '
+                    f'({expected.source}), the generator makes {channels}: '
+                    'change model.generator.image_channels or model.teacher')
+        images = torch.zeros(2, channels, *size)
         with frozen(self.student):
-            for name, network in networks.items():
-                try:
-                    num_classes[name] = network(images).shape[1]
-                except (RuntimeError, AssertionError, ValueError) as error:
-                    reason = str(error).partition('\n')[0]
-                    raise UserError(
-                        f'the {name} cannot take the generated images of '
-                        f'shape {tuple(images.shape[1:])} '
-                        f'({reason or type(error).__name__}): change '
-                        'model.generator.image_size or image_channels, or '
-                        f'model.{name}') from error
-        if len(set(num_classes.values())) > 1:
+            try:
+                num_classes = self.student_logits(images).shape[1]
+            except (RuntimeError, AssertionError, ValueError) as error:
+                reason = str(error).partition('\n')[0]
+                raise UserError(
+                    'the student cannot take the generated images of shape '
+                    f'{tuple(images.shape[1:])} '
+                    f'({reason or type(error).__name__}): change '
+                    'model.student_input_size, model.generator.image_size or '
+                    'image_channels, or model.student') from error
+        if self.teacher is not None and \
+                num_classes != self.teacher.num_classes:
             raise UserError(
-                f'the student has {num_classes["student"]} classes and the '
-                f'teacher {num_classes["teacher"]}: set num_classes of the '
-                'head in model.student')
-        return num_classes['student']
+                f'the student has {num_classes} classes and the teacher '
+                f'{self.teacher.num_classes}: set num_classes of the head in '
+                'model.student')
+        return num_classes
 
 
 def _drop_teacher(model: DistillationNetworks, state: dict, prefix: str,

@@ -53,7 +53,7 @@ def load_config(path: str | os.PathLike,
         # A config is a program: it can fail in any way.
         raise UserError(
             f'config {path} cannot be read ({error}): mend it') from error
-    _merge(config, options or {})
+    merge_options(config, options or {})
     if seed is not None:
         config.randomness = dict(config.get('randomness') or {}, seed=seed)
     config.launcher = launcher
@@ -89,7 +89,12 @@ def is_distillation(config: Config) -> bool:
     return 'teacher' in config.get('model', {})
 
 
-def _merge(config: Config, options: dict[str, Any]) -> None:
+def merge_options(config: Config, options: dict[str, Any]) -> None:
+    """Change dotted keys of a config.
+
+    Raises:
+        UserError: If a key is not in the config, or has no effect there.
+    """
     for key in options:
         root = key.partition('.')[0]
         if root in PARTS and is_distillation(config):

@@ -112,10 +112,10 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
             raise UserError(f'{config.filename} has no test data: set '
                             'test_dataloader, test_cfg and test_evaluator')
         _prepare(config)
-        distils = is_distillation(config)
-        model = MODELS.build(
-            dict(config.model, teacher=None) if distils else config.model)
         content = read_checkpoint(checkpoint)
+        model = MODELS.build(
+            _student_only(config.model, content.get('meta')
+                          ) if is_distillation(config) else config.model)
         load_weights(model, content.get('state_dict', content),
                      f'checkpoint {checkpoint}')
         runner = _build_runner(
@@ -128,6 +128,13 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
                              'param_scheduler', 'val_dataloader', 'val_cfg',
                              'val_evaluator')))
         return runner.test()
+
+
+def _student_only(model: dict, meta: Any) -> dict:
+    """The model without teacher, for the class count of its checkpoint."""
+    num_classes = meta.get('num_classes') if isinstance(meta, dict) else None
+    return dict(
+        model, teacher=None, num_classes=model.get('num_classes', num_classes))
 
 
 def _processes(config: Config) -> AbstractContextManager[None]:

@@ -1,25 +1,18 @@
 """The frozen teacher: the one boundary between a network and a method."""
-from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from tadfkd.structures import BNStatistics, TeacherOutput
+from tadfkd.teachers.facts import settle
 from tadfkd.utils.capture import capture
-from tadfkd.utils.classifiers import InputAdapter
+from tadfkd.utils.classifier_facts import Fact, Facts
+from tadfkd.utils.classifiers import OutputPart, as_logits
 from tadfkd.utils.errors import UserError
-
-
-def _read_bn_statistics(layer: _BatchNorm, inputs: Tensor) -> BNStatistics:
-    """Mean and biased variance over all dimensions but the second."""
-    variance_F, mean_F = torch.var_mean(
-        inputs.float(),
-        dim=[dim for dim in range(inputs.ndim) if dim != 1],
-        unbiased=False)
-    assert layer.running_mean is not None and layer.running_var is not None
-    return BNStatistics(mean_F, variance_F, layer.running_mean,
-                        layer.running_var)
+from tadfkd.utils.input_adapter import ChannelOrder, InputAdapter
 
 
 class BaseTeacher(nn.Module):
@@ -30,25 +23,93 @@ class BaseTeacher(nn.Module):
     ``BaseModule`` of mmengine, so that ``Runner.train``, which initialises
     those, does not overwrite the loaded weights.
 
+    What it needs to know of the network is found out by the source of the
+    teacher and by trying two blank images; each field below overrides that.
+    :attr:`facts` says what holds and where it is from.
+
     Args:
         network: The classifier, with its weights.
-        input_adapter: Maps images in [0, 1] to the network's input.
+        found: What the source of the teacher has found out.
+        input_size: Height and width that images are resized to, or one
+            number for both.
+        mean: Per channel, in units of [0, 255], in the network's order.
+        std: Likewise, > 0.
+        channel_order: ``'rgb'`` or ``'bgr'``, what the network expects.
+        num_channels: Of the images that the network takes.
+        num_classes: To check what the network answers.
+        activation: ``'softmax'`` for classes of which one is true,
+            ``'sigmoid'`` for classes that are judged one by one.
+        output: Which part of the network's output the logits are: an index,
+            a key, or ``'sum'``. Only needed where there is a choice.
+
+    Attributes:
+        facts: By name of a field: its value and where that is from.
+        bn_layers: The normalisation layers with running statistics.
+        classification_layer: The last layer that gives one value a class,
+            if there is one; its input are the penultimate features.
+
+    Raises:
+        UserError: If something cannot be found out, a field is not allowed,
+            or the network does not give one (B, K) tensor of logits.
     """
 
-    def __init__(self, network: nn.Module,
-                 input_adapter: InputAdapter) -> None:
+    def __init__(self,
+                 network: nn.Module,
+                 found: Facts,
+                 input_size: int | tuple[int, int] | None = None,
+                 mean: Sequence[float] | None = None,
+                 std: Sequence[float] | None = None,
+                 channel_order: ChannelOrder | None = None,
+                 num_channels: int | None = None,
+                 num_classes: int | None = None,
+                 activation: str | None = None,
+                 output: OutputPart = None) -> None:
         super().__init__()
-        self.network = network.requires_grad_(False)
-        self.input_adapter = input_adapter
+        given = dict(
+            input_size=input_size,
+            mean=mean,
+            std=std,
+            channel_order=channel_order,
+            num_channels=num_channels,
+            num_classes=num_classes,
+            activation=activation,
+            output=output)
+        self.facts = settle(given, found, network)
+        self.network = network
+        # Not network.requires_grad_, which TorchScript refuses.
+        for parameter in network.parameters():
+            parameter.requires_grad_(False)
+        self.input_adapter = InputAdapter(*(self.facts[name].value
+                                            for name in ('mean', 'std',
+                                                         'channel_order',
+                                                         'input_size')))
         self.bn_layers = [
             module for module in network.modules()
-            if isinstance(module, _BatchNorm) and module.track_running_stats
+            if _has_running_statistics(module)
         ]
-        self.train(False)
+        self.refresh()
+        self.classification_layer: nn.Module | None = None
+        self._try_blank_images()
 
-    @abstractmethod
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.facts['num_classes'].value
+
+    def ask(self, inputs_BCHW: Tensor) -> Any:
+        """What the network returns for inputs that are adapted already."""
+        return self.network(inputs_BCHW)
+
     def logits(self, inputs_BCHW: Tensor) -> Tensor:
-        """The network's (B, K) answer to inputs that are adapted already."""
+        """The (B, K) logits for inputs that are adapted already.
+
+        Raises:
+            UserError: If the network gives anything else.
+        """
+        part = self.facts['output'].value if 'output' in self.facts else None
+        return as_logits(
+            self.ask(inputs_BCHW), len(inputs_BCHW),
+            type(self.network).__name__, part)
 
     def forward(self,
                 images_BCHW: Tensor,
@@ -66,30 +127,112 @@ class BaseTeacher(nn.Module):
             The answer; parts that were not asked for are None.
 
         Raises:
-            UserError: If features are asked for and there is no linear
-                layer whose input they could be.
+            UserError: If features are asked for and there is no layer whose
+                input they could be.
         """
         bn_layers = self.bn_layers if with_bn else []
-        heads = [self._classification_layer()] if with_features else []
+        heads = [self._head()] if with_features else []
         with capture(bn_layers, _read_bn_statistics) as statistics, \
-                capture(heads, lambda _, inputs: inputs) as features:
+                capture(heads, _read_features) as features:
             logits_BK = self.logits(self.input_adapter(images_BCHW))
         return TeacherOutput(
             logits_BK=logits_BK,
-            features_BF=features[0] if with_features else None,
+            features_BF=features[-1] if with_features else None,
             bn_statistics=tuple(statistics) if with_bn else None)
 
-    def _classification_layer(self) -> nn.Linear:
+    def _head(self) -> nn.Module:
+        if self.classification_layer is None:
+            raise UserError(f'{type(self.network).__name__} has no layer that '
+                            'gives one value a class, so it has no '
+                            'penultimate features: use an algorithm that '
+                            'needs none')
+        return self.classification_layer
+
+    @torch.no_grad()
+    def _try_blank_images(self) -> None:
+        """Find out the class count and the layer that gives the classes."""
+        shape = (self.facts['num_channels'].value,
+                 *self.facts['input_size'].value)
         layers = [
             module for module in self.network.modules()
-            if isinstance(module, nn.Linear)
+            if isinstance(module, nn.Linear | nn.Conv2d)
         ]
-        if not layers:
-            raise UserError(f'{type(self.network).__name__} has no linear '
-                            'layer, so it has no penultimate features: use '
-                            'an algorithm that needs none')
-        return layers[-1]
+        with capture(layers, lambda layer, _: layer) as called:
+            try:
+                logits_BK = self.logits(
+                    self.input_adapter(torch.full((2, *shape), 0.5)))
+            except UserError:
+                raise
+            except Exception as error:
+                # The network is anybody's: it can fail in any way.
+                reason = str(error).strip().partition('\n')[0]
+                raise UserError(
+                    f'the teacher cannot take images of shape {shape} '
+                    f'({reason or type(error).__name__}): set '
+                    'model.teacher.input_size or model.teacher.num_channels, '
+                    'or change the network') from error
+        num_classes = logits_BK.shape[1]
+        if num_classes < 2:
+            raise UserError('the teacher must tell at least 2 classes apart, '
+                            f'got {num_classes}: use a classifier with one '
+                            'logit a class')
+        expected = self.facts.get('num_classes')
+        if expected is not None and expected.value != num_classes:
+            raise UserError(f'the teacher has {num_classes} classes, but '
+                            f'{expected.value} are {expected.source}: change '
+                            'model.teacher.num_classes, or the network')
+        self.facts['num_classes'] = Fact(num_classes, 'the network')
+        for layer in called:
+            width = layer.out_features if isinstance(
+                layer, nn.Linear) else layer.out_channels
+            if width == num_classes:
+                self.classification_layer = layer
+
+    def refresh(self) -> None:
+        """Let the network recompute what it keeps for eval mode.
+
+        LeViT, TinyViT and EfficientFormer look their attention biases up
+        once, when they change to eval mode; loading weights and moving to
+        another device leave those behind.
+        """
+        # TorchScript keeps nothing, and may have been frozen.
+        if not isinstance(self.network, torch.jit.ScriptModule):
+            self.network.train()
+        self.train()
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> 'BaseTeacher':
+        # What Module.to, .half, .cuda and the like go through.
+        super()._apply(fn, recurse)
+        self.refresh()
+        return self
 
     def train(self, mode: bool = True) -> 'BaseTeacher':
         """Always eval: loops call ``model.train()`` on everything."""
         return super().train(False)
+
+
+def _has_running_statistics(module: nn.Module) -> bool:
+    # By what it has: frozen and fused batch norms have classes of their own.
+    # Those of instance norm are of another kind.
+    return isinstance(getattr(module, 'running_mean', None), Tensor) \
+        and isinstance(getattr(module, 'running_var', None), Tensor) \
+        and not isinstance(module, _InstanceNorm | torch.jit.ScriptModule)
+
+
+def _read_bn_statistics(layer: nn.Module, inputs: Tensor) -> BNStatistics:
+    """Mean and biased variance over all dimensions but the second."""
+    variance_F, mean_F = torch.var_mean(
+        inputs.float(),
+        dim=[dim for dim in range(inputs.ndim) if dim != 1],
+        unbiased=False)
+    assert isinstance(layer.running_mean, Tensor)
+    assert isinstance(layer.running_var, Tensor)
+    return BNStatistics(mean_F, variance_F, layer.running_mean,
+                        layer.running_var)
+
+
+def _read_features(layer: nn.Module, inputs: Tensor) -> Tensor:
+    """One vector a sample: the mean over positions, if there are any."""
+    if inputs.ndim > 2 and isinstance(layer, nn.Conv2d):
+        return inputs.flatten(2).mean(2)
+    return inputs.flatten(1, -2).mean(1) if inputs.ndim > 2 else inputs

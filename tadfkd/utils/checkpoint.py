@@ -102,7 +102,9 @@ def _load(path: Path, map_location: str | torch.device) -> Any:
 
 
 def read_checkpoint(path: str | os.PathLike,
-                    map_location: str | torch.device = 'cpu') -> dict:
+                    map_location: str | torch.device = 'cpu',
+                    *,
+                    trusted=False) -> dict:
     """Read a local checkpoint file without running any code in it.
 
     Args:

@@ -1,192 +1,146 @@
-"""mmpretrain classifiers: finding, building and feeding them."""
-import copy
-import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+"""Classifiers of whatever kind: building, asking, inspecting them."""
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import torch
-from mmengine.config import Config, ConfigDict
 from torch import Tensor, nn
-from torch.nn import functional
 
-from tadfkd.utils.errors import UserError, nearest
+from tadfkd.utils.classifier_configs import wrapped_library
+from tadfkd.utils.errors import UserError
 
-ChannelOrder = Literal['rgb', 'bgr']
-
-
-class InputAdapter(nn.Module):
-    """Images in [0, 1], RGB -> the input that one network was trained on.
-
-    Differentiable: resizes, orders channels, subtracts the mean and divides
-    by the standard deviation.
-
-    Args:
-        mean: Per channel, in units of [0, 255], in the network's order.
-        std: Likewise, > 0.
-        channel_order: ``'rgb'`` or ``'bgr'``, what the network expects.
-        input_size: Height and width that images are resized to (bilinear,
-            antialiased); None leaves them as they are.
-    """
-
-    def __init__(self,
-                 mean: Sequence[float],
-                 std: Sequence[float],
-                 channel_order: ChannelOrder = 'rgb',
-                 input_size: tuple[int, int] | None = None) -> None:
-        super().__init__()
-        if channel_order not in ('rgb', 'bgr'):
-            raise UserError("channel_order must be 'rgb' or 'bgr', got "
-                            f'{channel_order!r}: set channel_order')
-        if not all(value > 0 for value in std):
-            raise UserError(f'std must be > 0 for every channel, got {std}: '
-                            'change the std of the data_preprocessor')
-        self.channel_order = channel_order
-        self.input_size = input_size
-        self.mean: Tensor
-        self.std: Tensor
-        # Not persistent: they belong to the config, not to the weights.
-        self.register_buffer('mean',
-                             torch.tensor(mean).float().view(-1, 1, 1) / 255,
-                             False)
-        self.register_buffer('std',
-                             torch.tensor(std).float().view(-1, 1, 1) / 255,
-                             False)
-
-    @classmethod
-    def of(cls,
-           network: nn.Module,
-           channel_order: ChannelOrder = 'rgb',
-           input_size: tuple[int, int] | None = None) -> 'InputAdapter':
-        """The adapter of an mmpretrain classifier, by its preprocessor.
-
-        A preprocessor without mean hands on pixel values in [0, 255].
-        """
-        preprocessor: Any = network.data_preprocessor
-        if getattr(preprocessor, '_enable_normalize', False):
-            mean = preprocessor.mean.flatten().tolist()
-            std = preprocessor.std.flatten().tolist()
-        else:
-            mean, std = [0.0], [1.0]
-        return cls(mean, std, channel_order, input_size)
-
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Map images in [0, 1] to the network's input.
-
-        Raises:
-            UserError: If the images have another number of channels.
-        """
-        size = self.input_size
-        if size is not None and size != images_BCHW.shape[-2:]:
-            images_BCHW = functional.interpolate(
-                images_BCHW,
-                size,
-                mode='bilinear',
-                align_corners=False,
-                antialias=True)
-        return self.normalize(images_BCHW)
-
-    def normalize(self, images_BCHW: Tensor) -> Tensor:
-        """Order the channels, subtract the mean, divide by the deviation.
-
-        Raises:
-            UserError: If the images have another number of channels.
-        """
-        # One mean serves any number of channels; several would turn a grey
-        # image into that many channels unasked.
-        channels = len(self.mean)
-        if channels != 1 and images_BCHW.shape[1] != channels:
-            raise UserError(f'mean and std are for {channels} channels, got '
-                            f'images of {images_BCHW.shape[1]}: change the '
-                            'mean and std of the data_preprocessor')
-        if self.channel_order == 'bgr':
-            images_BCHW = images_BCHW.flip(1)
-        return (images_BCHW - self.mean) / self.std
-
-
-def find_classifier(model: str | dict,
-                    where: str) -> tuple[dict, Config | None]:
-    """The model dict that a config field names.
-
-    Args:
-        model: The name of a model in mmpretrain's zoo, the path of a config,
-            or a model dict.
-        where: The field, for messages.
-
-    Returns:
-        A model dict of the caller's own, and the whole config it is from, if
-        it is from one.
-
-    Raises:
-        UserError: If there is no such model.
-    """
-    if isinstance(model, dict):
-        return copy.deepcopy(ConfigDict(model).to_dict()), None
-    if not isinstance(model, str | os.PathLike):
-        raise UserError(f'{where} must be a zoo name, a config path or a '
-                        f'model dict, got {model!r}')
-    name = os.fspath(model)
-    if name.endswith('.py'):
-        if '::' not in name and not Path(name).is_file():
-            raise UserError(f'{where} names the config {name}, which does '
-                            'not exist: name an existing one')
-        try:
-            config = Config.fromfile(name)
-        except Exception as error:
-            # A config is a program: it can fail in any way.
-            raise UserError(f'{where} names the config {name}, which cannot '
-                            f'be read ({error}): mend it') from error
-        if 'model' not in config:
-            raise UserError(f'{where} names the config {name}, which has no '
-                            'model: name the config of a classifier')
-    else:
-        from mmpretrain.apis import ModelHub, list_models
-        if name not in list_models():
-            raise UserError(f'{where} names the model {name!r}, which '
-                            "mmpretrain's zoo does not have: "
-                            f'{nearest(name, list_models(task=None)[:])}')
-        config = ModelHub.get(name).config
-    found = config.model.to_dict()
-    if 'data_preprocessor' in config:
-        found.setdefault('data_preprocessor',
-                         config.data_preprocessor.to_dict())
-    return found, config
+#: An index, a key, or ``'sum'``: which part of an output the logits are.
+OutputPart: TypeAlias = int | str | None
 
 
 def build_classifier(model: dict) -> nn.Module:
-    """Build an mmpretrain classifier from its dict, whatever the scope."""
+    """Build an mmpretrain classifier from its dict, whatever the scope.
+
+    Raises:
+        UserError: If it is one of another library, which is not installed or
+            does not know it.
+    """
     from mmpretrain.registry import MODELS
-    return MODELS.build(dict(model, _scope_='mmpretrain'))
+    config = dict(model, _scope_='mmpretrain')
+    library = wrapped_library(model)
+    if library is None:
+        return MODELS.build(config)
+    try:
+        return MODELS.build(config)
+    except ImportError as error:
+        raise UserError(f'{model["type"]} needs {library}: run `pip install '
+                        f'"tadfkd[{library}]"`') from error
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition('\n')[0]
+        raise UserError(
+            f'{library} cannot make the model {model.get("model_name")!r} '
+            f'({reason}): name one that it knows, or a folder with its '
+            'config.json') from error
 
 
-def without_pretrained_weights(model: Any) -> Any:
-    """The same dict, in which no part loads weights of its own."""
-    if isinstance(model, dict):
-        return {
-            key: without_pretrained_weights(value)
-            for key, value in model.items()
-            if not (key == 'init_cfg' and isinstance(value, dict)
-                    and value.get('type') == 'Pretrained')
-        }
-    if isinstance(model, list | tuple):
-        return type(model)(without_pretrained_weights(item) for item in model)
-    return model
-
-
-def classifier_logits(network: nn.Module, inputs_BCHW: Tensor) -> Tensor:
+def classifier_logits(network: nn.Module,
+                      inputs_BCHW: Tensor,
+                      part: OutputPart = None) -> Tensor:
     """The (B, K) logits of an mmpretrain classifier.
+
+    Args:
+        network: The classifier.
+        inputs_BCHW: Adapted to it.
+        part: See :func:`as_logits`.
 
     Raises:
         UserError: If the network's output is anything else.
     """
-    output = network(inputs_BCHW, mode='tensor')
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        shape = tuple(output.shape) if isinstance(
-            output, Tensor) else type(output).__name__
-        raise UserError(f'{type(network).__name__} must return one (batch, '
-                        f'classes) tensor of logits, got {shape}: use a model '
-                        'with a single classification head')
+    return as_logits(
+        network(inputs_BCHW, mode='tensor'), len(inputs_BCHW),
+        type(network).__name__, part)
+
+
+def as_logits(output: Any, batch_size: int, name: str,
+              part: OutputPart) -> Tensor:
+    """One (B, K) tensor of logits from what a network returned.
+
+    A tensor passes, with trailing dimensions of size 1 taken off; so does
+    what is alone in a list or a dictionary, and the ``logits`` of an output
+    that has some, as those of Hugging Face do.
+
+    Args:
+        output: What the network returned.
+        batch_size: B, to check.
+        name: Of the network, for the message.
+        part: An index or key of the output, or ``'sum'`` to add its parts;
+            None takes what is there if there is no choice.
+
+    Raises:
+        UserError: If that gives no such tensor.
+    """
+    logits = _part_of(output, name, part)
+    if isinstance(logits, Tensor) and logits.ndim > 2:
+        logits = logits.flatten(1) if logits[0, 0].numel() == 1 else logits
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(
+            logits) != batch_size or not logits.is_floating_point():
+        raise UserError(f'{name} must return one (batch, classes) tensor of '
+                        f'logits, got {_shown(logits)}: use a model with a '
+                        'single classification head, or set '
+                        'model.teacher.output to the index or key of its '
+                        "logits, or to 'sum'")
+    return logits
+
+
+def _part_of(output: Any, name: str, part: OutputPart) -> Any:
+    values = output.values() if isinstance(output, Mapping) else output
+    if part == 'sum' and not isinstance(values, Tensor):
+        return torch.stack([*values]).sum(0)
+    if part is not None and part != 'sum':
+        try:
+            return output[part]
+        except (KeyError, IndexError, TypeError) as error:
+            raise UserError(
+                f'{name} returns {_shown(output)}, which has no '
+                f'part {part!r}: change model.teacher.output') from error
+    if isinstance(output, Mapping) and 'logits' in output:
+        return output['logits']
+    if not isinstance(values, Tensor) and isinstance(
+            output, Mapping | Sequence) and len(output) == 1:
+        return next(iter(values))
     return output
+
+
+def _shown(output: Any) -> str:
+    if isinstance(output, Tensor):
+        kind = str(output.dtype).removeprefix('torch.')
+        return f'a tensor of {tuple(output.shape)}, {kind}'
+    if isinstance(output, Mapping):
+        parts = ', '.join(f'{key!r}: {_shown(value)}'
+                          for key, value in output.items())
+        return f'{type(output).__name__} of {{{parts}}}'
+    if isinstance(output, list | tuple):
+        parts = ', '.join(_shown(value) for value in output)
+        return f'{type(output).__name__} of ({parts})'
+    return type(output).__name__
+
+
+def own_input_size(network: nn.Module) -> tuple[int, int] | None:
+    """Height and width that a network was built for, where it says so.
+
+    Vision transformers keep it under one of a few names, in the network or
+    in the layer that cuts the image into patches.
+    """
+    for module in network.modules():
+        for name in ('img_size', 'image_size'):
+            size = getattr(module, name, None)
+            if isinstance(size, int):
+                return size, size
+            if isinstance(size, Sequence) and len(size) == 2:
+                return int(size[0]), int(size[1])
+    return None
+
+
+def own_num_channels(network: nn.Module) -> int | None:
+    """Image channels of the first convolution, if there is one."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            return module.in_channels
+    return None
 
 
 def with_predictions(logits_BK: Tensor, data_samples: list | None) -> list:

@@ -74,3 +74,72 @@ def test_without_a_teacher_the_student_can_be_evaluated(
     model = make_model(teacher=None)
     assert model.num_classes == 5
     assert model(torch.rand(2, 1, 8, 8)).shape == (2, 5)
+
+
+def test_a_teacher_of_other_channels_names_the_fields(
+        make_model: Callable) -> None:
+    with pytest.raises(UserError) as caught:
+        make_model(
+            teacher=dict(
+                type='MMPretrainTeacher',
+                model=classifier(in_channels=3),
+                input_size=8,
+                allow_random_weights=True))
+    assert 'the teacher takes images of 3 channels (the first convolution), ' \
+        'the generator makes 1' in str(caught.value)
+    assert 'model.generator.image_channels or model.teacher' in str(
+        caught.value)
+
+
+def test_a_named_student_gets_the_classes_of_the_teacher(
+        make_model: Callable) -> None:
+    model = make_model(
+        teacher=dict(
+            type='MMPretrainTeacher',
+            model=classifier(num_classes=7, in_channels=3),
+            input_size=8,
+            allow_random_weights=True),
+        student='mobilenet-v3-small-050_3rdparty_in1k',
+        student_input_size=16,
+        # The teacher tells; this is for evaluation without one.
+        num_classes=3,
+        generator=dict(
+            type='UpsamplingGenerator',
+            latent_size=6,
+            image_size=8,
+            image_channels=3,
+            width=4))
+    assert model.num_classes == model.teacher.num_classes == 7
+    assert model.student_input.input_size == (16, 16)
+    assert model.eval()(torch.rand(2, 3, 8, 8)).shape == (2, 7)
+
+
+def test_a_named_student_without_a_teacher_is_told_its_classes(
+        make_model: Callable) -> None:
+    named = dict(
+        teacher=None,
+        student='mobilenet-v3-small-050_3rdparty_in1k',
+        student_input_size=16,
+        generator=dict(
+            type='UpsamplingGenerator',
+            latent_size=6,
+            image_size=8,
+            image_channels=3,
+            width=4))
+    with pytest.raises(UserError, match='set model.num_classes'):
+        make_model(**named)
+    assert make_model(num_classes=7, **named).num_classes == 7
+
+
+def test_the_students_images_are_resized_for_it_alone(
+        make_model: Callable) -> None:
+    model = make_model(student_input_size=(12, 10)).eval()
+    sizes = []
+    for network in (model.student, model.teacher.network):
+        network.register_forward_pre_hook(
+            lambda _, inputs: sizes.append(tuple(inputs[0].shape[2:])))
+    images_BCHW = torch.rand(2, 1, 8, 8, requires_grad=True)
+    model(images_BCHW).square().sum().backward()
+    model.teacher(images_BCHW)
+    assert sizes == [(12, 10), (8, 8)]
+    assert (images_BCHW.grad != 0).all()

@@ -273,7 +273,11 @@ def test_a_teacher_trained_by_its_recipe_can_be_distilled(
     accuracy = evaluate(config, path)['accuracy/top1']
     summary = distill(
         digits_config,
-        options=tiny_options | {'train_cfg.max_epochs': 1},
+        options=tiny_options | {
+            'train_cfg.max_epochs': 1,
+            # It has hardly been trained.
+            'default_hooks.teacher_sanity.min_top1': 0
+        },
         teacher_checkpoint=str(path),
         work_dir=str(tmp_path / 'run'))
     assert summary['teacher_top1'] == pytest.approx(accuracy, abs=0.2)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from PIL import Image
 
 from tadfkd.algorithms import BaseDFKD
@@ -28,6 +29,8 @@ def runner(tiny_model: BaseDFKD, tiny_config: Config,
         max_epochs=3,
         val_loop=None,
         logger=logging.getLogger('test'),
+        message_hub=MessageHub('test_summary_hook'),
+        val_dataloader=None,
         logged=logged,
         visualizer=SimpleNamespace(
             add_scalars=lambda scalars, step: logged.append((scalars, step))))
@@ -200,13 +203,13 @@ def test_the_teacher_is_evaluated_once_where_there_are_data(
         runner: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def teacher_metrics(runner: SimpleNamespace) -> dict[str, float]:
-        calls.append(runner)
+    def teacher_metrics(*arguments: object) -> dict[str, float]:
+        calls.append(arguments)
         return {'accuracy/top1': 97.5}
 
     monkeypatch.setattr('tadfkd.engine.hooks.summary.teacher_metrics',
                         teacher_metrics)
-    runner.val_loop = object()
+    runner.val_loop = SimpleNamespace(evaluator=object())
     hook = SummaryHook(num_images=4)
     hook.before_train(runner)
     run_epoch(hook, runner, 50.0)
@@ -215,11 +218,22 @@ def test_the_teacher_is_evaluated_once_where_there_are_data(
     assert read(runner, 'summary.json')['teacher_top1'] == 97.5
 
 
+def test_the_teachers_metrics_are_taken_from_the_sanity_hook(
+        runner: SimpleNamespace) -> None:
+    runner.message_hub.update_info('teacher_metrics', {'accuracy/top1': 91.0})
+    # Evaluating would fail: there is no evaluator.
+    runner.val_loop = SimpleNamespace()
+    hook = SummaryHook(num_images=4)
+    hook.before_train(runner)
+    run_epoch(hook, runner, 50.0)
+    assert read(runner, 'summary.json')['teacher_top1'] == 91
+
+
 def test_another_validation_metric_leaves_the_accuracy_out(
         runner: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('tadfkd.engine.hooks.summary.teacher_metrics',
-                        lambda _: {'single-label/f1-score': 12.0})
-    runner.val_loop = object()
+                        lambda *_: {'single-label/f1-score': 12.0})
+    runner.val_loop = SimpleNamespace(evaluator=object())
     hook = SummaryHook(num_images=4)
     hook.before_train(runner)
     run_epoch(hook, runner)

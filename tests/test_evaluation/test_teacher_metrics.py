@@ -1,5 +1,5 @@
 """Accuracy of the teacher."""
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,16 +15,13 @@ from tadfkd.evaluation import teacher_metrics
 
 
 @pytest.fixture
-def runner(tiny_model: BaseDFKD, tiny_config: Config) -> SimpleNamespace:
-    """What the function asks a Runner for, with the config's test data."""
+def arguments(tiny_model: BaseDFKD, tiny_config: Config) -> tuple[Any, ...]:
+    """The model, and loader and evaluator of the config's test data."""
     init_default_scope('tadfkd')
     loader = Runner.build_dataloader(tiny_config.val_dataloader)
     evaluator = Evaluator(tiny_config.val_evaluator)
     evaluator.dataset_meta = loader.dataset.metainfo
-    return SimpleNamespace(
-        model=tiny_model,
-        val_dataloader=loader,
-        val_loop=SimpleNamespace(evaluator=evaluator))
+    return tiny_model, loader, evaluator
 
 
 def accuracy_by_hand(model: BaseDFKD) -> float:
@@ -40,18 +37,18 @@ def accuracy_by_hand(model: BaseDFKD) -> float:
 
 
 def test_the_accuracy_is_that_computed_by_hand(
-        runner: SimpleNamespace) -> None:
-    expected = accuracy_by_hand(runner.model)
+        arguments: tuple[Any, ...]) -> None:
+    expected = accuracy_by_hand(arguments[0])
     assert expected > 50, 'the teacher knows nothing'
-    metrics = teacher_metrics(runner)
+    metrics = teacher_metrics(*arguments)
     # A digit on the edge between two classes may fall to either side.
     assert metrics['accuracy/top1'] == pytest.approx(expected, abs=0.2)
 
 
 def test_the_student_does_not_matter_and_is_left_alone(
-        runner: SimpleNamespace) -> None:
-    first = teacher_metrics(runner)
-    student = runner.model.student.train()
+        arguments: tuple[Any, ...]) -> None:
+    first = teacher_metrics(*arguments)
+    student = arguments[0].student.train()
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.zero_()
@@ -59,14 +56,13 @@ def test_the_student_does_not_matter_and_is_left_alone(
         name: value.clone()
         for name, value in student.state_dict().items()
     }
-    assert teacher_metrics(runner) == first
+    assert teacher_metrics(*arguments) == first
     assert student.training
     for name, value in student.state_dict().items():
         assert torch.equal(value, before[name]), name
 
 
 def test_the_evaluator_is_empty_for_the_student_afterwards(
-        runner: SimpleNamespace) -> None:
-    teacher_metrics(runner)
-    assert [metric.results
-            for metric in runner.val_loop.evaluator.metrics] == [[]]
+        arguments: tuple[Any, ...]) -> None:
+    teacher_metrics(*arguments)
+    assert [metric.results for metric in arguments[2].metrics] == [[]]

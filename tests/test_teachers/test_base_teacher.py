@@ -1,12 +1,14 @@
 """The frozen teacher, with a network that is nobody's."""
+import copy
+
 import numpy as np
 import pytest
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from tadfkd.teachers import BaseTeacher
-from tadfkd.utils.classifiers import InputAdapter
 from tadfkd.utils.errors import UserError
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -37,11 +39,11 @@ class PlainTeacher(BaseTeacher):
     """Whose network returns logits."""
 
     def __init__(self, network: nn.Module) -> None:
-        super().__init__(network,
-                         InputAdapter([128.0, 100.0, 90.0], [60.0, 50.0, 70]))
-
-    def logits(self, inputs_BCHW: Tensor) -> Tensor:
-        return self.network(inputs_BCHW)
+        super().__init__(
+            network, {},
+            input_size=(9, 8),
+            mean=[128.0, 100.0, 90.0],
+            std=[60.0, 50.0, 70])
 
 
 def norms(network: nn.Module) -> list[nn.Module]:
@@ -108,6 +110,9 @@ def test_init_weights_of_a_parent_keeps_the_loaded_weights() -> None:
         def __init__(self) -> None:
             super().__init__(init_cfg=set_to_zero)
             self.head = nn.Linear(3, 2)
+
+        def forward(self, inputs_BCHW: Tensor) -> Tensor:
+            return self.head(inputs_BCHW.mean((2, 3)))
 
     class Parent(BaseModule):
         """Holds the network twice, once in a teacher."""
@@ -177,8 +182,9 @@ def test_hooks_exist_only_in_forwards_that_ask(teacher: PlainTeacher,
 
 def test_no_hooks_are_left_by_a_forward_that_fails(
         teacher: PlainTeacher) -> None:
+    # Too small for the second convolution.
+    teacher.input_adapter.input_size = (4, 4)
     with pytest.raises(RuntimeError, match='[Kk]ernel size'):
-        # Too small for the second convolution.
         teacher(torch.rand(2, 3, 4, 4), with_bn=True, with_features=True)
     assert num_hooks(teacher) == 0
 
@@ -214,14 +220,15 @@ def test_features_are_the_input_of_the_last_linear_layer(
         atol=1e-6)
 
 
-def test_features_of_a_network_without_linear_layer_are_a_user_error(
+def test_features_of_a_network_without_such_a_layer_are_a_user_error(
         images_BCHW: Tensor) -> None:
-    teacher = PlainTeacher(
-        nn.Sequential(
-            nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-    assert teacher(images_BCHW).logits_BK.shape == (6, 2)
+    # Of its three channels none is a class by a layer of its own.
+    teacher = PlainTeacher(nn.Sequential(nn.AdaptiveAvgPool2d(1)))
+    assert teacher(images_BCHW).logits_BK.shape == (6, 3)
     with pytest.raises(
-            UserError, match='Sequential has no linear layer.*algorithm'):
+            UserError,
+            match='Sequential has no layer that gives one value a class.*'
+            'algorithm'):
         teacher(images_BCHW, with_features=True)
 
 
@@ -248,3 +255,227 @@ def test_images_are_normalised_by_mean_and_std_in_units_of_255(
     torch.testing.assert_close(
         teacher(images_BCHW).logits_BK,
         teacher.network(torch.from_numpy(inputs_BCHW).float()))
+
+
+class OneNorm(nn.Module):
+    """A normalisation layer of maps or of rows, then three classes."""
+
+    def __init__(self, norm: nn.Module, shape: str) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.norm = norm
+        self.shape = shape
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        maps_BFHW = self.stem(inputs_BCHW)
+        if self.shape == 'maps':
+            return self.head(self.norm(maps_BFHW).mean((2, 3)))
+        if self.shape == 'rows':
+            return self.head(self.norm(maps_BFHW.flatten(2)).mean(2))
+        return self.head(self.norm(maps_BFHW.mean((2, 3))))
+
+
+def with_random_statistics(norm: nn.Module) -> nn.Module:
+    nn.init.normal_(norm.running_mean)
+    nn.init.uniform_(norm.running_var, 0.5, 2)
+    return norm
+
+
+@pytest.mark.parametrize('norm, shape, axes', [
+    (nn.BatchNorm2d(4), 'maps', (0, 2, 3)),
+    (nn.BatchNorm1d(4), 'rows', (0, 2)),
+    (nn.BatchNorm1d(4), 'vectors', (0, )),
+    (nn.SyncBatchNorm(4), 'maps', (0, 2, 3)),
+    (nn.SyncBatchNorm(4), 'vectors', (0, )),
+    (FrozenBatchNorm2d(4), 'maps', (0, 2, 3)),
+])
+def test_statistics_of_any_batch_norm_are_those_of_its_input(
+        norm: nn.Module, shape: str, axes: tuple[int, ...],
+        images_BCHW: Tensor) -> None:
+    network = OneNorm(with_random_statistics(norm), shape)
+    teacher = PlainTeacher(network)
+    assert teacher.bn_layers == [norm]
+    statistics, = teacher(images_BCHW, with_bn=True).bn_statistics
+    with torch.no_grad():
+        maps_BFHW = network.stem(teacher.input_adapter(images_BCHW))
+    inputs = maps_BFHW.mean((2, 3)) if shape == 'vectors' else (
+        maps_BFHW.flatten(2) if shape == 'rows' else maps_BFHW)
+    values = inputs.numpy().astype(np.float64)
+    np.testing.assert_allclose(statistics.mean_F.detach(), values.mean(axes),
+                               1e-4, 1e-6)
+    np.testing.assert_allclose(statistics.variance_F.detach(),
+                               values.var(axes), 1e-4, 1e-6)
+    assert torch.equal(statistics.running_mean_F, norm.running_mean)
+    assert torch.equal(statistics.running_variance_F, norm.running_var)
+
+
+def test_converted_batch_norm_answers_on_one_processor(
+        images_BCHW: Tensor) -> None:
+    network = MixedNorms()
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(network))
+    plain, synchronised = PlainTeacher(network), PlainTeacher(converted)
+    assert len(synchronised.bn_layers) == 3
+    torch.testing.assert_close(
+        synchronised(images_BCHW).logits_BK,
+        plain(images_BCHW).logits_BK)
+
+
+@pytest.mark.parametrize('norm', [
+    nn.InstanceNorm2d(4, track_running_stats=True),
+    nn.InstanceNorm2d(4),
+    nn.GroupNorm(2, 4),
+    nn.BatchNorm2d(4, track_running_stats=False),
+])
+def test_other_normalisation_has_no_batch_statistics(
+        norm: nn.Module, images_BCHW: Tensor) -> None:
+    teacher = PlainTeacher(OneNorm(norm, 'maps'))
+    assert teacher.bn_layers == []
+    assert teacher(images_BCHW, with_bn=True).bn_statistics == ()
+
+
+def test_features_of_a_classifying_convolution_are_means_over_positions(
+        images_BCHW: Tensor) -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 1),
+        nn.AdaptiveAvgPool2d(1))
+    teacher = PlainTeacher(network)
+    output = teacher(images_BCHW, with_features=True)
+    maps_BFHW = network[:2](teacher.input_adapter(images_BCHW)).detach()
+    np.testing.assert_allclose(output.features_BF,
+                               maps_BFHW.numpy().mean((2, 3)), 1e-5, 1e-6)
+    assert output.logits_BK.shape == (6, 3)
+
+
+def test_features_of_tokens_are_means_over_them(images_BCHW: Tensor) -> None:
+
+    class Tokens(nn.Module):
+        """Classifies each pixel."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(3, 4)
+
+        def forward(self, inputs_BCHW: Tensor) -> Tensor:
+            return self.head(inputs_BCHW.flatten(2).transpose(1, 2)).mean(1)
+
+    teacher = PlainTeacher(Tokens())
+    output = teacher(images_BCHW, with_features=True)
+    torch.testing.assert_close(output.features_BF,
+                               teacher.input_adapter(images_BCHW).mean((2, 3)))
+
+
+def test_a_layer_that_no_forward_uses_does_not_classify(
+        images_BCHW: Tensor) -> None:
+    network = MixedNorms()
+    # As wide as there are classes, and after the head.
+    network.auxiliary = nn.Linear(7, 3)
+    teacher = PlainTeacher(network)
+    assert teacher.classification_layer is network.head
+    assert teacher(images_BCHW, with_features=True).features_BF.shape == (6, 7)
+
+
+def test_the_state_is_that_of_the_network(teacher: PlainTeacher) -> None:
+    own = teacher.network.state_dict()
+    assert list(teacher.state_dict()) == [f'network.{key}' for key in own]
+    assert len([*teacher.children()]) == 2
+
+
+def test_a_copy_answers_by_itself(teacher: PlainTeacher,
+                                  images_BCHW: Tensor) -> None:
+    before = teacher(images_BCHW, with_bn=True, with_features=True)
+    copied = copy.deepcopy(teacher)
+    nn.init.zeros_(teacher.network.head.weight)
+    after = copied(images_BCHW, with_bn=True, with_features=True)
+    assert torch.equal(after.logits_BK, before.logits_BK)
+    assert torch.equal(after.features_BF, before.features_BF)
+    assert len(after.bn_statistics) == 3
+
+
+@pytest.mark.parametrize('channel_order', ['rgb', 'bgr'])
+def test_the_order_of_channels_reaches_the_network(
+        channel_order: str, images_BCHW: Tensor) -> None:
+    network = MixedNorms()
+    teacher = BaseTeacher(
+        network, {},
+        input_size=(9, 8),
+        mean=[0.0, 0.0, 255.0],
+        std=[255.0] * 3,
+        channel_order=channel_order)
+    seen = []
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    teacher(images_BCHW)
+    red, green, blue = images_BCHW.unbind(1)
+    # Mean and deviation are in the network's order.
+    expected = torch.stack(
+        [red, green, blue -
+         1] if channel_order == 'rgb' else [blue, green, red - 1], 1)
+    torch.testing.assert_close(seen[0], expected)
+
+
+def test_a_grey_teacher_takes_grey_images() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 2))
+    teacher = BaseTeacher(network, {}, input_size=6, mean=[51.0], std=[25.5])
+    assert teacher.facts['num_channels'].value == 1
+    images_BCHW = torch.rand(3, 1, 6, 6)
+    torch.testing.assert_close(
+        teacher(images_BCHW).logits_BK, network(10 * images_BCHW - 2))
+
+
+def test_a_normalisation_for_other_channels_names_the_fields() -> None:
+    grey = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 2))
+    with pytest.raises(
+            UserError, match='model.teacher.mean|model.teacher.num_channels'):
+        PlainTeacher(grey)
+
+
+def test_an_impossible_deviation_names_the_field() -> None:
+    with pytest.raises(UserError, match='std must be > 0.*model.teacher.std'):
+        BaseTeacher(MixedNorms(), {}, input_size=9, mean=[0.0], std=[0.0])
+
+
+def test_images_of_a_size_that_the_network_cannot_take_name_the_field(
+) -> None:
+    with pytest.raises(
+            UserError,
+            match=r'cannot take images of shape \(3, 3, 3\).*'
+            'model.teacher.input_size'):
+        BaseTeacher(MixedNorms(), {}, input_size=3, mean=[0.0], std=[1.0])
+
+
+def test_the_class_count_is_checked() -> None:
+    fields = dict(input_size=9, mean=[0.0], std=[1.0])
+    facts = BaseTeacher(MixedNorms(), {}, num_classes=3, **fields).facts
+    assert facts['num_classes'].value == 3
+    with pytest.raises(
+            UserError,
+            match='has 3 classes, but 4 are set in model.teacher.*'
+            'model.teacher.num_classes'):
+        BaseTeacher(MixedNorms(), {}, num_classes=4, **fields)
+
+
+def test_images_of_any_size_are_resized_with_their_gradient(
+        teacher: PlainTeacher) -> None:
+    images_BCHW = torch.rand(2, 3, 30, 20, requires_grad=True)
+    output = teacher(images_BCHW, with_bn=True)
+    (output.logits_BK.square().sum() +
+     output.bn_statistics[0].mean_F.sum()).backward()
+    # Antialiased: almost every pixel counts.
+    assert (images_BCHW.grad != 0).float().mean() > 0.95
+
+
+def test_layers_may_be_called_by_keyword(images_BCHW: Tensor) -> None:
+
+    class ByKeyword(MixedNorms):
+        """The same network, written in another manner."""
+
+        def forward(self, inputs_BCHW: Tensor) -> Tensor:
+            maps_BF = self.maps(inputs_BCHW)
+            return self.head(input=self.vectors(maps_BF))
+
+    output = PlainTeacher(ByKeyword())(images_BCHW, with_features=True)
+    assert output.features_BF.shape == (6, 7)

@@ -18,5 +18,6 @@ teacher = dict(
             in_channels=128,
             loss=dict(type='CrossEntropyLoss')),
         data_preprocessor=dict(mean=[77.7], std=[81.2], to_rgb=False)),
+    input_size=16,
     checkpoint='work_dirs/teachers/resnet18w16_digits/epoch_30.pth',
     recipe='configs/teachers/resnet18w16_digits.py')

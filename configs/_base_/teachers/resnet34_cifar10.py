@@ -18,5 +18,6 @@ teacher = dict(
             mean=[125.307, 122.961, 113.857],
             std=[51.5865, 50.847, 51.255],
             to_rgb=False)),
+    input_size=32,
     checkpoint='work_dirs/teachers/resnet34_cifar10/epoch_200.pth',
     recipe='configs/teachers/resnet34_cifar10.py')

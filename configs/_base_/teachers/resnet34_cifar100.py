@@ -18,5 +18,6 @@ teacher = dict(
             mean=[129.304, 124.07, 112.434],
             std=[68.17, 65.392, 70.418],
             to_rgb=False)),
+    input_size=32,
     checkpoint='work_dirs/teachers/resnet34_cifar100/epoch_200.pth',
     recipe='configs/teachers/resnet34_cifar100.py')

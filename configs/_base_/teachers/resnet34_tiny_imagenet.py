@@ -18,5 +18,6 @@ teacher = dict(
             mean=[122.45, 114.27, 101.36],
             std=[70.64, 68.62, 71.94],
             to_rgb=False)),
+    input_size=64,
     # No recipe is shipped: name your own by --teacher-checkpoint.
     checkpoint=None)

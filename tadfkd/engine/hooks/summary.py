@@ -61,7 +61,11 @@ class SummaryHook(Hook):
             ]
         if runner.val_loop is not None and \
                 self.history['teacher_top1'] is None:
-            metrics = teacher_metrics(runner)
+            # The TeacherSanityHook has them, where there is one.
+            metrics = runner.message_hub.get_info(
+                'teacher_metrics') or teacher_metrics(
+                    unwrapped(runner.model), runner.val_dataloader,
+                    runner.val_loop.evaluator)
             self.history['teacher_top1'] = metrics.get(self.accuracy)
             runner.logger.info(f'teacher: {metrics}')
         self._previous_seconds = self.history['seconds']

@@ -51,10 +51,11 @@ class TrainingStateHook(Hook):
         self._states = all_gather_object(model.training_state())
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the state of every process."""
-        checkpoint['training_state'] = self._states or [
-            unwrapped(runner.model).training_state()
-        ]
+        """Add the state of every process, and the class count, by which a
+        student that is only named is built again."""
+        model = unwrapped(runner.model)
+        checkpoint.setdefault('meta', {})['num_classes'] = model.num_classes
+        checkpoint['training_state'] = self._states or [model.training_state()]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check the weights, and restore the state of a resumed run.

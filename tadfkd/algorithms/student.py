@@ -1,0 +1,73 @@
+"""The student: a classifier that is trained from the start."""
+import os
+
+from torch import nn
+
+from tadfkd.utils.classifier_configs import (find_classifier, with_num_classes,
+                                             without_pretrained_weights,
+                                             wrapped_library)
+from tadfkd.utils.classifier_facts import facts_of
+from tadfkd.utils.classifiers import build_classifier, own_input_size
+from tadfkd.utils.errors import UserError, size_pair
+from tadfkd.utils.input_adapter import InputAdapter
+
+#: Of a student whose config has no normalisation: to [-1, 1].
+_HALF = [127.5]
+
+
+def build_student(
+    student: str | os.PathLike | dict,
+    num_classes: int | None,
+    input_size: int | tuple[int, int] | None = None
+) -> tuple[nn.Module, InputAdapter]:
+    """Build a student and what maps images in [0, 1] to its input.
+
+    A student that is named gets a head for ``num_classes``, no pretrained
+    weights, and images of the size in its config. A model dict is taken as
+    it stands, except that a timm or Hugging Face model gets the class count
+    where the dict has none. A student whose config does not say how it
+    normalises maps [0, 1] to [-1, 1]; it is trained here, so that any
+    normalisation serves.
+
+    Args:
+        student: Zoo name, config path, ``timm::`` or ``transformers::``
+            name, or model dict.
+        num_classes: The teacher's, if there is a teacher.
+        input_size: Height and width that images are resized to, in place of
+            the config's.
+
+    Raises:
+        UserError: If there is no such model, or it is named and there is no
+            class count.
+    """
+    model, config = find_classifier(student, 'model.student')
+    is_named = not isinstance(student, dict)
+    if is_named:
+        model = without_pretrained_weights(model)
+    if is_named and num_classes is None:
+        raise UserError(f'model.student names {student}, and there is no '
+                        'teacher that tells its class count: set '
+                        'model.num_classes')
+    if num_classes is not None and (is_named or _leaves_classes_open(model)):
+        model = with_num_classes(model, num_classes)
+    network = build_classifier(model)
+    facts = facts_of(model, config, network)
+
+    size = input_size
+    if size is None and is_named and 'input_size' in facts:
+        size = facts['input_size'].value
+    if size is None:
+        size = own_input_size(network)
+    if size is not None:
+        size = size_pair('model', 'student_input_size', size)
+    return network, InputAdapter(
+        facts['mean'].value if 'mean' in facts else _HALF,
+        facts['std'].value if 'std' in facts else _HALF,
+        facts['channel_order'].value if 'channel_order' in facts else 'rgb',
+        size)
+
+
+def _leaves_classes_open(model: dict) -> bool:
+    return wrapped_library(model) is not None and not {
+        'num_classes', 'num_labels'
+    } & model.keys()

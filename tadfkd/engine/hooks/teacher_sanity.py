@@ -1,0 +1,66 @@
+"""A teacher that cannot teach ends the run before it begins."""
+import itertools
+
+from mmengine.dist import all_gather_object
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from tadfkd.evaluation import inspect_teacher, teacher_metrics
+from tadfkd.registry import HOOKS
+from tadfkd.utils.errors import UserError, require_at_least
+from tadfkd.utils.wrappers import unwrapped
+
+
+@HOOKS.register_module()
+class TeacherSanityHook(Hook):
+    """Checks the teacher at the start of a run, as ``check_teacher.py`` does.
+
+    It asks the teacher about noise and generated images, and about the
+    evaluation data if there are any; nothing in the model changes.
+
+    Args:
+        min_top1: Accuracy in percent that the teacher must reach where there
+            are evaluation data, in [0, 100]. None asks for twice of what
+            guessing would give, which finds a wrong checkpoint or
+            normalisation.
+        num_images: Noise and generated images each, >= 2.
+        accuracy: Name of the validation metric, in percent.
+    """
+
+    def __init__(self,
+                 min_top1: float | None = None,
+                 num_images: int = 64,
+                 accuracy: str = 'accuracy/top1') -> None:
+        if min_top1 is not None:
+            require_at_least('the TeacherSanityHook', 'min_top1', min_top1,
+                             0.0)
+        require_at_least('the TeacherSanityHook', 'num_images', num_images, 2)
+        self.min_top1 = min_top1
+        self.num_images = num_images
+        self.accuracy = accuracy
+
+    def before_train(self, runner: Runner) -> None:
+        """Log the verdict.
+
+        Raises:
+            UserError: If the teacher cannot be used.
+        """
+        model = unwrapped(runner.model)
+        report = inspect_teacher(model, self.num_images)
+        if runner.val_loop is not None:
+            metrics = teacher_metrics(model, runner.val_dataloader,
+                                      runner.val_loop.evaluator)
+            runner.message_hub.update_info('teacher_metrics', metrics)
+            if self.accuracy in metrics:
+                report.judge_accuracy(metrics[self.accuracy], self.min_top1)
+        runner.logger.info(f'teacher: {report.verdict}')
+        for note in report.notes:
+            runner.logger.info(f'teacher: note: {note}')
+        # All processes end together, whichever of them found the problem.
+        problems = list(
+            itertools.chain(*all_gather_object(report.problems)))
+        if problems:
+            raise UserError(
+                f'the teacher is unusable: {"; ".join(problems)}: see '
+                'tools/check_teacher.py, or take the TeacherSanityHook out '
+                'of default_hooks')

@@ -1,0 +1,205 @@
+"""Whether a teacher can teach, before it costs a night."""
+import statistics
+import time
+
+import torch
+from mmengine.optim import OptimWrapperDict
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.flop_counter import FlopCounterMode
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.evaluation.teacher_report import Answers, Steps, TeacherReport
+from tadfkd.structures import TeacherOutput
+from tadfkd.teachers import BaseTeacher
+
+
+@torch.no_grad()
+def inspect_teacher(model: BaseDFKD, num_images: int = 64) -> TeacherReport:
+    """Ask the teacher of a distillation about noise and generated images.
+
+    Nothing in the model changes, its random streams included.
+
+    Args:
+        model: With its teacher.
+        num_images: Of each kind, >= 2, which pass the teacher at once.
+    """
+    teacher = model.teacher
+    assert teacher is not None
+    generated_BCHW = model.synthesize(num_images, 'teacher_check')
+    noise_BCHW = torch.rand(
+        generated_BCHW.shape,
+        generator=model.streams.fresh('teacher_check_noise', model.device),
+        device=model.device)
+    has_features = teacher.classification_layer is not None
+    noise = teacher(noise_BCHW)
+    generated = teacher(
+        generated_BCHW, with_bn=True, with_features=has_features)
+    with FlopCounterMode(display=False) as counter:
+        teacher(generated_BCHW[:1])
+    assert generated.bn_statistics is not None
+    report = TeacherReport(
+        facts={
+            name: (fact.value, fact.source)
+            for name, fact in teacher.facts.items()
+        },
+        num_parameters=_num_parameters(teacher.network),
+        num_student_parameters=_num_parameters(model.student),
+        multiply_adds=counter.get_total_flops() // 2,
+        num_bn_layers=len(teacher.bn_layers),
+        num_bn_seen=len(generated.bn_statistics),
+        num_features=None
+        if generated.features_BF is None else generated.features_BF.shape[1],
+        image_gradient=_image_gradient(model, generated_BCHW),
+        noise=_answers(model, noise),
+        generated=_answers(model, generated))
+    report.problems += _problems(report, generated.logits_BK)
+    report.notes += _notes(report, model)
+    return report
+
+
+@torch.no_grad()
+def calibrate_batch_norm(teacher: BaseTeacher, images_BCHW: Tensor) -> None:
+    """Give a teacher of random weights the statistics of some images.
+
+    Those that it was built with are nobody's, so that its signals die out or
+    blow up on their way.
+
+    Args:
+        teacher: Changed.
+        images_BCHW: Float in [0, 1].
+    """
+    layers = [
+        layer for layer in teacher.bn_layers if isinstance(layer, _BatchNorm)
+    ]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        # A plain mean.
+        layer.momentum = None
+        nn.Module.train(layer)
+    try:
+        teacher(images_BCHW)
+    finally:
+        for layer, momentum in zip(layers, momenta):
+            layer.momentum = momentum
+        teacher.train()
+
+
+def _num_parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _answers(model: BaseDFKD, output: TeacherOutput) -> Answers:
+    logits_BK = output.logits_BK.float()
+    mask_B = model.selector.select(output)
+    return Answers(
+        spread=logits_BK.std(0).mean().item(),
+        confidence=logits_BK.softmax(1).amax(1).mean().item(),
+        num_predicted=logits_BK.argmax(1).unique().numel(),
+        kept=100 * mask_B.float().mean().item())
+
+
+@torch.enable_grad()
+def _image_gradient(model: BaseDFKD, images_BCHW: Tensor) -> float:
+    # The largest networks need all of the memory for a few.
+    images_BCHW = images_BCHW[:8].clone().requires_grad_()
+    logits_BK = model.teacher(images_BCHW).logits_BK.float()
+    margins_B = logits_BK.amax(1) - logits_BK.mean(1)
+    gradient_BCHW, = torch.autograd.grad(margins_B.sum(), images_BCHW)
+    return gradient_BCHW.flatten(1).norm(dim=1).mean().item()
+
+
+def _problems(report: TeacherReport, logits_BK: Tensor) -> list[str]:
+    problems = []
+    if not logits_BK.isfinite().all():
+        problems.append('its logits are not finite')
+    elif _are_probabilities(logits_BK):
+        problems.append('it gives probabilities, not logits: take the softmax '
+                        'off its end')
+    elif report.noise.spread == 0 and report.generated.spread == 0:
+        problems.append('it answers every image alike')
+    gradient = torch.tensor(report.image_gradient)
+    if not gradient.isfinite():
+        problems.append('the gradient at the image is not finite')
+    elif gradient == 0:
+        problems.append('no gradient reaches the image (a head of zeros, or '
+                        'an operation without gradient)')
+    return problems
+
+
+def _are_probabilities(logits_BK: Tensor) -> bool:
+    sums_B = logits_BK.float().sum(1)
+    return bool((logits_BK >= 0).all()
+                and torch.allclose(sums_B, torch.ones_like(sums_B), atol=1e-4))
+
+
+def _notes(report: TeacherReport, model: BaseDFKD) -> list[str]:
+    notes = []
+    facts = report.facts
+    if facts.get('weights', ('', ''))[0] == 'random':
+        notes.append('the weights are random')
+    if report.num_bn_layers == 0:
+        notes.append('there is no batch norm, so the batch-norm term is left '
+                     'out')
+    elif report.num_bn_seen != report.num_bn_layers:
+        notes.append(f'{report.num_bn_seen} statistics of '
+                     f'{report.num_bn_layers} batch-norm layers were seen: '
+                     'layers are skipped or used several times')
+    if report.num_features is None:
+        notes.append('there are no penultimate features')
+    if facts['channel_order'][1] == 'assumed' and \
+            facts['num_channels'][0] != 1:
+        notes.append('the channel order is assumed to be rgb')
+    if facts['activation'][0] == 'sigmoid':
+        notes.append('classes are judged one by one (sigmoid), whereas '
+                     'selection and divergence read a softmax of the logits')
+    size = model.generator.image_size
+    if facts['input_size'][0] != size:
+        notes.append(f'generated images of {size[0]} x {size[1]} are resized')
+    if report.generated.kept > 99 or report.generated.kept < 1:
+        notes.append(f'the selector keeps {report.generated.kept:.0f} % of '
+                     'the generated images')
+    return notes
+
+
+def try_steps(model: BaseDFKD,
+              optim_wrapper: OptimWrapperDict,
+              repeats: int = 3) -> Steps:
+    """Train for some steps, and measure. The model is another one then.
+
+    Args:
+        model: With its teacher.
+        optim_wrapper: One each for ``student`` and ``generator``.
+        repeats: Steps of each kind that are timed, after an untimed one if
+            there are several.
+    """
+    model.train()
+    squares: list[Tensor] = []
+    hooks = [
+        parameter.register_hook(
+            lambda gradient: squares.append(gradient.double().square().sum()))
+        for parameter in model.generator.parameters()
+    ]
+    seconds: dict[str, list[float]] = dict(generator=[], student=[])
+    try:
+        for _ in range(repeats + (repeats > 1)):
+            for name, times in seconds.items():
+                squares.clear()
+                start = time.perf_counter()
+                getattr(model, f'{name}_step')(optim_wrapper[name])
+                times.append(time.perf_counter() - start)
+                if name == 'generator':
+                    gradient = torch.stack(squares).sum().sqrt().item()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    medians = {
+        name: statistics.median(times[-repeats:])
+        for name, times in seconds.items()
+    }
+    return Steps(
+        student_seconds=medians['student'],
+        generator_seconds=medians['generator'],
+        generator_gradient=gradient,
+        batch_size=model.batch_size)

@@ -1,0 +1,107 @@
+"""What is known of a teacher before a run."""
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the teacher and the selector make of some images.
+
+    Attributes:
+        spread: Standard deviation of a class's logit over the images, mean
+            over the classes.
+        confidence: Mean probability of the most likely class, in [0, 1].
+        num_predicted: Number of classes that are the most likely for any.
+        kept: Share of the images that the selector keeps, percent.
+    """
+
+    spread: float
+    confidence: float
+    num_predicted: int
+    kept: float
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What it is like to train with the teacher.
+
+    Attributes:
+        student_seconds: Of one student step, median.
+        generator_seconds: Of one generator step, median.
+        generator_gradient: Norm of the generator's gradient in its last
+            step.
+        batch_size: Images a step.
+    """
+
+    student_seconds: float
+    generator_seconds: float
+    generator_gradient: float
+    batch_size: int
+
+
+@dataclass
+class TeacherReport:
+    """What is known of a teacher before a run.
+
+    Attributes:
+        facts: By name: the value, and where it was found.
+        num_parameters: Of the network.
+        num_student_parameters: Of the student.
+        multiply_adds: Of a forward of one image; half the FLOPs.
+        num_bn_layers: Normalisation layers with running statistics.
+        num_bn_seen: Those of them that gave statistics in a forward.
+        num_features: Penultimate features, None if they cannot be had.
+        image_gradient: Mean over images of the norm of the gradient, with
+            respect to the image in [0, 1], of the largest logit less the
+            mean logit.
+        noise: On uniform noise.
+        generated: On images of the generator as it is.
+        top1: Accuracy on the evaluation data in percent, if there are some.
+        steps: If steps were tried.
+        problems: Why the teacher cannot be used; empty if it can.
+        notes: What the user should know.
+    """
+
+    facts: dict[str, tuple[object, str]]
+    num_parameters: int
+    num_student_parameters: int
+    multiply_adds: int
+    num_bn_layers: int
+    num_bn_seen: int
+    num_features: int | None
+    image_gradient: float
+    noise: Answers
+    generated: Answers
+    top1: float | None = None
+    steps: Steps | None = None
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """``'OK'``, ``'OK with notes'``, or ``'unusable: '`` and why."""
+        if self.problems:
+            return f'unusable: {"; ".join(self.problems)}'
+        return 'OK with notes' if self.notes else 'OK'
+
+    def as_dict(self) -> dict:
+        """For JSON."""
+        return dict(verdict=self.verdict, **asdict(self))
+
+    def judge_accuracy(self, top1: float, min_top1: float | None) -> None:
+        """Note the accuracy, which is a problem if it is too low.
+
+        Args:
+            top1: Percent.
+            min_top1: What is asked for, percent; None asks for twice of what
+                guessing would give.
+        """
+        self.top1 = top1
+        num_classes = self.facts['num_classes'][0]
+        assert isinstance(num_classes, int)
+        wanted = 200 / num_classes if min_top1 is None else min_top1
+        # Of two classes, no more than all can be right.
+        if top1 < min(wanted, 100.0):
+            self.problems.append(
+                f'top-1 is {top1:.2f} %, {wanted:.2f} % or more are needed '
+                '(a wrong checkpoint, normalisation or channel order? '
+                'otherwise lower min_top1)')

@@ -1,0 +1,71 @@
+"""Teachers whose weights are in a checkpoint of their own."""
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from tadfkd.teachers.base import BaseTeacher
+from tadfkd.utils.checkpoint import read_checkpoint
+from tadfkd.utils.classifier_facts import Fact, Facts
+from tadfkd.utils.errors import UserError
+from tadfkd.utils.weights import load_weights, weights_of
+
+
+class LoadedTeacher(BaseTeacher):
+    """A network that is built, and a checkpoint that fills it.
+
+    Args:
+        network: The classifier.
+        found: What the source of the teacher has found out.
+        has_weights: Whether the network came with weights, so that there
+            need be no checkpoint.
+        checkpoint: A local file or a URL: whatever PyTorch or safetensors
+            wrote. It must cover the network exactly.
+        checkpoint_key: Which state dict to take from a file that has
+            several. None prefers averaged (EMA) weights.
+        allow_missing: Patterns (``'head.*'``) of keys that may be missing
+            from the checkpoint or unexpected in it.
+        trust_checkpoint: Whether code in the checkpoint may run. Only for
+            files from those whom you trust.
+        recipe: The config that trains this teacher, named to the user who
+            has no checkpoint.
+        allow_random_weights: Whether ``checkpoint=None`` is accepted, for
+            benchmarks and tests that need no trained teacher.
+        **fields: Everything else of :class:`BaseTeacher`.
+
+    Raises:
+        UserError: If there is no such checkpoint, it is refused, or it does
+            not cover the network's weights.
+    """
+
+    def __init__(self,
+                 network: nn.Module,
+                 found: Facts,
+                 has_weights: bool = False,
+                 checkpoint: str | None = None,
+                 checkpoint_key: str | None = None,
+                 allow_missing: Sequence[str] = (),
+                 trust_checkpoint: bool = False,
+                 recipe: str | None = None,
+                 allow_random_weights: bool = False,
+                 **fields: Any) -> None:
+        hint = f' (`python tools/train.py {recipe}` trains one)' \
+            if recipe else ''
+        weights_from = 'those it came with' if has_weights else 'random'
+        if checkpoint is not None:
+            try:
+                content = read_checkpoint(checkpoint, trusted=trust_checkpoint)
+            except UserError as error:
+                raise UserError(f'teacher {error}{hint}') from error
+            source = f'teacher checkpoint {checkpoint}'
+            weights, taken = weights_of(content,
+                                        network.state_dict().keys(), source,
+                                        checkpoint_key)
+            load_weights(network, weights, source, allow_missing)
+            weights_from = f'{checkpoint}, {taken}'
+        elif not has_weights and not allow_random_weights:
+            raise UserError('the teacher has no checkpoint: name one by '
+                            '--teacher-checkpoint or '
+                            f'model.teacher.checkpoint{hint}')
+        super().__init__(network, found, **fields)
+        self.facts['weights'] = Fact(weights_from, 'model.teacher')

@@ -1,0 +1,131 @@
+"""Teachers from anywhere: a function that makes one, or a TorchScript file."""
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tadfkd.registry import MODELS
+from tadfkd.teachers.base import BaseTeacher
+from tadfkd.teachers.loaded import LoadedTeacher
+from tadfkd.utils.classifier_facts import Fact, Facts
+from tadfkd.utils.errors import UserError
+
+
+@MODELS.register_module()
+class ModuleTeacher(LoadedTeacher):
+    """Any PyTorch network, by the function or class that makes it.
+
+    The network takes the normalised images and returns logits. Nobody but
+    its owner knows its normalisation and size: ``mean``, ``std`` and (unless
+    the network has an ``img_size``) ``input_size`` must be set.
+
+    Args:
+        factory: ``'package.module:function'``, importable from where the
+            tool runs; or the callable itself.
+        arguments: Keyword arguments of the factory.
+        **options: Everything else of
+            :class:`~tadfkd.teachers.loaded.LoadedTeacher`. Without a
+            ``checkpoint``, the factory is relied on for the weights.
+
+    Raises:
+        UserError: If the factory cannot be imported, fails, or makes no
+            network.
+    """
+
+    def __init__(self,
+                 factory: str | Callable[..., nn.Module],
+                 arguments: dict[str, Any] | None = None,
+                 **options: Any) -> None:
+        if isinstance(factory, str):
+            factory = _import(factory)
+        elif not callable(factory):
+            raise UserError("factory must be 'package.module:function', got "
+                            f'{factory!r}: set model.teacher.factory')
+        name = getattr(factory, '__name__', repr(factory))
+        try:
+            network = factory(**(arguments or {}))
+        except Exception as error:
+            # The factory is the user's program: it can fail in any way.
+            raise UserError(f'the factory {name} of the teacher failed '
+                            f'({type(error).__name__}: {error}): mend it, or '
+                            'change model.teacher.arguments') from error
+        if not isinstance(network, nn.Module):
+            raise UserError(f'the factory {name} of the teacher must make a '
+                            f'torch.nn.Module, got {network!r}: return the '
+                            'network')
+        options.setdefault('has_weights', True)
+        super().__init__(network, {}, **options)
+
+
+def _import(path: str) -> Callable[..., nn.Module]:
+    module_name, _, name = path.partition(':')
+    if not module_name or not name.isidentifier():
+        raise UserError("factory must be 'package.module:function', got "
+                        f'{path!r}: set model.teacher.factory')
+    try:
+        return getattr(importlib.import_module(module_name), name)
+    except AttributeError as error:
+        raise UserError(f'the module {module_name} has no {name}: change '
+                        'model.teacher.factory') from error
+    except Exception as error:
+        # Importing runs the user's program.
+        raise UserError(f'the module {module_name} cannot be imported '
+                        f'({type(error).__name__}: {error}): set '
+                        'model.teacher.factory to package.module:function, '
+                        'and PYTHONPATH to where the package is') from error
+
+
+@MODELS.register_module()
+class TorchScriptTeacher(BaseTeacher):
+    """A TorchScript file, for a network whose source is lost.
+
+    Its layers cannot be listened to: there are no batch-norm statistics and
+    no penultimate features. ``mean``, ``std`` and ``input_size`` must be
+    set, as the file does not tell.
+
+    Args:
+        checkpoint: A file written by ``torch.jit.save``.
+        trust_checkpoint: Must be True: TorchScript is a program, and running
+            it cannot be restricted.
+        **fields: Everything else of :class:`BaseTeacher`.
+
+    Raises:
+        UserError: If the file is not trusted, or no TorchScript.
+    """
+
+    def __init__(self,
+                 checkpoint: str,
+                 trust_checkpoint: bool = False,
+                 **fields: Any) -> None:
+        path = Path(checkpoint).expanduser()
+        if not path.is_file():
+            raise UserError(f'the TorchScript file {checkpoint} of the '
+                            'teacher does not exist: set '
+                            'model.teacher.checkpoint')
+        if not trust_checkpoint:
+            raise UserError(
+                f'the TorchScript file {checkpoint} is a program and was not '
+                'run: set model.teacher.trust_checkpoint=True if you trust '
+                'whoever made it')
+        try:
+            network = torch.jit.load(path, map_location='cpu')
+        except Exception as error:
+            # The bytes are anybody's.
+            reason = str(error).strip().partition('\n')[0]
+            raise UserError(f'{checkpoint} cannot be read as TorchScript '
+                            f'({reason or type(error).__name__}): name a file '
+                            'written by torch.jit.save') from error
+        super().__init__(network, _told_by(network), **fields)
+        self.facts['weights'] = Fact(checkpoint, 'model.teacher')
+
+
+def _told_by(network: torch.jit.ScriptModule) -> Facts:
+    """The first weight of four dimensions is that of the first convolution."""
+    for parameter in (*network.parameters(), *network.buffers()):
+        if parameter.ndim == 4:
+            return dict(
+                num_channels=Fact(parameter.shape[1], 'the first convolution'))
+    return {}

@@ -1,0 +1,144 @@
+"""What the configs of classifiers tell of them, and where."""
+import json
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from mmengine.config import Config
+from torch import nn
+
+from tadfkd.utils.classifier_configs import (channel_order_of, input_size_of,
+                                             wrapped_library)
+from tadfkd.utils.errors import UserError
+
+
+class Fact(NamedTuple):
+    """A value, and a phrase that says where it was found."""
+
+    value: Any
+    source: str
+
+
+#: By the name of the field of ``model.teacher`` that sets it.
+Facts: TypeAlias = dict[str, Fact]
+
+
+def facts_of(model: dict, config: Config | None, network: nn.Module) -> Facts:
+    """What is known of an mmpretrain classifier without asking it.
+
+    The model dict, the config that it is from and the library that it wraps
+    tell; what comes first there counts.
+
+    Args:
+        model: Its dict.
+        config: The whole config, if it is from one.
+        network: As built from the dict.
+
+    Raises:
+        UserError: If a record of a wrapped library cannot be read.
+    """
+    found: Facts = {}
+    if config is not None:
+        found['channel_order'] = Fact(
+            channel_order_of(config, model), 'the data of the config')
+        size = input_size_of(config)
+        if size is not None:
+            found['input_size'] = Fact(size, 'the test data of the config')
+    if model.get('data_preprocessor') is not None:
+        found |= _normalisation(network)
+    library = wrapped_library(model)
+    if library == 'timm':
+        found = _found_by_timm(network.model) | found
+    if library == 'transformers':
+        found = _found_by_transformers(network.model,
+                                       model['model_name']) | found
+    return found | _found_in_head(network)
+
+
+def _normalisation(network: nn.Module) -> Facts:
+    """A preprocessor without mean hands on pixel values in [0, 255]."""
+    preprocessor: Any = network.data_preprocessor
+    source = 'data_preprocessor'
+    if not getattr(preprocessor, '_enable_normalize', False):
+        return dict(mean=Fact([0.0], source), std=Fact([1.0], source))
+    return {
+        name: Fact(getattr(preprocessor, name).flatten().tolist(), source)
+        for name in ('mean', 'std')
+    }
+
+
+def _found_by_timm(network: Any) -> Facts:
+    """timm records how the weights that it publishes were trained."""
+    record: Any = getattr(network, 'pretrained_cfg', None) or {}
+    found: Facts = dict(channel_order=Fact('rgb', 'timm'))
+    source = "timm's pretrained_cfg"
+    # A model for other classes was trained by its owner, in whatever way.
+    if record.get('num_classes') == getattr(network, 'num_classes', None):
+        for name in ('mean', 'std'):
+            if record.get(name):
+                found[name] = Fact([255 * value for value in record[name]],
+                                   source)
+        if record.get('input_size'):
+            found['input_size'] = Fact(tuple(record['input_size'][1:]), source)
+    return found
+
+
+def _found_by_transformers(network: Any, folder: str) -> Facts:
+    """Hugging Face writes the preprocessing beside the weights."""
+    found: Facts = dict(channel_order=Fact('rgb', 'transformers'))
+    size = getattr(network.config, 'image_size', None)
+    if size:
+        size = size if isinstance(size, int) else tuple(size)
+        found['input_size'] = Fact(size, 'config.json')
+    if getattr(network.config, 'num_channels', None):
+        found['num_channels'] = Fact(network.config.num_channels,
+                                     'config.json')
+    kind = getattr(network.config, 'problem_type', None)
+    if kind == 'multi_label_classification':
+        found['activation'] = Fact('sigmoid', 'config.json')
+    path = Path(folder, 'preprocessor_config.json')
+    if not path.is_file():
+        return found
+    source = path.name
+    try:
+        record = json.loads(path.read_text())
+        scale = record.get('rescale_factor', 1 /
+                           255) if record.get('do_rescale', True) else 1
+        mean, std = [0.0], [1.0]
+        if record.get('do_normalize', True):
+            mean, std = record['image_mean'], record['image_std']
+        size = record.get('crop_size') if record.get(
+            'do_center_crop') else record.get('size')
+        if isinstance(size, dict):
+            size = (
+                size['height'],
+                size['width']) if 'height' in size else size['shortest_edge']
+        # (scale * pixel - mean) / std, in units of the pixel.
+        found['mean'] = Fact([value / scale for value in mean], source)
+        found['std'] = Fact([value / scale for value in std], source)
+        if size:
+            found['input_size'] = Fact(size, source)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f'{path} cannot be read ({error!r}): mend it, or set '
+                        'mean and std of model.teacher and take the file '
+                        'away') from error
+    return found
+
+
+def _found_in_head(network: Any) -> Facts:
+    from mmpretrain.models import ConformerHead, MultiLabelClsHead
+    head = getattr(network, 'head', None)
+    found: Facts = {}
+    # VGG, InceptionV3 and the like classify in their backbone.
+    for part in (head, getattr(network, 'backbone', None)):
+        num_classes = getattr(part, 'num_classes', None)
+        if isinstance(num_classes, int) and num_classes > 0:
+            found['num_classes'] = Fact(num_classes, type(part).__name__)
+            break
+    if head is not None:
+        is_multi_label = isinstance(head, MultiLabelClsHead)
+        found['activation'] = Fact('sigmoid' if is_multi_label else 'softmax',
+                                   type(head).__name__)
+    if isinstance(head, ConformerHead):
+        # It predicts by the sum of its two answers.
+        found['output'] = Fact('sum', type(head).__name__)
+    return found

@@ -1,0 +1,83 @@
+"""From images in [0, 1] to what a classifier was trained on."""
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tadfkd.utils.errors import UserError
+
+ChannelOrder = Literal['rgb', 'bgr']
+
+
+class InputAdapter(nn.Module):
+    """Images in [0, 1], RGB -> the input that one network was trained on.
+
+    Differentiable: resizes, orders channels, subtracts the mean and divides
+    by the standard deviation.
+
+    Args:
+        mean: Per channel, in units of [0, 255], in the network's order.
+        std: Likewise, > 0.
+        channel_order: ``'rgb'`` or ``'bgr'``, what the network expects.
+        input_size: Height and width that images are resized to (bilinear,
+            antialiased); None leaves them as they are.
+    """
+
+    def __init__(self,
+                 mean: Sequence[float],
+                 std: Sequence[float],
+                 channel_order: ChannelOrder = 'rgb',
+                 input_size: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        if channel_order not in ('rgb', 'bgr'):
+            raise UserError("channel_order must be 'rgb' or 'bgr', got "
+                            f'{channel_order!r}: set channel_order')
+        if not all(value > 0 for value in std):
+            raise UserError(f'std must be > 0 for every channel, got {std}: '
+                            'change the std of the data_preprocessor')
+        self.channel_order = channel_order
+        self.input_size = input_size
+        self.mean: Tensor
+        self.std: Tensor
+        # Not persistent: they belong to the config, not to the weights.
+        self.register_buffer('mean',
+                             torch.tensor(mean).float().view(-1, 1, 1) / 255,
+                             False)
+        self.register_buffer('std',
+                             torch.tensor(std).float().view(-1, 1, 1) / 255,
+                             False)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Map images in [0, 1] to the network's input.
+
+        Raises:
+            UserError: If the images have another number of channels.
+        """
+        size = self.input_size
+        if size is not None and size != images_BCHW.shape[-2:]:
+            images_BCHW = functional.interpolate(
+                images_BCHW,
+                size,
+                mode='bilinear',
+                align_corners=False,
+                antialias=True)
+        return self.normalize(images_BCHW)
+
+    def normalize(self, images_BCHW: Tensor) -> Tensor:
+        """Order the channels, subtract the mean, divide by the deviation.
+
+        Raises:
+            UserError: If the images have another number of channels.
+        """
+        # One mean serves any number of channels; several would turn a grey
+        # image into that many channels unasked.
+        channels = len(self.mean)
+        if channels != 1 and images_BCHW.shape[1] != channels:
+            raise UserError(f'mean and std are for {channels} channels, got '
+                            f'images of {images_BCHW.shape[1]}: change the '
+                            'mean and std of the data_preprocessor')
+        if self.channel_order == 'bgr':
+            images_BCHW = images_BCHW.flip(1)
+        return (images_BCHW - self.mean) / self.std

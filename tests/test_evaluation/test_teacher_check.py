@@ -1,0 +1,216 @@
+"""What is found out about a teacher before a run."""
+from collections.abc import Callable
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapperDict
+from torch import Tensor, nn
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.evaluation import (calibrate_batch_norm, inspect_teacher,
+                               try_steps)
+
+FIELDS = dict(input_size=8, mean=[0.0], std=[255.0])
+
+
+class Small(nn.Module):
+    """A convolution of two filters, then five classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = nn.Conv2d(1, 2, 3)
+        self.head = nn.Linear(2 * 36, 5)
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        return self.head(self.filters(inputs_BCHW).tanh().flatten(1))
+
+
+class Blind(Small):
+    """Whose answer does not depend on the image."""
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        return super().forward(0 * inputs_BCHW)
+
+
+class Softmax(Small):
+    """Which gives probabilities."""
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        return super().forward(inputs_BCHW).softmax(1)
+
+
+class Rounding(Small):
+    """With an operation that has no gradient."""
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        return super().forward((8 * inputs_BCHW).round())
+
+
+class Overflowing(Small):
+    """Whose logits are infinite."""
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        return super().forward(inputs_BCHW) / 0
+
+
+def teacher(network: type[nn.Module], **fields: object) -> dict:
+    """The config of a teacher of that class."""
+    return dict(type='ModuleTeacher', factory=network) | FIELDS | fields
+
+
+@pytest.fixture
+def build(make_model: Callable) -> Callable[..., BaseDFKD]:
+    """Builds a model with a teacher of a given class."""
+    return lambda network, **fields: make_model(
+        teacher=teacher(network, **fields))
+
+
+def test_a_teacher_of_known_figures(build: Callable) -> None:
+    report = inspect_teacher(build(Small), 4)
+    assert report.num_parameters == 2 * 9 + 2 + 72 * 5 + 5
+    # 36 positions of 2 filters of 9 weights; 72 features to 5 classes.
+    assert report.multiply_adds == 36 * 2 * 9 + 72 * 5
+    assert report.num_features == 72
+    assert (report.num_bn_layers, report.num_bn_seen) == (0, 0)
+    assert report.facts['num_classes'] == (5, 'the network')
+    assert report.facts['input_size'] == ((8, 8), 'set in model.teacher')
+    assert report.problems == []
+    assert report.verdict == 'OK with notes'
+    assert any('no batch norm' in note for note in report.notes)
+
+
+def test_the_gradient_is_that_of_the_largest_logit_less_the_mean(
+        build: Callable) -> None:
+    model = build(Small)
+    images_BCHW = model.synthesize(4, 'teacher_check').requires_grad_()
+    norms = []
+    for image_CHW in images_BCHW:
+        logits_K = model.teacher(image_CHW[None]).logits_BK[0]
+        gradient_BCHW, = torch.autograd.grad(
+            max(logits_K) - sum(logits_K) / 5, images_BCHW)
+        norms.append(gradient_BCHW.square().sum().sqrt().item())
+    report = inspect_teacher(model, 4)
+    assert report.image_gradient == pytest.approx(sum(norms) / 4, rel=1e-4)
+
+
+def test_answers_are_those_of_the_generated_images(build: Callable) -> None:
+    model = build(Small)
+    output = model.teacher(model.synthesize(6, 'teacher_check'))
+    found = inspect_teacher(model, 6).generated
+    logits_BK = output.logits_BK.double()
+    deviations_K = [
+        (column_B - column_B.mean()).square().sum().div(5).sqrt().item()
+        for column_B in logits_BK.T
+    ]
+    assert found.spread == pytest.approx(sum(deviations_K) / 5, rel=1e-4)
+    assert found.confidence == pytest.approx(
+        logits_BK.softmax(1).amax(1).mean().item(), rel=1e-5)
+    assert found.num_predicted == len({*logits_BK.argmax(1).tolist()})
+    kept_B = model.selector.select(output)
+    assert found.kept == pytest.approx(100 * kept_B.sum().item() / 6)
+
+
+def test_looking_changes_nothing(build: Callable) -> None:
+    model = build(Small).train()
+    before = {
+        name: value.clone()
+        for module in (model, model.teacher)
+        for name, value in module.state_dict().items()
+    }
+    first = inspect_teacher(model, 4)
+    for module in (model, model.teacher):
+        for name, value in module.state_dict().items():
+            assert torch.equal(value, before[name]), name
+    assert model.streams.state_dict() == {}
+    assert model.generator.training and model.student.training
+    assert inspect_teacher(model, 4) == first
+
+
+@pytest.mark.parametrize('network, problem', [
+    (Blind, 'it answers every image alike'),
+    (Softmax, 'probabilities, not logits'),
+    (Rounding, 'no gradient reaches the image'),
+    (Overflowing, 'its logits are not finite'),
+])
+def test_a_hopeless_teacher_is_unusable(build: Callable, network: type,
+                                        problem: str) -> None:
+    report = inspect_teacher(build(network), 4)
+    assert problem in ' '.join(report.problems)
+    assert report.verdict.startswith('unusable: ')
+
+
+def test_what_the_user_should_know_is_noted(make_model: Callable) -> None:
+    report = inspect_teacher(
+        make_model(teacher=teacher(Small, input_size=8, activation='sigmoid')),
+        4)
+    assert any('sigmoid' in note for note in report.notes)
+    zoo = make_model().teacher
+    assert zoo.facts['weights'].value == 'random'
+    report = inspect_teacher(make_model(), 4)
+    assert 'the weights are random' in report.notes
+    assert report.num_bn_seen == report.num_bn_layers == 20
+
+
+@pytest.mark.parametrize('top1, min_top1, usable', [
+    (39.9, None, False),
+    (40.1, None, True),
+    (79.0, 80, False),
+    (80.0, 80, True),
+    (0.0, 0, True),
+])
+def test_the_accuracy_is_judged(build: Callable, top1: float,
+                                min_top1: float | None, usable: bool) -> None:
+    # Guessing one of five classes gives 20 %.
+    report = inspect_teacher(build(Small), 4)
+    report.judge_accuracy(top1, min_top1)
+    assert report.top1 == top1
+    assert (report.problems == []) == usable
+    assert usable or f'{top1:.2f} %' in report.verdict
+
+
+def test_steps_are_real_ones(
+        build: Callable, make_optimisers: Callable[[BaseDFKD],
+                                                   OptimWrapperDict]) -> None:
+    model = build(Small)
+    before = [value.clone() for value in model.generator.parameters()]
+    steps = try_steps(model, make_optimisers(model), repeats=2)
+    assert model.counters.student_steps == 3
+    assert model.counters.generator_steps == 3
+    assert steps.batch_size == 8
+    assert steps.student_seconds > 0 and steps.generator_seconds > 0
+    assert 0 < steps.generator_gradient < float('inf')
+    assert any(not torch.equal(old, new)
+               for old, new in zip(before, model.generator.parameters()))
+
+
+def test_the_generator_gradient_is_that_of_its_step(
+        build: Callable, make_optimisers: Callable[[BaseDFKD],
+                                                   OptimWrapperDict]) -> None:
+    model = build(Small)
+    before = [value.detach().clone() for value in model.generator.parameters()]
+    steps = try_steps(model, make_optimisers(model), repeats=1)
+    moved = torch.stack([
+        (new - old).double().square().sum()
+        for old, new in zip(before, model.generator.parameters())
+    ]).sum().sqrt().item()
+    # Plain SGD moves by its rate of 0.1 times the gradient.
+    assert steps.generator_gradient == pytest.approx(moved / 0.1, rel=1e-3)
+
+
+def test_random_weights_get_the_statistics_of_images(
+        make_model: Callable) -> None:
+    teacher = make_model().teacher
+    images_BCHW = torch.rand(16, 1, 8, 8)
+    momenta = [layer.momentum for layer in teacher.bn_layers]
+    calibrate_batch_norm(teacher, images_BCHW)
+    first = teacher.bn_layers[0]
+    inputs_BCHW = (images_BCHW - 0.5) / 0.25
+    maps_BCHW = teacher.network.backbone.conv1(inputs_BCHW)
+    mean_F = maps_BCHW.transpose(0, 1).flatten(1).mean(1)
+    torch.testing.assert_close(first.running_mean, mean_F)
+    assert [layer.momentum for layer in teacher.bn_layers] == momenta
+    assert not any(module.training for module in teacher.modules())
+    # As the batch-norm term sees it, nearly: its variances are biased.
+    for layer in teacher(images_BCHW, with_bn=True).bn_statistics:
+        torch.testing.assert_close(
+            layer.mean_F, layer.running_mean_F, rtol=0.05, atol=0.01)

@@ -1,0 +1,350 @@
+"""Teachers of timm and of Hugging Face, without a network."""
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_networks import save_hugging_face
+
+from tadfkd.teachers import MMPretrainTeacher
+from tadfkd.utils.errors import UserError
+
+timm = pytest.importorskip('timm')
+transformers = pytest.importorskip('transformers')
+
+FIELDS = dict(mean=[127.5], std=[63.75], input_size=32)
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may ask a hub."""
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+
+
+def random_teacher(model: str | dict, **options: Any) -> MMPretrainTeacher:
+    """A teacher without checkpoint."""
+    return MMPretrainTeacher(model, allow_random_weights=True, **options)
+
+
+def of_timm(name: str, **options: Any) -> dict:
+    """The model dict."""
+    return dict(type='TimmClassifier', model_name=name, **options)
+
+
+@pytest.mark.parametrize(
+    'model', ['timm::test_resnet.r160_in1k',
+              of_timm('test_resnet.r160_in1k')])
+def test_timm_tells_how_its_own_weights_were_trained(
+        model: str | dict) -> None:
+    facts = random_teacher(model).facts
+    record = timm.create_model('test_resnet.r160_in1k').pretrained_cfg
+    source = "timm's pretrained_cfg"
+    assert facts['input_size'] == (record['input_size'][1:], source)
+    assert facts['input_size'].value == (160, 160)
+    for name in ('mean', 'std'):
+        assert facts[name].source == source
+        np.testing.assert_allclose(facts[name].value,
+                                   255 * np.array(record[name]))
+    assert facts['num_classes'].value == 1000
+
+
+@pytest.mark.parametrize('name', list(FIELDS))
+def test_timms_record_is_not_that_of_other_classes(name: str) -> None:
+    fields = {field: value for field, value in FIELDS.items() if field != name}
+    with pytest.raises(UserError, match=f'set model.teacher.{name} to'):
+        random_teacher(of_timm('test_resnet', num_classes=7), **fields)
+
+
+def test_fields_and_preprocessor_win_over_timms_record() -> None:
+    model = of_timm(
+        'test_resnet', data_preprocessor=dict(mean=[1, 2, 3], std=[4, 5, 6]))
+    facts = random_teacher(model).facts
+    assert facts['mean'] == ([1.0, 2.0, 3.0], 'data_preprocessor')
+    assert facts['std'].value == [4.0, 5.0, 6.0]
+    assert facts['input_size'].value == (160, 160)
+    facts = random_teacher(model, mean=[7.0] * 3, input_size=64).facts
+    assert facts['mean'] == ([7.0] * 3, 'set in model.teacher')
+    assert facts['std'].value == [4.0, 5.0, 6.0]
+    assert facts['input_size'].value == (64, 64)
+
+
+def test_a_size_in_the_model_dict_wins_over_timms_record() -> None:
+    # The record says 160.
+    teacher = random_teacher(of_timm('test_vit', img_size=96))
+    assert teacher.input_adapter.input_size == (96, 96)
+
+
+def test_timms_record_for_three_channels_does_not_fit_one() -> None:
+    with pytest.raises(UserError, match='set model.teacher.mean'):
+        random_teacher(of_timm('test_resnet', in_chans=1))
+    teacher = random_teacher(of_timm('test_resnet', in_chans=1), **FIELDS)
+    assert teacher.facts['num_channels'].value == 1
+    assert teacher(torch.rand(2, 1, 8, 8)).logits_BK.shape == (2, 1000)
+
+
+@pytest.mark.parametrize('name, num_layers', [('test_efficientnet', 13),
+                                              ('test_resnet', 15)])
+def test_statistics_of_timms_batch_norm_are_those_of_its_input(
+        name: str, num_layers: int) -> None:
+    teacher = random_teacher(of_timm(name, num_classes=7), **FIELDS)
+    layers = teacher.bn_layers
+    # BatchNormAct2d is no subclass that torch would know.
+    assert len(layers) == num_layers
+    assert (name
+            == 'test_resnet') or {type(layer).__name__
+                                  for layer in layers} == {'BatchNormAct2d'}
+    inputs = {}
+    for layer in layers:
+        torch.nn.init.normal_(layer.running_mean)
+        layer.register_forward_hook(lambda layer, args, _: inputs.__setitem__(
+            layer, args[0].numpy().astype(np.float64)))
+    with torch.no_grad():
+        output = teacher(torch.rand(4, 3, 32, 32), with_bn=True)
+    assert len(output.bn_statistics) == len(inputs) == num_layers
+    for (layer, value), found in zip(inputs.items(), output.bn_statistics):
+        np.testing.assert_allclose(found.mean_F, value.mean((0, 2, 3)), 1e-3,
+                                   1e-5)
+        np.testing.assert_allclose(found.variance_F, value.var((0, 2, 3)),
+                                   1e-3, 1e-5)
+        assert torch.equal(found.running_mean_F, layer.running_mean)
+
+
+@pytest.mark.parametrize('options', [{}, dict(pretrained=True)])
+def test_timms_own_checkpoint_is_loaded(tmp_path: Path, options: dict) -> None:
+    network = timm.create_model('test_resnet', num_classes=7).eval()
+    path = tmp_path / 'weights.pth'
+    torch.save(network.state_dict(), path)
+    # With a checkpoint, nothing is downloaded that it would replace.
+    teacher = MMPretrainTeacher(
+        of_timm('test_resnet', num_classes=7, **options),
+        checkpoint=str(path),
+        **FIELDS)
+    images_BCHW = torch.rand(2, 3, 32, 32)
+    output = teacher(images_BCHW, with_features=True)
+    torch.testing.assert_close(output.logits_BK,
+                               network((images_BCHW - 0.5) / 0.25))
+    torch.testing.assert_close(
+        network.fc(output.features_BF), output.logits_BK)
+
+
+@pytest.mark.parametrize('model', ['timm::test_vit', of_timm('test_vit')])
+def test_no_checkpoint_of_a_wrapped_model_names_the_field(
+        model: str | dict) -> None:
+    with pytest.raises(UserError, match='model.teacher.checkpoint'):
+        MMPretrainTeacher(model)
+
+
+def test_biases_that_timm_looked_up_follow_to_another_type() -> None:
+    # timm keeps them from the first forward in eval mode until it trains.
+    model = of_timm('levit_128s', num_classes=5, img_size=64)
+    teacher = random_teacher(model, **FIELDS | dict(input_size=64))
+    network = timm.create_model('levit_128s', num_classes=5, img_size=64)
+    for name, value in network.named_parameters():
+        if name.endswith('attention_biases'):
+            torch.nn.init.normal_(value)
+        # So that what attention does reaches the answer.
+        if name.endswith('weight'):
+            torch.nn.init.uniform_(value, -0.5, 0.5)
+    images_BCHW = torch.rand(2, 3, 64, 64)
+    inputs_BCHW = (images_BCHW - 0.5) / 0.25
+
+    def rounded(module: torch.nn.Module) -> torch.nn.Module:
+        return module.to(torch.bfloat16).to(torch.float32)
+
+    teacher.network.model.load_state_dict(network.state_dict())
+    rounded(teacher)
+    expected_BK = rounded(network).eval()(inputs_BCHW)
+    torch.testing.assert_close(teacher(images_BCHW).logits_BK, expected_BK)
+    # The trap: what was looked up before is used on.
+    torch.nn.init.normal_(network.stages[0].blocks[0].attn.attention_biases)
+    assert torch.equal(network.eval()(inputs_BCHW), expected_BK)
+    assert not torch.allclose(network.train().eval()(inputs_BCHW), expected_BK)
+
+
+def of_folder(folder: Path) -> str:
+    """What names a model of Hugging Face."""
+    return f'transformers::{folder}'
+
+
+@pytest.mark.parametrize('name', list(FIELDS))
+def test_a_folder_without_preprocessor_tells_little(tmp_path: Path,
+                                                    name: str) -> None:
+    save_hugging_face(tmp_path)
+    fields = {field: value for field, value in FIELDS.items() if field != name}
+    with pytest.raises(UserError, match=f'set model.teacher.{name} to'):
+        random_teacher(of_folder(tmp_path), **fields)
+
+
+def test_a_vision_transformer_tells_size_channels_and_activation(
+        tmp_path: Path) -> None:
+    transformers.ViTForImageClassification(
+        transformers.ViTConfig(
+            image_size=24,
+            patch_size=8,
+            num_channels=1,
+            hidden_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=8,
+            num_labels=6,
+            problem_type='multi_label_classification')).save_pretrained(
+                tmp_path)
+    teacher = random_teacher(of_folder(tmp_path), mean=[0.0], std=[255.0])
+    assert teacher.facts['input_size'] == ((24, 24), 'config.json')
+    assert teacher.facts['num_channels'] == (1, 'config.json')
+    assert teacher.facts['activation'] == ('sigmoid', 'config.json')
+    assert teacher.bn_layers == []
+    output = teacher(torch.rand(2, 1, 16, 16), with_features=True)
+    assert output.logits_BK.shape == (2, 6)
+    assert output.features_BF.shape == (2, 8)
+
+
+SQUARE, EDGE = dict(height=32, width=32), dict(shortest_edge=32)
+CROP = dict(height=24, width=24)
+STATISTICS = dict(image_mean=[0.4, 0.5, 0.6], image_std=[0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize('kind, options, size', [
+    ('ViTImageProcessor', dict(size=SQUARE), 32),
+    ('ViTImageProcessor', dict(size=SQUARE, **STATISTICS), 32),
+    ('ViTImageProcessor', dict(size=SQUARE, do_normalize=False), 32),
+    ('ViTImageProcessor', dict(size=SQUARE, do_rescale=False), 32),
+    ('ViTImageProcessor', dict(size=SQUARE, rescale_factor=1 / 127.5), 32),
+    ('ConvNextImageProcessor', dict(size=EDGE), 32),
+    ('BitImageProcessor', dict(size=EDGE, crop_size=CROP), 24),
+    ('LevitImageProcessor', dict(size=EDGE, crop_size=CROP), 24),
+    ('MobileNetV2ImageProcessor', dict(
+        size=EDGE, crop_size=CROP, **STATISTICS), 24),
+    ('EfficientNetImageProcessor',
+     dict(size=SQUARE, include_top=False, **STATISTICS), 32),
+    ('EfficientNetImageProcessor', dict(size=SQUARE, **STATISTICS), 32),
+    ('EfficientNetImageProcessor',
+     dict(
+         size=SQUARE,
+         include_top=False,
+         rescale_offset=True,
+         rescale_factor=1 / 127.5,
+         **STATISTICS), 32),
+    ('MobileViTImageProcessor', dict(size=EDGE, crop_size=CROP), 24),
+    ('MobileViTImageProcessor',
+     dict(size=EDGE, crop_size=CROP, do_flip_channel_order=False), 24),
+])
+def test_normalisation_is_that_of_hugging_faces_own_processor(
+        tmp_path: Path, kind: str, options: dict, size: int) -> None:
+    network = save_hugging_face(tmp_path)
+    processor = getattr(transformers, kind)(**options)
+    processor.save_pretrained(tmp_path)
+    teacher = random_teacher(of_folder(tmp_path))
+    assert teacher.facts['input_size'] == ((size, size),
+                                           'preprocessor_config.json')
+    teacher.network.model.load_state_dict(network.state_dict())
+
+    pixels_CHW = torch.randint(256, (3, size, size), dtype=torch.uint8)
+    inputs_BCHW = processor(
+        pixels_CHW, do_resize=False, do_center_crop=False,
+        return_tensors='pt')['pixel_values']
+    images_BCHW = pixels_CHW[None] / 255
+    torch.testing.assert_close(
+        teacher.input_adapter(images_BCHW), inputs_BCHW, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        teacher(images_BCHW).logits_BK,
+        network(inputs_BCHW).logits,
+        rtol=1e-4,
+        atol=1e-4)
+
+
+@pytest.mark.parametrize('size', [20, dict(height=20, width=20), [20, 20]])
+def test_preprocessors_of_older_releases_are_read(tmp_path: Path,
+                                                  size: object) -> None:
+    save_hugging_face(tmp_path)
+    # As feature extractors wrote it: no word on rescaling.
+    (tmp_path / 'preprocessor_config.json').write_text(
+        json.dumps(
+            dict(
+                do_normalize=True,
+                do_resize=True,
+                feature_extractor_type='ViTFeatureExtractor',
+                size=size,
+                **STATISTICS)))
+    facts = random_teacher(of_folder(tmp_path)).facts
+    assert facts['input_size'].value == (20, 20)
+    np.testing.assert_allclose(facts['mean'].value, [102, 127.5, 153])
+    np.testing.assert_allclose(facts['std'].value, [25.5, 51, 76.5])
+
+
+@pytest.mark.parametrize('content', [
+    '', '[]', '{"do_normalize": true}', '{"image_mean": 5, "image_std": [1]}',
+    '{"do_normalize": false, "size": {}}', '{"rescale_factor": 0}'
+])
+def test_a_preprocessor_that_cannot_be_read_names_itself(
+        tmp_path: Path, content: str) -> None:
+    save_hugging_face(tmp_path)
+    path = tmp_path / 'preprocessor_config.json'
+    path.write_text(content)
+    with pytest.raises(UserError, match='cannot be read') as caught:
+        random_teacher(of_folder(tmp_path))
+    assert str(path) in str(caught.value)
+
+
+def test_fields_win_over_the_preprocessor_and_that_over_the_config(
+        tmp_path: Path) -> None:
+    save_hugging_face(tmp_path, image_size=40)
+    folder = of_folder(tmp_path)
+    assert random_teacher(
+        folder, mean=[0.0],
+        std=[1.0]).facts['input_size'] == ((40, 40), 'config.json')
+    transformers.ViTImageProcessor(size=SQUARE).save_pretrained(tmp_path)
+    assert random_teacher(folder).facts['input_size'] == ((
+        32, 32), 'preprocessor_config.json')
+    facts = random_teacher(folder, **FIELDS | dict(input_size=16)).facts
+    for name, value in dict(input_size=(16, 16), mean=[127.5]).items():
+        assert facts[name] == (value, 'set in model.teacher')
+
+
+@pytest.mark.parametrize('source', ['safetensors', 'torch', 'pretrained'])
+def test_the_weights_of_hugging_face_are_loaded(tmp_path: Path,
+                                                source: str) -> None:
+    network = save_hugging_face(tmp_path)
+    model: str | dict = of_folder(tmp_path)
+    options = dict(checkpoint=str(tmp_path / 'model.safetensors'))
+    if source == 'torch':
+        options['checkpoint'] = str(tmp_path / 'pytorch_model.bin')
+        torch.save(network.state_dict(), options['checkpoint'])
+    if source == 'pretrained':
+        model = dict(
+            type='HuggingFaceClassifier',
+            model_name=str(tmp_path),
+            pretrained=True)
+        options = {}
+    teacher = MMPretrainTeacher(model, **options, **FIELDS)
+    images_BCHW = torch.rand(2, 3, 32, 32)
+    output = teacher(images_BCHW, with_bn=True, with_features=True)
+    torch.testing.assert_close(output.logits_BK,
+                               network((images_BCHW - 0.5) / 0.25).logits)
+    assert output.features_BF.shape == (2, 12)
+    assert len(output.bn_statistics) == len(teacher.bn_layers) > 0
+    expected = 'those it came with' if source == 'pretrained' else options[
+        'checkpoint']
+    assert teacher.facts['weights'].value.startswith(expected)
+
+
+def test_a_folder_without_checkpoint_names_the_field(tmp_path: Path) -> None:
+    save_hugging_face(tmp_path)
+    with pytest.raises(UserError, match='model.teacher.checkpoint'):
+        MMPretrainTeacher(of_folder(tmp_path), **FIELDS)
+
+
+@pytest.mark.parametrize('content',
+                         [None, '{', '{}', '{"model_type": "bert"}'])
+def test_a_folder_without_a_classifier_of_images_is_a_user_error(
+        tmp_path: Path, content: str | None) -> None:
+    folder = tmp_path / 'folder'
+    if content is not None:
+        folder.mkdir()
+        (folder / 'config.json').write_text(content)
+    with pytest.raises(UserError, match='transformers cannot make') as caught:
+        random_teacher(of_folder(folder), **FIELDS)
+    assert '\n' not in str(caught.value)
+    assert str(folder) in str(caught.value)

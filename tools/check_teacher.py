@@ -1,0 +1,101 @@
+"""Check a teacher before a run, or mmpretrain's whole model zoo."""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from tadfkd.apis import check_teacher, check_zoo, write_teachers_page
+from tadfkd.evaluation import teacher_page
+from tadfkd.utils.errors import run_tool
+
+DOCS = Path(__file__).resolve().parents[1] / 'docs'
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'teacher',
+        nargs='?',
+        help='a config that distils it, a name of the zoo, a config of a '
+        'classifier, timm::NAME, transformers::FOLDER, torchvision::NAME, '
+        'package.module:function, or a TorchScript file')
+    parser.add_argument('--checkpoint', metavar='FILE', help='its weights')
+    parser.add_argument(
+        '--student', metavar='NAME', help='a name or config of a student')
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        default=16,
+        help='images a step, if the teacher is not in a config')
+    parser.add_argument(
+        '--min-top1',
+        type=float,
+        metavar='PERCENT',
+        help='accuracy on the evaluation data that the teacher must reach')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--json', action='store_true', help='write JSON, not a page')
+    zoo = parser.add_argument_group('the whole zoo, without weights')
+    zoo.add_argument(
+        '--zoo',
+        action='store_true',
+        help='check the smallest model of each backbone and head, go on where '
+        'an earlier run was stopped, and write docs/teachers.md')
+    zoo.add_argument(
+        '--families',
+        type=lambda text: text.split(','),
+        default=[],
+        metavar='F,...',
+        help='only those with one of these backbones or heads')
+    zoo.add_argument(
+        '--all-configs',
+        action='store_true',
+        help='also build a teacher from every name')
+    zoo.add_argument(
+        '--time-limit', type=float, default=600, help='seconds a model')
+    zoo.add_argument(
+        '--memory-limit', type=float, default=12, help='GiB a model')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='for example model.teacher.input_size=32')
+    arguments = parser.parse_args()
+    if (arguments.teacher is None) != arguments.zoo:
+        parser.error('name one teacher, or give --zoo')
+    return arguments
+
+
+def main() -> None:
+    """Parse, check, print; exit code 1 for a teacher that cannot be used."""
+    arguments = parse_arguments()
+    if arguments.zoo:
+        check_zoo(
+            DOCS / 'measured' / 'teacher_zoo.json',
+            families=arguments.families,
+            all_configs=arguments.all_configs,
+            time_limit=arguments.time_limit,
+            memory_limit=arguments.memory_limit)
+        write_teachers_page(DOCS)
+        return
+    report = check_teacher(
+        arguments.teacher,
+        checkpoint=arguments.checkpoint,
+        student=arguments.student,
+        options=arguments.cfg_options,
+        batch_size=arguments.batch_size,
+        min_top1=arguments.min_top1,
+        seed=arguments.seed)
+    if arguments.json:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        print(teacher_page(report))
+    sys.exit(1 if report.problems else 0)
+
+
+if __name__ == '__main__':
+    run_tool(main)
