@@ -36,9 +36,9 @@ def _child(name: str, parent: Registry | None, *rooms: str) -> Registry:
         locations=[f'tadfkd.{room}' for room in rooms])
 
 
-#: Algorithms, generators, teachers, losses and augmentations.
-MODELS = _child('model', MMENGINE_MODELS, 'algorithms', 'generators',
-                'teachers', 'losses', 'utils.augmentation')
+#: Algorithms, backbones, generators, teachers, losses and augmentations.
+MODELS = _child('model', MMENGINE_MODELS, 'algorithms', 'backbones',
+                'generators', 'teachers', 'losses', 'utils.augmentation')
 #: Selectors: teacher output -> boolean mask. A registry of its own, because
 #: every algorithm takes one.
 SELECTORS = _child('selector', None, 'selectors')

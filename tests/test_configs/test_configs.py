@@ -28,10 +28,29 @@ def name_of(path: Path) -> str:
 
 
 def network_name(model: dict) -> str:
-    """As config file names spell it: resnet18w8 is of base width 8."""
+    """As config file names spell it: resnet18w8 is of base width 8, and
+    wrn40x2 of depth 40 and widening factor 2."""
     backbone = model['backbone']
+    if backbone['type'] == 'tadfkd.WideResNet':
+        return f'wrn{backbone["depth"]}x{backbone["widen_factor"]}'
     width = backbone.get('base_channels', 64)
     return f'resnet{backbone["depth"]}' + ('' if width == 64 else f'w{width}')
+
+
+def narrow(model: dict) -> dict[str, int]:
+    """Settings that make a network small enough to train in a test."""
+    if model['backbone']['type'] == 'tadfkd.WideResNet':
+        return {
+            'backbone.depth': 10,
+            'backbone.widen_factor': 1,
+            'head.in_channels': 64
+        }
+    # A quarter of a quarter of the width.
+    return {
+        'backbone.base_channels': 4,
+        'backbone.stem_channels': 4,
+        'head.in_channels': 32
+    }
 
 
 def parents(path: Path) -> list[Path]:
@@ -178,13 +197,13 @@ def test_no_image_file_is_opened_while_training(path: Path,
         'default_hooks.summary.num_images': 4,
         'default_hooks.samples.num_images': 4,
     }
-    # The same networks at a quarter of a quarter of their width.
-    for network in ('teacher.model', 'student'):
-        options |= {
-            f'model.{network}.backbone.base_channels': 4,
-            f'model.{network}.backbone.stem_channels': 4,
-            f'model.{network}.head.in_channels': 32,
-        }
+    model = Config.fromfile(path).model
+    options |= {
+        f'model.{name}.{key}': value
+        for name, network in (('teacher.model', model.teacher.model),
+                              ('student', model.student))
+        for key, value in narrow(network).items()
+    }
     config = load_config(
         path, options=options, work_dir=str(tmp_path), evaluate=False)
     config.model.teacher.allow_random_weights = True

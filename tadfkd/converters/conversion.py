@@ -1,0 +1,206 @@
+"""From a public checkpoint to an mmpretrain checkpoint and its config."""
+import copy
+import io
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from tadfkd.converters.resnet import read_resnet
+from tadfkd.converters.source import (PublicNetwork, Weights, source_weights,
+                                      unknown_layout)
+from tadfkd.converters.vgg import read_vgg
+from tadfkd.converters.wide_resnet import is_wide_resnet, read_wide_resnet
+from tadfkd.utils.checkpoint import load_weights, read_checkpoint
+from tadfkd.utils.classifiers import build_classifier
+from tadfkd.utils.errors import UserError, require_at_least
+from tadfkd.utils.files import write_atomically
+
+#: Mean and standard deviation in units of [0, 255], as in configs/_base_/.
+STATISTICS: dict[str, tuple[list[float], list[float]]] = dict(
+    cifar10=([125.307, 122.961, 113.857], [51.5865, 50.847, 51.255]),
+    cifar100=([129.304, 124.07, 112.434], [68.17, 65.392, 70.418]))
+
+#: Of the largest logit, in float64: rounding is some 1e-15, and a wrong key
+#: is far above.
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was converted, and how well.
+
+    Attributes:
+        network: What the source holds.
+        difference: Largest absolute difference of logits.
+        tolerance: What was allowed.
+        checkpoint: The file that was written.
+        config: The file with its model dict.
+    """
+    network: PublicNetwork
+    difference: float
+    tolerance: float
+    checkpoint: Path
+    config: Path
+
+
+def read_network(weights: Weights, image_size: int = 32) -> PublicNetwork:
+    """Find out what a public state dict holds.
+
+    Args:
+        weights: See :func:`source_weights`.
+        image_size: Height and width that the network is for; only VGGs of
+            ``block0`` depend on it.
+
+    Raises:
+        UserError: If it is of no known layout.
+    """
+    first = next(
+        (weights[key]
+         for key in ('conv1.weight', 'features.0.weight', 'block0.0.weight')
+         if key in weights), None)
+    numbers = [
+        key for key, value in weights.items()
+        if value.ndim == 0 and not key.endswith('num_batches_tracked')
+    ]
+    if first is None or first.ndim != 4 or numbers:
+        raise unknown_layout(weights)
+    if 'block1.layer.0.conv1.weight' in weights or is_wide_resnet(weights):
+        return read_wide_resnet(weights)
+    if 'layer1.0.conv1.weight' in weights:
+        return read_resnet(weights)
+    if weights.keys() & {'features.0.weight', 'block0.0.weight'}:
+        return read_vgg(weights, image_size)
+    raise unknown_layout(weights)
+
+
+def convert(source: str | os.PathLike,
+            destination: str | os.PathLike,
+            mean: Sequence[float],
+            std: Sequence[float],
+            image_size: int = 32) -> Conversion:
+    """Write an mmpretrain checkpoint, and beside it a config of its model.
+
+    Nothing is written unless the new network computes what the source does.
+
+    Args:
+        source: A public checkpoint.
+        destination: The new checkpoint; its config gets the suffix ``.py``.
+        mean: What the teacher's inputs were normalised by, per channel, in
+            units of [0, 255]. The weights do not tell.
+        std: Likewise.
+        image_size: Height and width of the images to compare on.
+
+    Raises:
+        UserError: If the source cannot be read, is of no known layout, or
+            does not compute the same as the new network, or a file is there
+            already.
+    """
+    require_at_least('--image-size', 'image_size', image_size, 8)
+    checkpoint = Path(destination)
+    config = checkpoint.with_suffix('.py')
+    for path in (checkpoint, config):
+        if path.exists() or checkpoint == config:
+            raise UserError(f'{path} exists or is the name of both files: '
+                            'name a new .pth file')
+    name = f'checkpoint {os.fspath(source)}'
+    weights = source_weights(read_checkpoint(source), name)
+    network = read_network(weights, image_size)
+    model = network.model(*_statistics(mean, std, network.in_channels))
+    # mmpretrain adds to the dict that it builds from.
+    classifier = build_classifier(copy.deepcopy(model))
+    load_weights(classifier, network.weights, name)
+    content = dict(
+        meta=dict(
+            source=Path(source).name,
+            layout=network.layout,
+            architecture=network.architecture),
+        # Complete, though old files lack batch norm's counters.
+        state_dict={
+            key: value.clone()
+            for key, value in classifier.state_dict().items()
+        })
+    difference, tolerance = check_parity(network, weights, classifier,
+                                         image_size)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    text = _config_text(network, model, Path(source).name)
+    write_atomically(config, text.encode())
+    write_atomically(checkpoint, buffer.getvalue())
+    return Conversion(network, difference, tolerance, checkpoint, config)
+
+
+@torch.no_grad()
+def check_parity(network: PublicNetwork,
+                 weights: Weights,
+                 classifier: nn.Module,
+                 image_size: int,
+                 num_images: int = 4) -> tuple[float, float]:
+    """Compare logits of source and classifier on random inputs, in float64.
+
+    Args:
+        network: What the source holds.
+        weights: The source's.
+        classifier: The converted network; it is in float64 and eval mode
+            afterwards.
+        image_size: Height and width of the inputs.
+        num_images: How many inputs.
+
+    Returns:
+        The largest absolute difference of logits, and what is allowed.
+
+    Raises:
+        UserError: If it is larger than allowed, or no number.
+    """
+    inputs_BCHW = torch.randn(
+        num_images,
+        network.in_channels,
+        image_size,
+        image_size,
+        dtype=torch.float64,
+        generator=torch.Generator().manual_seed(0))
+    expected_BK = network.reference(_doubled(weights), inputs_BCHW)
+    found_BK = classifier.double().eval()(inputs_BCHW, mode='tensor')
+    difference = (found_BK - expected_BK).abs().max().item()
+    tolerance = TOLERANCE * expected_BK.abs().max().item()
+    # Not a number is not equal, either.
+    if not difference <= tolerance or not math.isfinite(tolerance):
+        raise UserError(
+            f'the {network.architecture} from {network.layout} does not '
+            'compute what its source does: logits must agree within '
+            f'{tolerance:.3g}, got a difference of {difference:.3g}, so '
+            'nothing was written: check that the source is finite and of this '
+            'layout')
+    return difference, tolerance
+
+
+def _doubled(weights: Weights) -> dict[str, Tensor]:
+    return {key: value.double() for key, value in weights.items()}
+
+
+def _statistics(mean: Sequence[float], std: Sequence[float],
+                in_channels: int) -> tuple[list[float], list[float]]:
+    """Checked: one finite number a channel, in units of [0, 255]."""
+    for name, values in (('mean', mean), ('std', std)):
+        if len(values) != in_channels or not all(map(math.isfinite, values)):
+            raise UserError(f'{name} must be {in_channels} numbers, one for '
+                            f'each input channel, got {[*values]}: change '
+                            f'--{name}')
+    if not 1 <= min(std) <= max(std) <= 255:
+        raise UserError('std must be in units of [0, 255] and at least 1, got '
+                        f'{[*std]}: multiply --mean and --std of images in '
+                        '[0, 1] by 255')
+    return [*mean], [*std]
+
+
+def _config_text(network: PublicNetwork, model: dict, name: str) -> str:
+    config: dict = dict(model=model)
+    if network.backbone['type'].startswith('tadfkd.'):
+        config['custom_imports'] = dict(imports=['tadfkd.backbones'])
+    return (f'# {network.architecture}, converted from {name!r}.\n'
+            '# Its inputs are RGB.\n' + Config(config).pretty_text)

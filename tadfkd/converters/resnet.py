@@ -1,0 +1,91 @@
+"""ResNets with a 3x3 stem and four stages, as CIFAR teachers have them."""
+from tadfkd.converters.reference import resnet_logits
+from tadfkd.converters.source import (HEAD_RULES, PublicNetwork, Weights,
+                                      count_blocks, pooled_head, renamed)
+from tadfkd.utils.errors import UserError
+
+#: (blocks a stage, convolutions a block) -> depth, as in mmpretrain.
+DEPTHS: dict[tuple[tuple[int, ...], int], int] = {
+    ((2, 2, 2, 2), 2): 18,
+    ((3, 4, 6, 3), 2): 34,
+    ((3, 4, 6, 3), 3): 50,
+    ((3, 4, 23, 3), 3): 101,
+    ((3, 8, 36, 3), 3): 152,
+}
+RULES = {
+    r'conv1|bn1': r'backbone.\g<0>',
+    r'layer[1-4]\.\d+\.(conv|bn)[123]': r'backbone.\g<0>',
+    r'(layer[1-4]\.\d+)\.(?:shortcut|downsample)\.([01])':
+    r'backbone.\1.downsample.\2',
+    **HEAD_RULES,
+}
+
+
+def read_resnet(weights: Weights) -> PublicNetwork:
+    """A ResNet named ``conv1, bn1, layer1.0.conv1, ...``.
+
+    The projections are named ``shortcut`` or ``downsample``.
+
+    Args:
+        weights: The source's, unwrapped.
+
+    Returns:
+        The network, on mmpretrain's ``ResNet_CIFAR``.
+
+    Raises:
+        UserError: If it is a ResNet that mmpretrain does not have, or none.
+    """
+    blocks = count_blocks(weights, r'layer(\d+)\.(\d+)\.conv1\.weight')
+    convolutions = 3 if 'layer1.0.conv3.weight' in weights else 2
+    depth = DEPTHS.get((blocks, convolutions))
+    if depth is None:
+        raise UserError(
+            'the ResNet must be of depth '
+            f'{", ".join(map(str, DEPTHS.values()))}, got stages of '
+            f'{", ".join(map(str, blocks))} blocks of {convolutions} '
+            "convolutions, which mmpretrain's ResNet_CIFAR does not have "
+            '(nor the three-stage ResNet-20, -32 and -56 of CIFAR papers): '
+            'convert another teacher')
+    projections = [
+        name for name in ('shortcut', 'downsample')
+        if f'layer2.0.{name}.0.weight' in weights
+    ]
+    if not projections:
+        raise UserError(
+            'the ResNet must have a projection (shortcut.0 or downsample.0) '
+            'where the width changes, got none at layer2.0, as with the '
+            'parameter-free shortcuts of option A, which mmpretrain does not '
+            'have: convert a teacher with projections')
+    for key, hint in (('bn1.weight', 'a pre-activation ResNet'),
+                      (f'layer2.0.{projections[0]}.1.weight',
+                       'a projection without batch norm')):
+        if key not in weights:
+            raise UserError(f'the ResNet must have {key}, got a network '
+                            f'without it ({hint}), which mmpretrain does not '
+                            'have: convert another teacher')
+    stem, in_channels, *kernel = weights['conv1.weight'].shape
+    if kernel != [3, 3]:
+        raise UserError(
+            'conv1 must be a 3x3 convolution, got '
+            f'{"x".join(map(str, kernel))}: this is no CIFAR network; '
+            "mmpretrain's own ResNet takes ImageNet stems")
+    base = weights['layer1.0.conv1.weight'].shape[0]
+    head, num_classes = pooled_head(weights,
+                                    8 * base * (4 if convolutions == 3 else 1))
+    return PublicNetwork(
+        architecture=f'ResNet-{depth}',
+        layout=f'conv1, layer1.0.conv1, layer2.0.{projections[0]}.0, {head}',
+        in_channels=in_channels,
+        num_classes=num_classes,
+        features=weights[f'{head}.weight'].shape[1],
+        backbone=dict(
+            type='ResNet_CIFAR',
+            depth=depth,
+            in_channels=in_channels,
+            stem_channels=stem,
+            base_channels=base,
+            num_stages=4,
+            out_indices=(3, ),
+            style='pytorch'),
+        weights=renamed(weights, RULES, f'ResNet-{depth}'),
+        reference=resnet_logits)

@@ -1,0 +1,193 @@
+"""A public state dict: unwrapped, described, its keys renamed."""
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tadfkd.utils.errors import UserError
+
+Weights = Mapping[str, Tensor]
+#: Patterns of module names in the source -> names in an mmpretrain classifier.
+Rules = Mapping[str, str]
+
+LAYOUTS = ('ResNet and WideResNet with conv1, bn1, layer1.0.conv1, ..., '
+           'WideResNet with block1.layer.0.conv1, and VGG with features.0 or '
+           'block0.0, each with one linear layer at the end')
+HEADS = ('linear', 'fc', 'classifier')
+HEAD_RULES = {'|'.join(HEADS): 'head.fc'}
+
+
+@dataclass(frozen=True)
+class PublicNetwork:
+    """What a public state dict turned out to hold.
+
+    Attributes:
+        architecture: For people, as ``'ResNet-34'``.
+        layout: The keys that it was recognised by.
+        in_channels: C of the images.
+        num_classes: K.
+        features: F, the input size of the linear classifier.
+        backbone: Config of the mmpretrain backbone.
+        weights: Float32, under the names of an mmpretrain classifier.
+        reference: (source weights, inputs_BCHW) -> logits_BK in eval mode,
+            without any module.
+    """
+    architecture: str
+    layout: str
+    in_channels: int
+    num_classes: int
+    features: int
+    backbone: dict
+    weights: dict[str, Tensor]
+    reference: Callable[[Weights, Tensor], Tensor]
+
+    def model(self, mean: list[float], std: list[float]) -> dict:
+        """The model dict of an mmpretrain classifier.
+
+        Args:
+            mean: Per channel, in units of [0, 255].
+            std: Likewise.
+        """
+        return dict(
+            type='ImageClassifier',
+            backbone=self.backbone,
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(
+                type='LinearClsHead',
+                num_classes=self.num_classes,
+                in_channels=self.features,
+                loss=dict(type='CrossEntropyLoss')),
+            data_preprocessor=dict(mean=mean, std=std, to_rgb=False))
+
+
+def source_weights(checkpoint: Mapping, name: str) -> dict[str, Tensor]:
+    """The state dict in a checkpoint, in float32 as networks hold it.
+
+    It may lie under ``state_dict``, ``model`` or ``net``, and its keys may
+    all begin with ``module.``.
+
+    Args:
+        checkpoint: The dictionary in the file.
+        name: The file, for messages.
+
+    Raises:
+        UserError: If there are other things than named tensors in it.
+    """
+    for key in ('state_dict', 'model', 'net'):
+        if isinstance(checkpoint.get(key), Mapping):
+            return source_weights(checkpoint[key], name)
+    wrong = [
+        str(key) for key, value in checkpoint.items()
+        if not isinstance(key, str) or not isinstance(value, Tensor)
+    ]
+    if wrong or not checkpoint:
+        what = f'other things than tensors ({_shown(wrong)})' \
+            if wrong else 'no weights'
+        raise UserError(f'{name} holds {what}: save a state dict, or put it '
+                        'under "state_dict"')
+    prefix = 'module.'
+    if not all(key.startswith(prefix) for key in checkpoint):
+        prefix = ''
+    return {
+        key.removeprefix(prefix):
+        value.float() if value.is_floating_point() else value
+        for key, value in checkpoint.items()
+    }
+
+
+def head_of(weights: Weights) -> str:
+    """Name of the linear classifier.
+
+    Raises:
+        UserError: If there is not exactly one.
+    """
+    found = [
+        name for name in HEADS
+        if f'{name}.weight' in weights and weights[f'{name}.weight'].ndim == 2
+    ]
+    if len(found) != 1:
+        raise UserError(
+            f'the state dict must have one linear classifier named '
+            f'{", ".join(HEADS[:-1])} or {HEADS[-1]}, got {len(found)} (its '
+            f'last keys are {", ".join([*weights][-3:])}): convert a network '
+            'with a single linear layer at the end')
+    return found[0]
+
+
+def pooled_head(weights: Weights, channels: int) -> tuple[str, int]:
+    """Name and class count of a classifier that follows global pooling.
+
+    Args:
+        weights: The source's.
+        channels: Of the last feature map.
+
+    Raises:
+        UserError: If the classifier takes anything but one number a channel.
+    """
+    head = head_of(weights)
+    num_classes, features = weights[f'{head}.weight'].shape
+    if features != channels:
+        raise UserError(
+            f'the classifier {head} must take the {channels} averaged '
+            f'channels of the last feature map, got {features} inputs: '
+            'convert a network that ends in global pooling')
+    return head, num_classes
+
+
+def count_blocks(weights: Weights, pattern: str) -> tuple[int, ...]:
+    """Blocks a stage, by a pattern with two groups: stage and block.
+
+    Stages count from the first that matches to the last.
+    """
+    blocks: dict[int, set[int]] = {}
+    for key in weights:
+        match = re.match(pattern, key)
+        if match:
+            blocks.setdefault(int(match[1]), set()).add(int(match[2]))
+    return tuple(len(blocks[stage]) for stage in sorted(blocks))
+
+
+def renamed(weights: Weights, rules: Rules, what: str) -> dict[str, Tensor]:
+    """The same tensors under other names, every key accounted for.
+
+    Args:
+        weights: The source's.
+        rules: Tried in order on the part of a key before its last dot.
+        what: The layout that the source was taken for, for the message.
+
+    Raises:
+        UserError: If no rule fits a key, or two keys get the same name.
+    """
+    result: dict[str, Tensor] = {}
+    unknown = []
+    for key, value in weights.items():
+        module, _, leaf = key.rpartition('.')
+        for pattern, name in rules.items():
+            match = re.fullmatch(pattern, module)
+            if match:
+                new = f'{match.expand(name)}.{leaf}'
+                break
+        else:
+            new = ''
+        if new and new not in result:
+            result[new] = value
+        else:
+            unknown.append(key)
+    if unknown:
+        raise UserError(f'the state dict looks like a {what}, which has no '
+                        f'{_shown(unknown)}: convert one of the known layouts '
+                        f'({LAYOUTS})')
+    return result
+
+
+def _shown(keys: list[str]) -> str:
+    """The first three, and that there are more."""
+    return ', '.join(keys[:3]) + (', ...' if len(keys) > 3 else '')
+
+
+def unknown_layout(weights: Weights) -> UserError:
+    """The error for a state dict that nothing here recognises."""
+    return UserError(f'the state dict begins with {_shown([*weights])}, which '
+                     'is of no layout that can be converted: convert one of '
+                     f'the known layouts ({LAYOUTS})')

@@ -1,0 +1,231 @@
+"""Public checkpoints, converted, loaded as a teacher and compared."""
+import copy
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from public_networks import BlockVGG, PublicResNet, PublicWideResNet
+from torch import Tensor, nn
+
+from tadfkd.converters import (STATISTICS, convert, read_network, resnet,
+                               source_weights)
+from tadfkd.converters.conversion import check_parity
+from tadfkd.teachers import MMPretrainTeacher
+from tadfkd.utils.checkpoint import load_weights, read_checkpoint
+from tadfkd.utils.classifiers import build_classifier
+from tadfkd.utils.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+MEAN, STD = [120.0, 110.0, 100.0], [60.0, 50.0, 70.0]
+
+
+def converted(network: nn.Module, folder: Path, **options: Any) -> Path:
+    """Save and convert a network; the new checkpoint."""
+    torch.save(network.state_dict(), folder / 'public.pth')
+    channels = next(network.parameters()).shape[1]
+    return convert(folder / 'public.pth', folder / 'new.pth', MEAN[:channels],
+                   STD[:channels], **options).checkpoint
+
+
+@torch.no_grad()
+def compare(network: nn.Module,
+            checkpoint: Path,
+            image_size: int = 32) -> MMPretrainTeacher:
+    """Logits of the source and of the teacher that a user would build."""
+    teacher = MMPretrainTeacher(
+        str(checkpoint.with_suffix('.py')), str(checkpoint))
+    channels = next(network.parameters()).shape[1]
+    images = torch.rand(
+        3, channels, image_size, image_size, dtype=torch.float64)
+    mean = torch.tensor(MEAN[:channels]).view(-1, 1, 1)
+    std = torch.tensor(STD[:channels]).view(-1, 1, 1)
+    expected = copy.deepcopy(network).double()((255 * images - mean) / std)
+    adapter, teacher = teacher.input_adapter, teacher.double()
+    # The adapter's figures were rounded to float32.
+    adapter.mean, adapter.std = mean.double() / 255, std.double() / 255
+    logits = teacher(images).logits_BK
+    assert expected.std(0).min() > 0
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
+    return teacher
+
+
+def test_the_teacher_has_the_sources_logits(public_network: tuple[str,
+                                                                  nn.Module],
+                                            tmp_path: Path) -> None:
+    name, network = public_network
+    checkpoint = converted(network, tmp_path)
+    compare(network, checkpoint)
+    meta = torch.load(checkpoint, weights_only=True)['meta']
+    assert name.startswith(meta['architecture'])
+    assert meta['source'] == 'public.pth'
+
+
+def test_a_vgg_of_blocks_pools_by_the_image_size_it_is_for(
+        tmp_path: Path) -> None:
+    network = BlockVGG()
+    compare(network, converted(network, tmp_path, image_size=64), 64)
+
+
+def test_the_checkpoint_is_complete_and_float32(tmp_path: Path) -> None:
+    network = PublicResNet()
+    weights = {
+        f'module.{key}': value.half()
+        for key, value in network.state_dict().items()
+        if not key.endswith('num_batches_tracked')
+    }
+    torch.save(dict(net=weights, acc=95.0, epoch=3), tmp_path / 'old.pth')
+    conversion = convert(tmp_path / 'old.pth', tmp_path / 'new.pth', MEAN, STD)
+    state = read_checkpoint(conversion.checkpoint)['state_dict']
+    model = Config.fromfile(conversion.config).model
+    assert state.keys() == build_classifier(model).state_dict().keys()
+    assert {value.dtype
+            for value in state.values()} == {torch.float32, torch.int64}
+    assert torch.equal(state['head.fc.weight'],
+                       weights['module.linear.weight'].float())
+    network.half().float()
+    compare(network, conversion.checkpoint)
+
+
+def test_counters_of_batch_norm_are_kept(tmp_path: Path) -> None:
+    checkpoint = converted(PublicWideResNet(), tmp_path)
+    state = read_checkpoint(checkpoint)['state_dict']
+    counters = [
+        value for key, value in state.items()
+        if key.endswith('num_batches_tracked')
+    ]
+    assert len(counters) == 7
+    assert set(map(int, counters)) == {7}
+
+
+def test_the_config_needs_nothing_but_itself(tmp_path: Path) -> None:
+    checkpoint = converted(PublicWideResNet(num_classes=4), tmp_path)
+    config = Config.fromfile(checkpoint.with_suffix('.py'))
+    assert config.custom_imports.imports == ['tadfkd.backbones']
+    assert config.model.data_preprocessor == dict(
+        mean=MEAN, std=STD, to_rgb=False)
+    assert config.model.head.num_classes == 4
+
+
+@pytest.mark.parametrize('dataset', STATISTICS)
+def test_the_usual_statistics_are_those_of_the_configs(dataset: str) -> None:
+    path = ROOT / f'configs/_base_/teachers/resnet34_{dataset}.py'
+    preprocessor = Config.fromfile(path).teacher.model.data_preprocessor
+    assert STATISTICS[dataset] == (preprocessor.mean, preprocessor.std)
+
+
+def pairs_of_a_shape(weights: dict[str, Tensor]) -> list[tuple[str, str]]:
+    """Keys that could be mistaken for each other without an error."""
+    last: dict[tuple, str] = {}
+    pairs = []
+    for key, value in weights.items():
+        if value.ndim:
+            shape = tuple(value.shape)
+            if shape in last:
+                pairs.append((last[shape], key))
+            last[shape] = key
+    return pairs
+
+
+@pytest.mark.parametrize('network, every', [(PublicResNet, 6),
+                                            (PublicWideResNet, 3),
+                                            (BlockVGG, 7)])
+def test_the_parity_check_finds_swapped_keys(network: type[nn.Module],
+                                             every: int) -> None:
+    weights = source_weights(network().state_dict(), 'source')
+    found = read_network(weights)
+    classifier = build_classifier(found.model(MEAN, STD))
+
+    def check(new_weights: dict[str, Tensor]) -> None:
+        load_weights(classifier.float(), new_weights, 'converted')
+        check_parity(found, weights, classifier, 32, num_images=2)
+
+    check(found.weights)
+    pairs = pairs_of_a_shape(found.weights)[::every]
+    assert len(pairs) >= 3
+    for one, other in pairs:
+        with pytest.raises(UserError, match='does not compute what its sou'):
+            check(found.weights | {
+                one: found.weights[other],
+                other: found.weights[one]
+            })
+
+
+def test_a_wrong_rule_writes_nothing(tmp_path: Path,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    swapped = {
+        rf'(layer1\.0\.bn){number}': rf'backbone.\g<1>{3 - number}'
+        for number in (1, 2)
+    }
+    monkeypatch.setattr(resnet, 'RULES', swapped | resnet.RULES)
+    with pytest.raises(UserError, match='nothing was written'):
+        converted(PublicResNet(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ['public.pth']
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+def test_a_network_that_is_not_finite_is_refused(value: float,
+                                                 tmp_path: Path) -> None:
+    network = PublicResNet()
+    nn.init.constant_(network.linear.bias, value)
+    with pytest.raises(UserError, match='check that the source is finite'):
+        converted(network, tmp_path)
+
+
+def test_another_stride_is_no_parity() -> None:
+    weights = source_weights(PublicWideResNet().state_dict(), 'source')
+    found = read_network(weights)
+    other = dataclasses.replace(
+        found, backbone=dict(found.backbone, transition='input'))
+    classifier = build_classifier(other.model(MEAN, STD))
+    load_weights(classifier, found.weights, 'converted')
+    with pytest.raises(UserError, match='WRN-10-1 from conv1, block1.layer.0'):
+        check_parity(found, weights, classifier, 32)
+
+
+@pytest.mark.parametrize('mean, std, message', [
+    (MEAN[:1], STD, r'mean must be 3 numbers, .*, got \[120.0\]'),
+    (MEAN, STD * 2, 'std must be 3 numbers'),
+    (MEAN, [60.0, math.nan, 60.0], 'std must be 3 numbers'),
+    ([0.49, 0.48, 0.45], [0.2, 0.2, 0.2], r'units of \[0, 255\]'),
+    (MEAN, [60.0, 0.0, 60.0], 'at least 1'),
+])
+def test_statistics_that_cannot_be_are_refused(mean: list[float],
+                                               std: list[float], message: str,
+                                               tmp_path: Path) -> None:
+    torch.save(PublicWideResNet().state_dict(), tmp_path / 'public.pth')
+    with pytest.raises(UserError, match=message):
+        convert(tmp_path / 'public.pth', tmp_path / 'new.pth', mean, std)
+    assert len([*tmp_path.iterdir()]) == 1
+
+
+@pytest.mark.parametrize('name', ['new.pth', 'public.pth', 'new.py'])
+def test_files_that_exist_are_not_overwritten(name: str,
+                                              tmp_path: Path) -> None:
+    torch.save(PublicWideResNet().state_dict(), tmp_path / 'public.pth')
+    (tmp_path / 'new.pth').write_text('mine')
+    before = (tmp_path / 'public.pth').read_bytes()
+    with pytest.raises(UserError, match=f'{name} exists'):
+        convert(tmp_path / 'public.pth', tmp_path / name, MEAN, STD)
+    assert (tmp_path / 'new.pth').read_text() == 'mine'
+    assert (tmp_path / 'public.pth').read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    'keys', [['backbone.conv1.weight', 'a', 'b', 'c'],
+             ['conv1.weight', 'conv2.weight'], ['features.conv0.weight']])
+def test_an_unknown_layout_shows_its_first_keys(keys: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        read_network({key: torch.zeros(1) for key in keys})
+    assert f'begins with {", ".join(keys[:3])}' in str(error.value)
+    assert 'block1.layer.0.conv1' in str(error.value)
+
+
+@pytest.mark.parametrize('key', ['conv1.weight', 'bn1.weight'])
+def test_known_names_of_other_shapes_are_an_unknown_layout(key: str) -> None:
+    weights = PublicResNet().state_dict()
+    with pytest.raises(UserError, match='begins with conv1.weight'):
+        read_network(weights | {key: torch.tensor(1.0)})

@@ -1,0 +1,76 @@
+"""tools/model_converters/cifar_to_mmpretrain.py as a user calls it."""
+import re
+import runpy
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from public_networks import PublicWideResNet
+
+from tadfkd.converters import STATISTICS
+from tadfkd.teachers import MMPretrainTeacher
+
+TOOL = 'model_converters/cifar_to_mmpretrain.py'
+
+
+def test_it_converts_and_says_what_and_how_well(run_tool_process: Callable[
+    ..., subprocess.CompletedProcess], tmp_path: Path) -> None:
+    network = PublicWideResNet(16, 2)
+    torch.save(dict(state_dict=network.state_dict()), tmp_path / 'a.pth')
+    process = run_tool_process(TOOL, tmp_path / 'a.pth',
+                               tmp_path / 'out/b.pth', '--dataset', 'cifar10')
+    lines = process.stdout.splitlines()
+    assert lines[-3] == ('WRN-16-2, 10 classes, 3 input channels, from conv1, '
+                         'block1.layer.0.conv1, bn1, fc')
+    difference, allowed = map(
+        float,
+        re.fullmatch(r'largest difference of logits (\S+), allowed (\S+)',
+                     lines[-2]).groups())
+    assert difference <= allowed < 1e-6
+    teacher = MMPretrainTeacher(
+        str(tmp_path / 'out/b.py'), str(tmp_path / 'out/b.pth'))
+    images = torch.rand(2, 3, 32, 32)
+    mean, std = (
+        torch.tensor(values).view(3, 1, 1) / 255
+        for values in STATISTICS['cifar10'])
+    with torch.no_grad():
+        torch.testing.assert_close(
+            teacher(images).logits_BK,
+            network((images - mean) / std),
+            rtol=1e-4,
+            atol=1e-4)
+
+
+def message_of(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
+    """What the tool ends with, run in this process, which is quicker."""
+    path = str(Path(__file__).resolve().parents[2] / 'tools' / TOOL)
+    monkeypatch.setattr('sys.argv', [path, *map(str, arguments)])
+    with pytest.raises(SystemExit) as error:
+        runpy.run_path(path, run_name='__main__')
+    return str(error.value)
+
+
+@pytest.mark.parametrize('arguments', [
+    (),
+    ('--mean', 1, 2, 3),
+    ('--std', 1, 2, 3),
+    ('--dataset', 'cifar10', '--std', 1, 2, 3),
+    ('--dataset', 'cifar10', '--mean', 1, 2, 3, '--std', 1, 2, 3),
+])
+def test_statistics_must_be_said_in_one_way(
+        arguments: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = message_of(monkeypatch, 'a.pth', 'b.pth', *arguments)
+    assert message.startswith('error: the weights do not tell')
+    assert 'give --dataset cifar10 or cifar100, or both' in message
+
+
+def test_a_wrong_source_ends_in_one_line(monkeypatch: pytest.MonkeyPatch,
+                                         tmp_path: Path) -> None:
+    torch.save({'stem.weight': torch.zeros(1)}, tmp_path / 'a.pth')
+    message = message_of(monkeypatch, tmp_path / 'a.pth', tmp_path / 'b.pth',
+                         '--mean', 120, 120, 120, '--std', 60, 60, 60)
+    assert message.startswith(
+        'error: the state dict begins with stem.weight, which')
+    assert not (tmp_path / 'b.pth').exists()
