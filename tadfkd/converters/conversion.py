@@ -1,5 +1,4 @@
 """From a public checkpoint to an mmpretrain checkpoint and its config."""
-import copy
 import io
 import math
 import os
@@ -113,7 +112,7 @@ def convert(source: str | os.PathLike,
     network = read_network(weights, image_size)
     model = network.model(*_statistics(mean, std, network.in_channels))
     # mmpretrain adds to the dict that it builds from.
-    classifier = build_classifier(copy.deepcopy(model))
+    classifier = build_classifier(model)
     load_weights(classifier, network.weights, name)
     content = dict(
         meta=dict(

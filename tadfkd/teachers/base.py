@@ -45,8 +45,6 @@ class BaseTeacher(nn.Module):
     Attributes:
         facts: By name of a field: its value and where that is from.
         bn_layers: The normalisation layers with running statistics.
-        classification_layer: The last layer that gives one value a class,
-            if there is one; its input are the penultimate features.
 
     Raises:
         UserError: If something cannot be found out, a field is not allowed,
@@ -87,14 +85,21 @@ class BaseTeacher(nn.Module):
             module for module in network.modules()
             if _has_running_statistics(module)
         ]
-        self.refresh()
-        self.classification_layer: nn.Module | None = None
+        self.train()
+        # In a list, so that it is no child of its own.
+        self._heads: list[nn.Module] = []
         self._try_blank_images()
 
     @property
     def num_classes(self) -> int:
         """K."""
         return self.facts['num_classes'].value
+
+    @property
+    def classification_layer(self) -> nn.Module | None:
+        """The last layer that gives one value a class, if there is one; its
+        input are the penultimate features."""
+        return self._heads[0] if self._heads else None
 
     def ask(self, inputs_BCHW: Tensor) -> Any:
         """What the network returns for inputs that are adapted already."""
@@ -131,7 +136,12 @@ class BaseTeacher(nn.Module):
                 input they could be.
         """
         bn_layers = self.bn_layers if with_bn else []
-        heads = [self._head()] if with_features else []
+        heads = self._heads if with_features else []
+        if with_features and not heads:
+            raise UserError(f'{type(self.network).__name__} has no layer that '
+                            'gives one value a class, so it has no '
+                            'penultimate features: use an algorithm that '
+                            'needs none')
         with capture(bn_layers, _read_bn_statistics) as statistics, \
                 capture(heads, _read_features) as features:
             logits_BK = self.logits(self.input_adapter(images_BCHW))
@@ -139,14 +149,6 @@ class BaseTeacher(nn.Module):
             logits_BK=logits_BK,
             features_BF=features[-1] if with_features else None,
             bn_statistics=tuple(statistics) if with_bn else None)
-
-    def _head(self) -> nn.Module:
-        if self.classification_layer is None:
-            raise UserError(f'{type(self.network).__name__} has no layer that '
-                            'gives one value a class, so it has no '
-                            'penultimate features: use an algorithm that '
-                            'needs none')
-        return self.classification_layer
 
     @torch.no_grad()
     def _try_blank_images(self) -> None:
@@ -165,7 +167,10 @@ class BaseTeacher(nn.Module):
                 raise
             except Exception as error:
                 # The network is anybody's: it can fail in any way.
-                reason = str(error).strip().partition('\n')[0]
+                # TorchScript has the cause in its last line.
+                lines = str(error).strip().splitlines()
+                reason = lines[-isinstance(self.network, torch.jit.ScriptModule
+                                           )] if lines else ''
                 raise UserError(
                     f'the teacher cannot take images of shape {shape} '
                     f'({reason or type(error).__name__}): set '
@@ -186,25 +191,14 @@ class BaseTeacher(nn.Module):
             width = layer.out_features if isinstance(
                 layer, nn.Linear) else layer.out_channels
             if width == num_classes:
-                self.classification_layer = layer
-
-    def refresh(self) -> None:
-        """Let the network recompute what it keeps for eval mode.
-
-        LeViT, TinyViT and EfficientFormer look their attention biases up
-        once, when they change to eval mode; loading weights and moving to
-        another device leave those behind.
-        """
-        # TorchScript keeps nothing, and may have been frozen.
-        if not isinstance(self.network, torch.jit.ScriptModule):
-            self.network.train()
-        self.train()
+                self._heads = [layer]
 
     def _apply(self, fn: Callable, recurse: bool = True) -> 'BaseTeacher':
-        # What Module.to, .half, .cuda and the like go through.
+        # What Module.to, .half, .cuda and the like go through. LeViT, TinyViT
+        # and EfficientFormer look their attention biases up when they change
+        # to eval mode, and those would stay behind.
         super()._apply(fn, recurse)
-        self.refresh()
-        return self
+        return self.train()
 
     def train(self, mode: bool = True) -> 'BaseTeacher':
         """Always eval: loops call ``model.train()`` on everything."""

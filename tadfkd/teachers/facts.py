@@ -1,11 +1,12 @@
 """What a teacher needs to be known of it, and where that is from."""
+import math
 from typing import Any
 
 from torch import nn
 
 from tadfkd.utils.classifier_facts import Fact, Facts
 from tadfkd.utils.classifiers import own_input_size, own_num_channels
-from tadfkd.utils.errors import UserError, size_pair
+from tadfkd.utils.errors import UserError, require_at_least, size_pair
 
 #: What cannot be done without, and how to say it.
 _NEEDED = dict(
@@ -52,6 +53,9 @@ def settle(given: dict[str, Any], found: Facts, network: nn.Module) -> Facts:
     facts['input_size'] = facts['input_size']._replace(
         value=size_pair('model.teacher', 'input_size',
                         facts['input_size'].value))
+    for name, minimum in dict(num_channels=1, num_classes=2).items():
+        if name in facts:
+            require_at_least('model.teacher', name, facts[name].value, minimum)
     _check_choice(facts, 'channel_order', ('rgb', 'bgr'))
     _check_choice(facts, 'activation', ('softmax', 'sigmoid'))
     return facts
@@ -71,9 +75,10 @@ def _numbers(name: str, value: Any) -> list[float]:
     values = list(value) if isinstance(value, list | tuple) else [value]
     if not values or not all(
             isinstance(number, int | float) and not isinstance(number, bool)
-            for number in values):
-        raise UserError(f'{name} must be one number a channel, got {value!r}: '
-                        f'set model.teacher.{name}')
+            and math.isfinite(number) for number in values):
+        raise UserError(
+            f'{name} must be one finite number a channel, got {value!r}: '
+            f'set model.teacher.{name}')
     return [float(number) for number in values]
 
 

@@ -54,8 +54,8 @@ class ModuleTeacher(LoadedTeacher):
                             'change model.teacher.arguments') from error
         if not isinstance(network, nn.Module):
             raise UserError(f'the factory {name} of the teacher must make a '
-                            f'torch.nn.Module, got {network!r}: return the '
-                            'network')
+                            'torch.nn.Module, got '
+                            f'{type(network).__name__}: return the network')
         options.setdefault('has_weights', True)
         super().__init__(network, {}, **options)
 

@@ -16,8 +16,8 @@ def capture(modules: Iterable[Module],
 
     Args:
         modules: The modules to listen to.
-        read: Called with the module and its first positional input, before
-            the module runs.
+        read: Called with the module and its first input, before the module
+            runs.
 
     Yields:
         The collected values, in the order of the calls. The hooks are gone
@@ -26,8 +26,9 @@ def capture(modules: Iterable[Module],
     values: list[Value] = []
     handles = [
         module.register_forward_pre_hook(
-            lambda module, inputs: values.append(read(module, inputs[0])))
-        for module in modules
+            lambda module, inputs, named: values.append(
+                read(module, next(iter((*inputs, *named.values()))))),
+            with_kwargs=True) for module in modules
     ]
     try:
         yield values

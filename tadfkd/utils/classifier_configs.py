@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
 
 from tadfkd.utils.errors import UserError, nearest, size_pair
 from tadfkd.utils.input_adapter import ChannelOrder
@@ -64,7 +65,8 @@ def _read_config(path: str, where: str) -> Config:
         raise UserError(f'{where} names the config {path}, which does not '
                         'exist: name an existing one')
     try:
-        config = Config.fromfile(path)
+        # mmengine's prefix for the configs of an installed package.
+        config = get_config(path) if '::' in path else Config.fromfile(path)
     except Exception as error:
         # A config is a program: it can fail in any way.
         raise UserError(f'{where} names the config {path}, which cannot be '

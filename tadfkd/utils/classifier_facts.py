@@ -1,13 +1,14 @@
 """What the configs of classifiers tell of them, and where."""
-import json
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from mmengine.config import Config
-from torch import nn
+from PIL import Image
+from torch import Tensor, nn
 
 from tadfkd.utils.classifier_configs import (channel_order_of, input_size_of,
                                              wrapped_library)
+from tadfkd.utils.classifiers import own_input_size
 from tadfkd.utils.errors import UserError
 
 
@@ -77,7 +78,7 @@ def _found_by_timm(network: Any) -> Facts:
             if record.get(name):
                 found[name] = Fact([255 * value for value in record[name]],
                                    source)
-        if record.get('input_size'):
+        if record.get('input_size') and own_input_size(network) is None:
             found['input_size'] = Fact(tuple(record['input_size'][1:]), source)
     return found
 
@@ -96,44 +97,65 @@ def _found_by_transformers(network: Any, folder: str) -> Facts:
     if kind == 'multi_label_classification':
         found['activation'] = Fact('sigmoid', 'config.json')
     path = Path(folder, 'preprocessor_config.json')
-    if not path.is_file():
-        return found
+    return found | _found_by_processor(path) if path.is_file() else found
+
+
+def _found_by_processor(path: Path) -> Facts:
+    """What a Hugging Face image processor does to images of one colour.
+
+    Its options have other meanings in each of its classes; what comes out is
+    a mean, a deviation, an order and a size for all of them.
+    """
+    from transformers import AutoImageProcessor
     source = path.name
     try:
-        record = json.loads(path.read_text())
-        scale = record.get('rescale_factor', 1 /
-                           255) if record.get('do_rescale', True) else 1
-        mean, std = [0.0], [1.0]
-        if record.get('do_normalize', True):
-            mean, std = record['image_mean'], record['image_std']
-        size = record.get('crop_size') if record.get(
-            'do_center_crop') else record.get('size')
-        if isinstance(size, dict):
-            size = (
-                size['height'],
-                size['width']) if 'height' in size else size['shortest_edge']
-        # (scale * pixel - mean) / std, in units of the pixel.
-        found['mean'] = Fact([value / scale for value in mean], source)
-        found['std'] = Fact([value / scale for value in std], source)
-        if size:
-            found['input_size'] = Fact(size, source)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f'{path} cannot be read ({error!r}): mend it, or set '
+        processor = AutoImageProcessor.from_pretrained(path.parent)
+
+        def answer(*colour: int) -> Tensor:
+            image = Image.new('RGB', (512, 512), colour)
+            return processor(
+                images=image, return_tensors='pt')['pixel_values'][0].double()
+
+        black_CHW, white_CHW, red_CHW = (answer(0, 0,
+                                                0), answer(255, 255, 255),
+                                         answer(255, 0, 0))
+        height, width = black_CHW.shape[1:]
+        black_C, white_C, red_C = (
+            image_CHW[:, height // 2, width // 2]
+            for image_CHW in (black_CHW, white_CHW, red_CHW))
+        # The output is (pixel - mean) / std.
+        std_C = 255 / (white_C - black_C)
+        if len(std_C) != 3 or not std_C.isfinite().all():
+            raise ValueError('it does not give three channels')
+        order = 'rgb' if red_C[0] != black_C[0] else 'bgr'
+        return dict(
+            mean=Fact(_rounded(-black_C * std_C), source),
+            std=Fact(_rounded(std_C), source),
+            channel_order=Fact(order, source),
+            input_size=Fact((height, width), source))
+    except Exception as error:
+        # The file is anybody's, and so is what reads it.
+        reason = str(error).strip().partition('\n')[0]
+        raise UserError(f'{path} cannot be read '
+                        f'({reason or type(error).__name__}): mend it, or set '
                         'mean and std of model.teacher and take the file '
                         'away') from error
-    return found
+
+
+def _rounded(values_C: Tensor) -> list[float]:
+    """What of them is not float32's own."""
+    return [float(f'{value:.6g}') for value in values_C.tolist()]
 
 
 def _found_in_head(network: Any) -> Facts:
-    from mmpretrain.models import ConformerHead, MultiLabelClsHead
+    from mmpretrain.models import ClsHead, ConformerHead, MultiLabelClsHead
     head = getattr(network, 'head', None)
     found: Facts = {}
     # VGG, InceptionV3 and the like classify in their backbone.
-    for part in (head, getattr(network, 'backbone', None)):
-        num_classes = getattr(part, 'num_classes', None)
-        if isinstance(num_classes, int) and num_classes > 0:
-            found['num_classes'] = Fact(num_classes, type(part).__name__)
-            break
+    part = network.backbone if type(head) is ClsHead else head
+    num_classes = getattr(part, 'num_classes', None)
+    if isinstance(num_classes, int) and num_classes > 0:
+        found['num_classes'] = Fact(num_classes, type(part).__name__)
     if head is not None:
         is_multi_label = isinstance(head, MultiLabelClsHead)
         found['activation'] = Fact('sigmoid' if is_multi_label else 'softmax',

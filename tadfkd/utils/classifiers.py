@@ -1,5 +1,6 @@
 """Classifiers of whatever kind: building, asking, inspecting them."""
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -20,16 +21,21 @@ def build_classifier(model: dict) -> nn.Module:
             does not know it.
     """
     from mmpretrain.registry import MODELS
-    config = dict(model, _scope_='mmpretrain')
+
+    # A copy, because mmpretrain's classifiers write into their config.
+    config = dict(copy.deepcopy(model), _scope_='mmpretrain')
     library = wrapped_library(model)
-    if library is None:
-        return MODELS.build(config)
     try:
         return MODELS.build(config)
     except ImportError as error:
-        raise UserError(f'{model["type"]} needs {library}: run `pip install '
-                        f'"tadfkd[{library}]"`') from error
+        missing = library or error.name
+        if missing not in ('timm', 'transformers'):
+            raise
+        raise UserError(f'the model needs {missing}: run `pip install '
+                        f'"tadfkd[{missing}]"`') from error
     except (OSError, RuntimeError, ValueError) as error:
+        if library is None:
+            raise
         reason = str(error).strip().partition('\n')[0]
         raise UserError(
             f'{library} cannot make the model {model.get("model_name")!r} '
@@ -87,10 +93,21 @@ def as_logits(output: Any, batch_size: int, name: str,
 
 
 def _part_of(output: Any, name: str, part: OutputPart) -> Any:
-    values = output.values() if isinstance(output, Mapping) else output
-    if part == 'sum' and not isinstance(values, Tensor):
-        return torch.stack([*values]).sum(0)
-    if part is not None and part != 'sum':
+    if isinstance(output,
+                  Tensor) or not isinstance(output, Mapping | Sequence):
+        if part in (None, 'sum'):
+            return output
+        raise UserError(f'{name} returns {_shown(output)}, which has no parts:'
+                        ' take model.teacher.output away')
+    if part == 'sum':
+        values = [*_values(output)]
+        if not values or not all(
+                isinstance(value, Tensor) and value.shape == values[0].shape
+                for value in values):
+            raise UserError(f'{name} returns {_shown(output)}, which cannot '
+                            'be added: change model.teacher.output')
+        return torch.stack(values).sum(0)
+    if part is not None:
         try:
             return output[part]
         except (KeyError, IndexError, TypeError) as error:
@@ -99,10 +116,11 @@ def _part_of(output: Any, name: str, part: OutputPart) -> Any:
                 f'part {part!r}: change model.teacher.output') from error
     if isinstance(output, Mapping) and 'logits' in output:
         return output['logits']
-    if not isinstance(values, Tensor) and isinstance(
-            output, Mapping | Sequence) and len(output) == 1:
-        return next(iter(values))
-    return output
+    return next(iter(_values(output))) if len(output) == 1 else output
+
+
+def _values(output: Mapping | Sequence) -> Iterable:
+    return output.values() if isinstance(output, Mapping) else output
 
 
 def _shown(output: Any) -> str:

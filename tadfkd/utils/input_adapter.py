@@ -23,22 +23,25 @@ class InputAdapter(nn.Module):
         channel_order: ``'rgb'`` or ``'bgr'``, what the network expects.
         input_size: Height and width that images are resized to (bilinear,
             antialiased); None leaves them as they are.
+        owner: Whose ``mean`` and ``std`` they are, for messages.
     """
 
     def __init__(self,
                  mean: Sequence[float],
                  std: Sequence[float],
                  channel_order: ChannelOrder = 'rgb',
-                 input_size: tuple[int, int] | None = None) -> None:
+                 input_size: tuple[int, int] | None = None,
+                 owner: str = 'data_preprocessor') -> None:
         super().__init__()
         if channel_order not in ('rgb', 'bgr'):
             raise UserError("channel_order must be 'rgb' or 'bgr', got "
                             f'{channel_order!r}: set channel_order')
         if not all(value > 0 for value in std):
             raise UserError(f'std must be > 0 for every channel, got {std}: '
-                            'change the std of the data_preprocessor')
+                            f'set {owner}.std')
         self.channel_order = channel_order
         self.input_size = input_size
+        self.owner = owner
         self.mean: Tensor
         self.std: Tensor
         # Not persistent: they belong to the config, not to the weights.
@@ -76,8 +79,8 @@ class InputAdapter(nn.Module):
         channels = len(self.mean)
         if channels != 1 and images_BCHW.shape[1] != channels:
             raise UserError(f'mean and std are for {channels} channels, got '
-                            f'images of {images_BCHW.shape[1]}: change the '
-                            'mean and std of the data_preprocessor')
+                            f'images of {images_BCHW.shape[1]}: set '
+                            f'{self.owner}.mean and {self.owner}.std')
         if self.channel_order == 'bgr':
             images_BCHW = images_BCHW.flip(1)
         return (images_BCHW - self.mean) / self.std

@@ -200,9 +200,6 @@ def test_a_network_of_hugging_face_answers_with_its_logits() -> None:
         network((images_BCHW - 0.5) / 0.25).logits)
 
 
-# ----------------------------------------------------------- TorchScript
-
-
 def script(kind: str, network: nn.Module, path: Path) -> str:
     """A TorchScript file of a network."""
     if kind == 'traced':
