@@ -4,12 +4,13 @@ from torch import Tensor
 
 from tadfkd.registry import MODELS
 from tadfkd.teachers.base import BaseTeacher
-from tadfkd.utils.checkpoint import load_weights, read_checkpoint
+from tadfkd.utils.checkpoint import read_checkpoint
 from tadfkd.utils.classifiers import (ChannelOrder, InputAdapter,
                                       build_classifier, classifier_logits,
                                       find_classifier,
                                       without_pretrained_weights)
 from tadfkd.utils.errors import UserError, size_pair
+from tadfkd.utils.weights import load_weights
 
 
 def _test_pipeline(config: Config) -> list[dict]:
