@@ -30,6 +30,7 @@ setup(
         'mmpretrain>=1.2,<1.3',
         'numpy>=1.24',
         'pillow>=10',
+        'safetensors>=0.4,<1',
         'matplotlib>=3.7',
         # mmengine needs pkg_resources, which later releases do not have.
         'setuptools<81',

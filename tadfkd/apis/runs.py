@@ -18,10 +18,10 @@ from torch import nn
 
 from tadfkd.apis.config import is_distillation, load_config
 from tadfkd.engine import process_group
-from tadfkd.utils.checkpoint import (load_weights, read_checkpoint,
-                                     use_restricted_unpickling)
+from tadfkd.utils.checkpoint import read_checkpoint, use_restricted_unpickling
 from tadfkd.utils.errors import (UserError, nearest,
                                  registry_errors_as_user_errors)
+from tadfkd.utils.weights import load_weights
 
 _run_numbers = itertools.count()
 

@@ -54,7 +54,10 @@ class LoadedTeacher(BaseTeacher):
         weights_from = 'those it came with' if has_weights else 'random'
         if checkpoint is not None:
             try:
-                content = read_checkpoint(checkpoint, trusted=trust_checkpoint)
+                content = read_checkpoint(
+                    checkpoint,
+                    trusted=trust_checkpoint,
+                    opt_in='model.teacher.trust_checkpoint')
             except UserError as error:
                 raise UserError(f'teacher {error}{hint}') from error
             source = f'teacher checkpoint {checkpoint}'

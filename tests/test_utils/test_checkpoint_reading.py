@@ -3,17 +3,20 @@ import io
 import os
 import pickle
 import struct
+from argparse import Namespace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forged_checkpoints import Payload
+from forged_checkpoints import zipped as zip_file
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from tadfkd.utils.checkpoint import (load_weights, read_checkpoint,
-                                     use_restricted_unpickling)
+from tadfkd.utils.checkpoint import read_checkpoint, use_restricted_unpickling
 from tadfkd.utils.errors import UserError
 
 
@@ -21,18 +24,8 @@ from tadfkd.utils.errors import UserError
 def both_unpicklers(request: pytest.FixtureRequest,
                     monkeypatch: pytest.MonkeyPatch) -> None:
     """That of newer versions of torch, and ours for older ones."""
-    monkeypatch.setattr('tadfkd.utils.checkpoint._torch_takes_a_list',
+    monkeypatch.setattr('tadfkd.utils.unpickling._torch_takes_a_list',
                         lambda: request.param)
-
-
-class Payload:
-    """Unpickling calls ``function(*arguments)``."""
-
-    def __init__(self, function: object, *arguments: object) -> None:
-        self.call = function, arguments
-
-    def __reduce__(self) -> tuple:
-        return self.call
 
 
 def save(content: object, path: Path, zipped: bool = True) -> Path:
@@ -277,63 +270,6 @@ def test_mmengine_reads_local_files_by_the_same_rules(
     assert not trace.exists()
 
 
-def network() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-
-
-def test_weights_that_fit_are_loaded() -> None:
-    source, target = network(), network()
-    source(torch.randn(8, 2))
-    load_weights(target, source.state_dict(), 'the checkpoint')
-    for key, value in source.state_dict().items():
-        assert torch.equal(target.state_dict()[key], value), key
-
-
-def test_the_counter_of_batch_norm_may_be_missing() -> None:
-    source, target = network(), network()
-    weights = source.state_dict()
-    del weights['1.num_batches_tracked']
-    load_weights(target, weights, 'the checkpoint')
-    assert torch.equal(target[0].weight, source[0].weight)
-
-
-@pytest.mark.parametrize(
-    'remove, add, problem',
-    [(['0.weight'], {}, '1 missing (0.weight)'),
-     (['1.running_mean'], {}, '1 missing (1.running_mean)'),
-     ([], dict(extra=torch.zeros(1)), '1 unexpected (extra)'),
-     ([], {
-         '0.weight': torch.zeros(3, 5)
-     }, '1 of another shape (0.weight)')])
-def test_what_does_not_fit_is_named_and_nothing_is_loaded(
-        remove: list[str], add: dict, problem: str) -> None:
-    source, target = network(), network()
-    before = {key: value.clone() for key, value in target.state_dict().items()}
-    weights = {
-        key: value + 1
-        for key, value in source.state_dict().items() if key not in remove
-    }
-    with pytest.raises(UserError) as caught:
-        load_weights(target, weights | add, 'teacher.pth')
-    message = str(caught.value)
-    assert problem in message
-    assert 'teacher.pth does not fit' in message and 'of 7 tensors' in message
-    for key, value in target.state_dict().items():
-        assert torch.equal(value, before[key]), key
-
-
-def test_all_problems_are_listed_at_once_and_long_lists_are_cut() -> None:
-    weights = {f'other.{index}': torch.zeros(1) for index in range(9)}
-    weights['1.bias'] = torch.zeros(8)
-    with pytest.raises(UserError) as caught:
-        load_weights(network(), weights, 'teacher.pth')
-    message = str(caught.value)
-    # The counter of batch norm is the one tensor that may be missing.
-    assert '5 missing (0.bias, 0.weight, 1.running_mean, ...)' in message
-    assert '9 unexpected (other.0, other.1, other.2, ...)' in message
-    assert '1 of another shape (1.bias)' in message
-
-
 def test_errors_of_a_damaged_number_are_users_errors(tmp_path: Path) -> None:
     # A length field of the old format that points beyond the file.
     content = legacy_bytes()
@@ -346,12 +282,41 @@ def test_errors_of_a_damaged_number_are_users_errors(tmp_path: Path) -> None:
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize('weights', [{
-    '0.weight': [[1.0, 2.0]] * 3
-}, {
-    0: torch.zeros(1)
-}])
-def test_what_is_no_state_dict_is_refused_as_such(weights: dict) -> None:
+def test_settings_of_a_script_are_data(tmp_path: Path) -> None:
+    # As timm's and torchvision's training scripts save them.
+    path = save(
+        dict(model=dict(a=torch.ones(2)), args=Namespace(lr=0.1, amp=None)),
+        tmp_path / 'a.pth')
+    assert read_checkpoint(path)['args'] == Namespace(lr=0.1, amp=None)
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_a_trusted_file_may_run_code(tmp_path: Path, zipped: bool) -> None:
+    content = dict(model=dict(a=torch.ones(2)), when=date(2020, 1, 2))
+    path = save(content, tmp_path / 'a.pth', zipped)
+    with pytest.raises(UserError) as caught:
+        read_checkpoint(path, opt_in='model.teacher.trust_checkpoint')
+    assert str(caught.value) == (
+        f'checkpoint {path} was refused because it holds datetime.date, which '
+        'is code and not data: save a plain state dict, or, if you trust '
+        'whoever made it, set model.teacher.trust_checkpoint=True')
+    assert read_checkpoint(path, trusted=True)['when'] == date(2020, 1, 2)
+
+
+def test_a_trusted_module_is_its_state_dict(tmp_path: Path) -> None:
+    module = nn.Linear(2, 3)
+    path = save(module, tmp_path / 'a.pth')
+    with pytest.raises(UserError, match='torch.nn.modules.linear.Linear'):
+        read_checkpoint(path)
+    found = read_checkpoint(path, trusted=True)
+    assert torch.equal(found['weight'], module.weight)
+
+
+def test_a_trusted_file_says_what_it_lacks(tmp_path: Path) -> None:
+    stream = b'\x80\x02}X\x01\0\0\0acno_such_module\nThing\ns.'
+    path = zip_file(tmp_path / 'a.pth', stream)
     with pytest.raises(
-            UserError, match='teacher.pth holds other things than named'):
-        load_weights(network(), weights, 'teacher.pth')
+            UserError, match="No module named 'no_such_module'.*install"):
+        read_checkpoint(path, trusted=True)
+    with pytest.raises(UserError, match='holds no_such_module.Thing'):
+        read_checkpoint(path)

@@ -1,0 +1,180 @@
+"""Any file given as a checkpoint: one sentence, exit code 1, nothing run."""
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from forged_checkpoints import Payload, Storage, pickled, tensor, zipped
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = 'configs/tadfkd/resnet18w16_to_resnet18w8_digits.py'
+# Calls the tool for each file in one process: the imports take seconds.
+LOOP = '''
+import json, runpy, sys
+from tadfkd.utils.errors import run_tool
+main = runpy.run_path('tools/train.py')['main']
+_, paths, *arguments = sys.argv
+answers = {}
+for path in json.loads(paths):
+    sys.argv = ['train.py', *arguments, path]
+    try:
+        run_tool(main)
+        answers[path] = 'was accepted'
+    except SystemExit as end:
+        answers[path] = end.code
+print(json.dumps(answers))
+'''
+
+
+class Hostile:
+    """Writes files; each leaves ``trace`` if what it says is run."""
+
+    def __init__(self, folder: Path, good: Path) -> None:
+        self.folder = folder
+        self.trace = folder / 'the payload ran'
+        self.payload = Payload(os.system, f'touch "{self.trace}"')
+        self.good = good
+        self.weights = torch.load(good, weights_only=True)['state_dict']
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def save(self, name: str, content: object, is_zip: bool = True) -> Path:
+        path = self.path(name)
+        torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+        return path
+
+    def write(self, name: str, content: bytes) -> Path:
+        path = self.path(name)
+        path.write_bytes(content)
+        return path
+
+    def command(self, name: str, is_zip: bool) -> Path:
+        """A good checkpoint that also runs a command."""
+        content = dict(state_dict=self.weights, meta=self.payload)
+        return self.save(name, content, is_zip)
+
+    def directory(self) -> Path:
+        self.path('directory').mkdir()
+        return self.path('directory')
+
+    def bomb(self) -> Path:
+        content = dict(a=tensor(Storage('0', 2**25), 2**25))
+        return zipped(
+            self.path('bomb.pth'),
+            pickled(content), {'0': bytes(2**27)},
+            compressed=True)
+
+    def more_classes(self) -> Path:
+        head = {
+            name: torch.cat([value, value])
+            for name, value in self.weights.items() if name.startswith('head')
+        }
+        return self.save('classes.pth', self.weights | head)
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, teacher_of: Callable[[str], Path]) -> Hostile:
+    return Hostile(tmp_path, teacher_of('resnet18w16_digits'))
+
+
+@pytest.mark.parametrize(
+    'make, message',
+    [(lambda hostile: hostile.command('command.pth', True),
+      'was refused because it holds posix.system, which is code and not data'),
+     (Hostile.bomb, 'is compressed, which torch.save never does'),
+     (Hostile.more_classes, '2 of another shape (head.fc.bias: [20] instead '
+      'of [10], head.fc.weight: [20, 128] instead of [10, 128])')],
+    ids=['command', 'bomb', 'more_classes'])
+def test_a_hostile_teacher_ends_the_tool_in_one_line(
+        hostile: Hostile,
+        run_tool_process: Callable[..., subprocess.CompletedProcess],
+        make: Callable[[Hostile], Path], message: str) -> None:
+    path = make(hostile)
+    run = hostile.path('run')
+    process = run_tool_process(
+        'train.py',
+        DIGITS,
+        '--work-dir',
+        run,
+        '--teacher-checkpoint',
+        path,
+        check=False)
+    assert process.returncode == 1
+    answer = process.stderr.splitlines()[-1]
+    assert answer.startswith(f'error: teacher checkpoint {path} ')
+    assert message in answer
+    assert process.stderr.count('error:') == 1
+    assert 'Traceback' not in process.stderr
+    assert not run.exists() and not hostile.trace.exists()
+
+
+def test_no_file_gets_further_than_a_sentence(hostile: Hostile) -> None:
+    good = hostile.good.read_bytes()
+    narrow = {
+        name: value[:1] if value.dim() else value
+        for name, value in hostile.weights.items()
+    }
+    cases = {
+        hostile.command('legacy.pth', False):
+        'holds posix.system, which is code',
+        hostile.command('command.safetensors', True):
+        'cannot be read',
+        hostile.write('plain.pkl', pickle.dumps(hostile.payload)):
+        'holds posix.system, which is code',
+        hostile.save('module.pth', torch.nn.Linear(2, 2)):
+        'holds torch.nn.modules.linear.Linear, which is code',
+        hostile.write('empty.pth', b''):
+        'cannot be read (it is empty)',
+        hostile.write('text.pth', b'hello world\n'):
+        'cannot be read (damaged, or not written by torch.save)',
+        hostile.write('cut.pth', good[:len(good) // 2]):
+        'cannot be read',
+        hostile.write(
+            'claim.safetensors',
+            struct.pack('<Q', 71) + b'{"a":{"dtype":"F32","shape":[1073741824'
+            b'],"data_offsets":[0,4294967296]}}' + bytes(9)):
+        'cannot be read',
+        hostile.write('header.safetensors', bytes([255] * 8)):
+        'cannot be read',
+        hostile.directory():
+        'is a directory',
+        hostile.path('nowhere.pth'):
+        'does not exist',
+        hostile.save('list.pth', [torch.zeros(2)]):
+        'holds a list, not a dictionary',
+        hostile.save('numbers.pth', hostile.weights | dict(epoch=3)):
+        'other things than named tensors',
+        hostile.save('narrow.pth', narrow):
+        'of another shape (backbone.',
+        hostile.save('missing.pth', dict(list(hostile.weights.items())[3:])):
+        '3 missing (backbone.',
+    }
+    process = subprocess.run([
+        sys.executable, '-c', LOOP,
+        json.dumps([str(path)
+                    for path in cases]), DIGITS, '--no-eval', '--work-dir',
+        str(hostile.path('run')), '--teacher-checkpoint'
+    ],
+                             cwd=ROOT,
+                             env=dict(os.environ, OMP_NUM_THREADS='1'),
+                             capture_output=True,
+                             text=True)
+    assert process.returncode == 0, process.stderr
+    assert 'Traceback' not in process.stderr
+    answers = json.loads(process.stdout.splitlines()[-1])
+    for path, message in cases.items():
+        assert message in answers[str(path)], (path, answers[str(path)])
+        assert answers[str(path)].startswith(f'error: teacher checkpoint '
+                                             f'{path} ')
+        assert '\n' not in answers[str(path)]
+    assert not hostile.path('run').exists() and not hostile.trace.exists()
+    # The command is a live one.
+    torch.load(next(iter(cases)), weights_only=False)
+    assert hostile.trace.exists()
