@@ -15,10 +15,11 @@ from tadfkd.converters.source import (PublicNetwork, Weights, source_weights,
                                       unknown_layout)
 from tadfkd.converters.vgg import read_vgg
 from tadfkd.converters.wide_resnet import is_wide_resnet, read_wide_resnet
-from tadfkd.utils.checkpoint import load_weights, read_checkpoint
+from tadfkd.utils.checkpoint import read_checkpoint
 from tadfkd.utils.classifiers import build_classifier
 from tadfkd.utils.errors import UserError, require_at_least
 from tadfkd.utils.files import write_atomically
+from tadfkd.utils.weights import load_weights
 
 #: Mean and standard deviation in units of [0, 255], as in configs/_base_/.
 STATISTICS: dict[str, tuple[list[float], list[float]]] = dict(
@@ -128,7 +129,7 @@ def convert(source: str | os.PathLike,
                                          image_size)
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    text = _config_text(network, model, Path(source).name)
+    text = _config_text(network, model, image_size, Path(source).name)
     write_atomically(config, text.encode())
     write_atomically(checkpoint, buffer.getvalue())
     return Conversion(network, difference, tolerance, checkpoint, config)
@@ -197,8 +198,9 @@ def _statistics(mean: Sequence[float], std: Sequence[float],
     return [*mean], [*std]
 
 
-def _config_text(network: PublicNetwork, model: dict, name: str) -> str:
-    config: dict = dict(model=model)
+def _config_text(network: PublicNetwork, model: dict, image_size: int,
+                 name: str) -> str:
+    config: dict = dict(model=model, input_size=image_size)
     if network.backbone['type'].startswith('tadfkd.'):
         config['custom_imports'] = dict(imports=['tadfkd.backbones'])
     return (f'# {network.architecture}, converted from {name!r}.\n'

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tadfkd.utils.errors import UserError
+from tadfkd.utils.weights import weights_of
 
 Weights = Mapping[str, Tensor]
 #: Patterns of module names in the source -> names in an mmpretrain classifier.
@@ -64,8 +65,8 @@ class PublicNetwork:
 def source_weights(checkpoint: Mapping, name: str) -> dict[str, Tensor]:
     """The state dict in a checkpoint, in float32 as networks hold it.
 
-    It may lie under ``state_dict``, ``model`` or ``net``, and its keys may
-    all begin with ``module.``.
+    It may be nested as :func:`~tadfkd.utils.weights.weights_of` knows it, and
+    its keys may all begin with ``module.``.
 
     Args:
         checkpoint: The dictionary in the file.
@@ -74,25 +75,14 @@ def source_weights(checkpoint: Mapping, name: str) -> dict[str, Tensor]:
     Raises:
         UserError: If there are other things than named tensors in it.
     """
-    for key in ('state_dict', 'model', 'net'):
-        if isinstance(checkpoint.get(key), Mapping):
-            return source_weights(checkpoint[key], name)
-    wrong = [
-        str(key) for key, value in checkpoint.items()
-        if not isinstance(key, str) or not isinstance(value, Tensor)
-    ]
-    if wrong or not checkpoint:
-        what = f'other things than tensors ({_shown(wrong)})' \
-            if wrong else 'no weights'
-        raise UserError(f'{name} holds {what}: save a state dict, or put it '
-                        'under "state_dict"')
+    weights, _ = weights_of(checkpoint, (), name)
     prefix = 'module.'
-    if not all(key.startswith(prefix) for key in checkpoint):
+    if not all(key.startswith(prefix) for key in weights):
         prefix = ''
     return {
         key.removeprefix(prefix):
         value.float() if value.is_floating_point() else value
-        for key, value in checkpoint.items()
+        for key, value in weights.items()
     }
 
 

@@ -77,10 +77,13 @@ class BaseTeacher(nn.Module):
         # Not network.requires_grad_, which TorchScript refuses.
         for parameter in network.parameters():
             parameter.requires_grad_(False)
-        self.input_adapter = InputAdapter(*(self.facts[name].value
-                                            for name in ('mean', 'std',
-                                                         'channel_order',
-                                                         'input_size')))
+        values = {name: fact.value for name, fact in self.facts.items()}
+        self.input_adapter = InputAdapter(
+            values['mean'],
+            values['std'],
+            values['channel_order'],
+            values['input_size'],
+            owner='model.teacher')
         self.bn_layers = [
             module for module in network.modules()
             if _has_running_statistics(module)

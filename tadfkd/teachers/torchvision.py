@@ -46,10 +46,14 @@ class TorchvisionTeacher(LoadedTeacher):
             raise UserError(f'torchvision cannot build {model} ({error}): '
                             'change model.teacher.arguments') from error
         weights = torchvision.models.get_model_weights(model).DEFAULT
-        found: Facts = {}
-        if arguments.get('num_classes',
-                         1000) == len(weights.meta['categories']):
-            found = _found(weights)
+        found: Facts = dict(channel_order=Fact('rgb', 'torchvision'))
+        own_classes = len(weights.meta['categories'])
+        if arguments.get('num_classes', own_classes) == own_classes:
+            found |= _found(weights)
+            # As torchvision does where it loads these weights itself.
+            if 'transform_input' not in arguments and hasattr(
+                    network, 'transform_input'):
+                network.transform_input = True
         super().__init__(network, found, **options)
 
 

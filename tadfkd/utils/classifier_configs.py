@@ -141,11 +141,13 @@ def with_num_classes(model: dict, num_classes: int) -> dict:
 
 
 def input_size_of(config: Config) -> tuple[int, int] | None:
-    """Height and width that the test pipeline of a config ends with.
+    """Height and width that a config's classifier is tested at.
 
-    That is what its last step that sets a size sets it to; without one, the
-    size of the data set.
+    That is its ``input_size``, as ours write it; what the last step of the
+    test pipeline that sets a size sets it to; or the size of the data set.
     """
+    if 'input_size' in config:
+        return size_pair('the config', 'input_size', config['input_size'])
     dataset = _test_dataset(config)
     for step in reversed(dataset.get('pipeline', [])):
         size = step.get('crop_size', step.get('scale'))

@@ -152,7 +152,8 @@ def _found_in_head(network: Any) -> Facts:
     head = getattr(network, 'head', None)
     found: Facts = {}
     # VGG, InceptionV3 and the like classify in their backbone.
-    part = network.backbone if type(head) is ClsHead else head
+    part = getattr(network, 'backbone',
+                   None) if head is None or type(head) is ClsHead else head
     num_classes = getattr(part, 'num_classes', None)
     if isinstance(num_classes, int) and num_classes > 0:
         found['num_classes'] = Fact(num_classes, type(part).__name__)

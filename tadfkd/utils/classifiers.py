@@ -31,7 +31,7 @@ def build_classifier(model: dict) -> nn.Module:
         missing = library or error.name
         if missing not in ('timm', 'transformers'):
             raise
-        raise UserError(f'the model needs {missing}: run `pip install '
+        raise UserError(f'{model["type"]} needs {missing}: run `pip install '
                         f'"tadfkd[{missing}]"`') from error
     except (OSError, RuntimeError, ValueError) as error:
         if library is None:
@@ -93,34 +93,38 @@ def as_logits(output: Any, batch_size: int, name: str,
 
 
 def _part_of(output: Any, name: str, part: OutputPart) -> Any:
-    if isinstance(output,
-                  Tensor) or not isinstance(output, Mapping | Sequence):
-        if part in (None, 'sum'):
-            return output
-        raise UserError(f'{name} returns {_shown(output)}, which has no parts:'
-                        ' take model.teacher.output away')
+    # A tensor of two dimensions is the logits; one of more may be a stack.
+    is_one = isinstance(output, Tensor) and output.ndim <= 2
     if part == 'sum':
-        values = [*_values(output)]
-        if not values or not all(
-                isinstance(value, Tensor) and value.shape == values[0].shape
-                for value in values):
+        values = output.values() if isinstance(output, Mapping) else output
+        if is_one:
+            return output
+        parts = [*values] if isinstance(values, Iterable) else []
+        if not _alike(parts):
             raise UserError(f'{name} returns {_shown(output)}, which cannot '
                             'be added: change model.teacher.output')
-        return torch.stack(values).sum(0)
+        return torch.stack(parts).sum(0)
     if part is not None:
         try:
+            if is_one or isinstance(output, Tensor) and isinstance(part, str):
+                raise KeyError(part)
             return output[part]
         except (KeyError, IndexError, TypeError) as error:
             raise UserError(
                 f'{name} returns {_shown(output)}, which has no '
                 f'part {part!r}: change model.teacher.output') from error
-    if isinstance(output, Mapping) and 'logits' in output:
-        return output['logits']
-    return next(iter(_values(output))) if len(output) == 1 else output
+    if isinstance(output, Mapping):
+        alone = next(iter(output.values())) if len(output) == 1 else output
+        return output.get('logits', alone)
+    is_alone = isinstance(output, Sequence) and len(output) == 1
+    return output[0] if is_alone else output
 
 
-def _values(output: Mapping | Sequence) -> Iterable:
-    return output.values() if isinstance(output, Mapping) else output
+def _alike(values: list) -> bool:
+    """Whether they are tensors of one shape, at least one."""
+    return bool(values) and all(
+        isinstance(value, Tensor) and value.shape == values[0].shape
+        for value in values)
 
 
 def _shown(output: Any) -> str:

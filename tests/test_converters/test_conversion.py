@@ -15,9 +15,10 @@ from tadfkd.converters import (STATISTICS, convert, read_network, resnet,
                                source_weights)
 from tadfkd.converters.conversion import check_parity
 from tadfkd.teachers import MMPretrainTeacher
-from tadfkd.utils.checkpoint import load_weights, read_checkpoint
+from tadfkd.utils.checkpoint import read_checkpoint
 from tadfkd.utils.classifiers import build_classifier
 from tadfkd.utils.errors import UserError
+from tadfkd.utils.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 MEAN, STD = [120.0, 110.0, 100.0], [60.0, 50.0, 70.0]
@@ -37,7 +38,7 @@ def compare(network: nn.Module,
             image_size: int = 32) -> MMPretrainTeacher:
     """Logits of the source and of the teacher that a user would build."""
     teacher = MMPretrainTeacher(
-        str(checkpoint.with_suffix('.py')), str(checkpoint))
+        str(checkpoint.with_suffix('.py')), checkpoint=str(checkpoint))
     channels = next(network.parameters()).shape[1]
     images = torch.rand(
         3, channels, image_size, image_size, dtype=torch.float64)

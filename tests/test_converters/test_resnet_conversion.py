@@ -5,9 +5,9 @@ from public_networks import PublicResNet, PublicWideResNet
 from torch import Tensor
 
 from tadfkd.converters import read_network
-from tadfkd.utils.checkpoint import load_weights
 from tadfkd.utils.classifiers import build_classifier
 from tadfkd.utils.errors import UserError
+from tadfkd.utils.weights import load_weights
 
 
 def test_architecture_and_widths_are_found_out() -> None:

@@ -30,7 +30,7 @@ def test_it_converts_and_says_what_and_how_well(run_tool_process: Callable[
                      lines[-2]).groups())
     assert difference <= allowed < 1e-6
     teacher = MMPretrainTeacher(
-        str(tmp_path / 'out/b.py'), str(tmp_path / 'out/b.pth'))
+        str(tmp_path / 'out/b.py'), checkpoint=str(tmp_path / 'out/b.pth'))
     images = torch.rand(2, 3, 32, 32)
     mean, std = (
         torch.tensor(values).view(3, 1, 1) / 255
