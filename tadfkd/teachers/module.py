@@ -110,16 +110,36 @@ class TorchScriptTeacher(BaseTeacher):
                 f'the TorchScript file {checkpoint} is a program and was not '
                 'run: set model.teacher.trust_checkpoint=True if you trust '
                 'whoever made it')
-        try:
-            network = torch.jit.load(path, map_location='cpu')
-        except Exception as error:
-            # The bytes are anybody's.
-            reason = str(error).strip().partition('\n')[0]
-            raise UserError(f'{checkpoint} cannot be read as TorchScript '
-                            f'({reason or type(error).__name__}): name a file '
-                            'written by torch.jit.save') from error
+        network = _load(path, torch.device('cpu'))
         super().__init__(network, _told_by(network), **fields)
+        self.path = path
         self.facts['weights'] = Fact(checkpoint, 'model.teacher')
+
+    def _apply(self,
+               fn: Callable,
+               recurse: bool = True) -> 'TorchScriptTeacher':
+        before = self.input_adapter.mean.device
+        super()._apply(fn, recurse)
+        device = self.input_adapter.mean.device
+        if device != before and device.type != 'meta':
+            # What was frozen into constants moves by loading it again only.
+            self.network = _load(self.path, device)
+        return self
+
+
+def _load(path: Path, device: torch.device) -> torch.jit.ScriptModule:
+    try:
+        network = torch.jit.load(path, map_location=device)
+    except Exception as error:
+        # The bytes are anybody's.
+        reason = str(error).strip().partition('\n')[0]
+        raise UserError(f'{path} cannot be read as TorchScript '
+                        f'({reason or type(error).__name__}): name a file '
+                        'written by torch.jit.save') from error
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    network.train(False)
+    return network
 
 
 def _told_by(network: torch.jit.ScriptModule) -> Facts:
