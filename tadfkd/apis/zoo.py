@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import platform
+import re
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -236,5 +237,7 @@ def _silence() -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+    # Where packages are installed is nobody's business.
+    text = re.sub(r'\S*/site-packages/', '', str(error))
+    lines = text.strip().splitlines()
     return f'{type(error).__name__}: {lines[0] if lines else ""}'.strip(': ')
