@@ -135,11 +135,13 @@ class DistillationNetworks(BaseModel):
                           self.generator.image_size)
         if self.teacher is not None:
             expected = self.teacher.facts['num_channels']
-            if expected.value != channels:
+            repeats = channels == 1 and self.teacher.input_adapter.grey_to_rgb
+            if expected.value != channels and not repeats:
                 raise UserError(
                     f'the teacher takes images of {expected.value} channels '
                     f'({expected.source}), the generator makes {channels}: '
-                    'change model.generator.image_channels or model.teacher')
+                    'change model.generator.image_channels, or set '
+                    'model.teacher.grey_to_rgb for grey images')
         images = torch.zeros(2, channels, *size)
         with frozen(self.student):
             try:

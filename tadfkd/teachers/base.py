@@ -41,6 +41,8 @@ class BaseTeacher(nn.Module):
             ``'sigmoid'`` for classes that are judged one by one.
         output: Which part of the network's output the logits are: an index,
             a key, or ``'sum'``. Only needed where there is a choice.
+        grey_to_rgb: Whether grey images may enter a network of three
+            channels, as three equal ones.
 
     Attributes:
         facts: By name of a field: its value and where that is from.
@@ -61,7 +63,8 @@ class BaseTeacher(nn.Module):
                  num_channels: int | None = None,
                  num_classes: int | None = None,
                  activation: str | None = None,
-                 output: OutputPart = None) -> None:
+                 output: OutputPart = None,
+                 grey_to_rgb: bool = False) -> None:
         super().__init__()
         given = dict(
             input_size=input_size,
@@ -83,7 +86,8 @@ class BaseTeacher(nn.Module):
             values['std'],
             values['channel_order'],
             values['input_size'],
-            owner='model.teacher')
+            owner='model.teacher',
+            grey_to_rgb=grey_to_rgb)
         self.bn_layers = [
             module for module in network.modules()
             if _has_running_statistics(module)

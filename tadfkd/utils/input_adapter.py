@@ -24,6 +24,8 @@ class InputAdapter(nn.Module):
         input_size: Height and width that images are resized to (bilinear,
             antialiased); None leaves them as they are.
         owner: Whose ``mean`` and ``std`` they are, for messages.
+        grey_to_rgb: Whether a grey image may enter a network of several
+            channels, as that many equal ones.
     """
 
     def __init__(self,
@@ -31,7 +33,8 @@ class InputAdapter(nn.Module):
                  std: Sequence[float],
                  channel_order: ChannelOrder = 'rgb',
                  input_size: tuple[int, int] | None = None,
-                 owner: str = 'data_preprocessor') -> None:
+                 owner: str = 'data_preprocessor',
+                 grey_to_rgb: bool = False) -> None:
         super().__init__()
         if channel_order not in ('rgb', 'bgr'):
             raise UserError("channel_order must be 'rgb' or 'bgr', got "
@@ -42,6 +45,7 @@ class InputAdapter(nn.Module):
         self.channel_order = channel_order
         self.input_size = input_size
         self.owner = owner
+        self.grey_to_rgb = grey_to_rgb
         self.mean: Tensor
         self.std: Tensor
         # Not persistent: they belong to the config, not to the weights.
@@ -74,13 +78,15 @@ class InputAdapter(nn.Module):
         Raises:
             UserError: If the images have another number of channels.
         """
-        # One mean serves any number of channels; several would turn a grey
-        # image into that many channels unasked.
-        channels = len(self.mean)
-        if channels != 1 and images_BCHW.shape[1] != channels:
+        # One mean serves any number of channels; several turn a grey image
+        # into that many channels, but not unasked.
+        channels, given = len(self.mean), images_BCHW.shape[1]
+        repeats = self.grey_to_rgb and given == 1
+        if channels not in (1, given) and not repeats:
             raise UserError(f'mean and std are for {channels} channels, got '
-                            f'images of {images_BCHW.shape[1]}: set '
-                            f'{self.owner}.mean and {self.owner}.std')
+                            f'images of {given}: set {self.owner}.mean and '
+                            f'{self.owner}.std, or grey_to_rgb of a teacher '
+                            'that is to see grey images')
         if self.channel_order == 'bgr':
             images_BCHW = images_BCHW.flip(1)
         return (images_BCHW - self.mean) / self.std
