@@ -170,14 +170,12 @@ def _build(name: str) -> dict:
         model, config = find_classifier(name, 'the zoo')
         network = build_classifier(without_pretrained_weights(model))
         facts = settle({}, facts_of(model, config, network), network)
+        found = {key: fact.value for key, fact in facts.items()}
         return dict(
             error=None,
-            num_parameters=sum(parameter.numel()
-                               for parameter in network.parameters()),
-            facts={
-                key: fact.value
-                for key, fact in facts.items()
-            })
+            input_size=' x '.join(map(str, found['input_size'])),
+            channel_order=found['channel_order'],
+            num_classes=found['num_classes'])
     except Exception as error:
         try:
             mmpretrain.get_model(name, pretrained=False)

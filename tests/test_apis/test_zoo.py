@@ -1,6 +1,7 @@
 """Checking mmpretrain's zoo, one process a model."""
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,8 @@ def test_a_family_is_run_written_down_and_not_run_again(
     assert 0 < run['steps']['generator_gradient'] < float('inf')
     assert run['steps']['batch_size'] == 2
     built = results['configs'][NAME]
-    assert built['error'] is None and built['facts']['num_classes'] == 1000
+    assert built['error'] is None and built['num_classes'] == 1000
+    assert built['input_size'] == '224 x 224'
     assert any('replknet-31b' in name for name in results['unreadable'])
 
     lines.clear()
@@ -84,6 +86,15 @@ def test_results_of_other_versions_are_not_kept(tmp_path: Path) -> None:
     record.write_text(json.dumps(old))
     results = check_zoo(record, ['VGG'], time_limit=0.1, report=lambda _: None)
     assert 'some' not in results['run']
+
+
+def test_the_page_in_the_documentation_is_that_of_the_records(
+        tmp_path: Path) -> None:
+    docs = Path(__file__).resolve().parents[2] / 'docs'
+    shutil.copytree(docs / 'measured', tmp_path / 'measured')
+    write_teachers_page(tmp_path)
+    assert (tmp_path /
+            'teachers.md').read_text() == (docs / 'teachers.md').read_text()
 
 
 def test_a_misspelt_family_is_answered_with_the_nearest(
