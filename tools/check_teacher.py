@@ -35,6 +35,10 @@ def parse_arguments() -> argparse.Namespace:
         type=float,
         metavar='PERCENT',
         help='accuracy on the evaluation data that the teacher must reach')
+    parser.add_argument(
+        '--no-eval',
+        action='store_true',
+        help="leave out the evaluation data of the teacher's config")
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
         '--json', action='store_true', help='write JSON, not a page')
@@ -89,7 +93,8 @@ def main() -> None:
         options=arguments.cfg_options,
         batch_size=arguments.batch_size,
         min_top1=arguments.min_top1,
-        seed=arguments.seed)
+        seed=arguments.seed,
+        evaluate=not arguments.no_eval)
     if arguments.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

@@ -29,7 +29,8 @@ def check_teacher(source: str | os.PathLike,
                   batch_size: int = 16,
                   repeats: int = 3,
                   min_top1: float | None = None,
-                  seed: int = 0) -> TeacherReport:
+                  seed: int = 0,
+                  evaluate: bool = True) -> TeacherReport:
     """Find out all about a teacher, and train with it for some steps.
 
     A teacher of random weights gets the batch-norm statistics of noise.
@@ -51,6 +52,7 @@ def check_teacher(source: str | os.PathLike,
         min_top1: Of a config with evaluation data, see
             :class:`~tadfkd.engine.TeacherSanityHook`.
         seed: Of all that is drawn.
+        evaluate: False leaves out the evaluation data of a config.
 
     Raises:
         UserError: If the teacher cannot be built, loaded or asked.
@@ -69,7 +71,7 @@ def check_teacher(source: str | os.PathLike,
                            *teacher.facts['input_size'].value))
         model = MODELS.build(_model(config, teacher))
         report = inspect_teacher(model, max(2, min(64, model.batch_size)))
-        if config.get('val_dataloader') is not None:
+        if evaluate and config.get('val_dataloader') is not None:
             _measure_accuracy(report, model, config, min_top1)
         if not report.problems:
             report.steps = try_steps(

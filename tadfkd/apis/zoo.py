@@ -175,7 +175,7 @@ def _build(name: str) -> dict:
             error=None,
             input_size=' x '.join(map(str, found['input_size'])),
             channel_order=found['channel_order'],
-            num_classes=found['num_classes'])
+            num_classes=found.get('num_classes'))
     except Exception as error:
         try:
             mmpretrain.get_model(name, pretrained=False)

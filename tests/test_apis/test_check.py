@@ -102,6 +102,13 @@ def test_a_config_is_checked_with_its_own_parts_and_data(
     assert 'unusable: top-1' in report.verdict
     # A teacher that is no good is not trained with.
     assert report.steps is None
+    report = check_teacher(
+        digits_config,
+        options=tiny_options,
+        min_top1=100,
+        repeats=1,
+        evaluate=False)
+    assert report.top1 is None and report.verdict == 'OK'
 
 
 def test_the_page_has_all_that_was_found(digits_config: str,
