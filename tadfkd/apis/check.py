@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
@@ -69,7 +70,7 @@ def check_teacher(source: str | os.PathLike,
                 teacher,
                 torch.rand(8, teacher.facts['num_channels'].value,
                            *teacher.facts['input_size'].value))
-        model = MODELS.build(_model(config, teacher))
+        model = MODELS.build(_model(config, teacher)).to(get_device())
         report = inspect_teacher(model, max(2, min(64, model.batch_size)))
         if evaluate and config.get('val_dataloader') is not None:
             _measure_accuracy(report, model, config, min_top1)

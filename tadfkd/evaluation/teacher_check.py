@@ -188,6 +188,9 @@ def try_steps(model: BaseDFKD,
                 squares.clear()
                 start = time.perf_counter()
                 getattr(model, f'{name}_step')(optim_wrapper[name])
+                if model.device.type == 'cuda':
+                    # A step does not wait for what it has begun.
+                    torch.cuda.synchronize()
                 times.append(time.perf_counter() - start)
                 if name == 'generator':
                     gradient = torch.stack(squares).sum().sqrt().item()
