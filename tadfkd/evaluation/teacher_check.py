@@ -12,6 +12,7 @@ from tadfkd.algorithms import BaseDFKD
 from tadfkd.evaluation.teacher_report import Answers, Steps, TeacherReport
 from tadfkd.structures import TeacherOutput
 from tadfkd.teachers import BaseTeacher
+from tadfkd.utils.wrappers import unwrapped
 
 
 @torch.no_grad()
@@ -154,7 +155,7 @@ def _notes(report: TeacherReport, model: BaseDFKD) -> list[str]:
     if facts['activation'][0] == 'sigmoid':
         notes.append('classes are judged one by one (sigmoid), whereas '
                      'selection and divergence read a softmax of the logits')
-    size = model.generator.image_size
+    size = unwrapped(model.generator).image_size
     if facts['input_size'][0] != size:
         notes.append(f'generated images of {size[0]} x {size[1]} are resized')
     if report.generated.kept > 99 or report.generated.kept < 1:

@@ -105,7 +105,8 @@ def attempt(config: str, teacher: Path, work_dir: Path, options: dict) -> None:
      'model.generator.image_size'),
     ({
         'model.generator.image_channels': 3
-    }, r'student cannot take .*\(3, 16, 16\)'),
+    }, 'teacher takes images of 1 channels .* the generator makes 3: '
+     'change model.generator.image_channels'),
     ({
         'model.bn_loss.loss_weight': -1
     }, 'loss_weight must be a number >= 0.0, got -1'),

@@ -131,7 +131,7 @@ def test_tensors_without_their_numbers_are_refused(weights: Tensor) -> None:
 def swin_v2(image_size: int = 32, window_size: int = 4) -> nn.Module:
     return MODELS.build(
         dict(
-            type='SwinTransformerV2',
+            type='mmpretrain.SwinTransformerV2',
             img_size=image_size,
             window_size=window_size,
             out_indices=(1, ),
@@ -145,7 +145,7 @@ def swin_v2(image_size: int = 32, window_size: int = 4) -> nn.Module:
 def vision_transformer(image_size: int = 8, **options: object) -> nn.Module:
     return MODELS.build(
         dict(
-            type='VisionTransformer',
+            type='mmpretrain.VisionTransformer',
             img_size=image_size,
             patch_size=2,
             arch=dict(
@@ -206,7 +206,7 @@ def test_tables_of_another_window_are_another_shape() -> None:
 
 def test_old_names_are_loaded_as_mmpretrain_loads_them() -> None:
     config = dict(
-        type='SwinTransformer',
+        type='mmpretrain.SwinTransformer',
         img_size=32,
         window_size=2,
         out_indices=(1, ),
