@@ -34,7 +34,8 @@ def check_teacher(source: str | os.PathLike,
                   evaluate: bool = True) -> TeacherReport:
     """Find out all about a teacher, and train with it for some steps.
 
-    A teacher of random weights gets the batch-norm statistics of noise.
+    A teacher of random weights gets the batch-norm statistics of noise and
+    generated images.
 
     Args:
         source: A config that distils the teacher, with everything as there;
@@ -65,12 +66,13 @@ def check_teacher(source: str | os.PathLike,
         init_default_scope('tadfkd')
         set_random_seed(seed)
         teacher: BaseTeacher = MODELS.build(config.model.teacher)
+        model = MODELS.build(_model(config, teacher)).to(get_device())
         if teacher.facts['weights'].value == 'random':
+            generated_BCHW = model.synthesize(8, 'calibration')
             calibrate_batch_norm(
                 teacher,
-                torch.rand(8, teacher.facts['num_channels'].value,
-                           *teacher.facts['input_size'].value))
-        model = MODELS.build(_model(config, teacher)).to(get_device())
+                torch.cat([generated_BCHW,
+                           torch.rand_like(generated_BCHW)]))
         report = inspect_teacher(model, max(2, min(64, model.batch_size)))
         if evaluate and config.get('val_dataloader') is not None:
             _measure_accuracy(report, model, config, min_top1)

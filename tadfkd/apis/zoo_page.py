@@ -21,11 +21,11 @@ percent on the 599 test images; the student's is that of its last epoch.
 _RUN = """## mmpretrain's zoo: one iteration each
 
 The smallest classifier of each pair of backbone and head, with random weights
-and the batch-norm statistics of noise: a generator step and a student step of
-TA-DFKD on 2 images, at the teacher's own input size. The gradient is the norm
-of the generator's. Parameters and multiply-adds (of one image) in millions; BN
-is the number of layers with running statistics, features those before the
-classification.
+and the batch-norm statistics of noise and generated images: a generator step
+and a student step of TA-DFKD on 2 images, at the teacher's own input size. The
+gradient is the norm of the generator's. Parameters and multiply-adds (of one
+image) in millions; BN is the number of layers with running statistics,
+features those before the classification.
 """
 
 _CONFIGS = """## mmpretrain's zoo: every name
