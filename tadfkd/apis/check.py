@@ -14,7 +14,8 @@ from mmengine.runner import Runner, set_random_seed
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.apis.config import is_distillation, load_config, merge_options
 from tadfkd.evaluation import (TeacherReport, calibrate_batch_norm,
-                               inspect_teacher, teacher_metrics, try_steps)
+                               first_images, inspect_teacher, teacher_metrics,
+                               try_steps)
 from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
 from tadfkd.utils.errors import registry_errors_as_user_errors
@@ -68,7 +69,7 @@ def check_teacher(source: str | os.PathLike,
         teacher: BaseTeacher = MODELS.build(config.model.teacher)
         model = MODELS.build(_model(config, teacher)).to(get_device())
         if teacher.facts['weights'].value == 'random':
-            generated_BCHW = model.synthesize(8, 'calibration')
+            generated_BCHW = first_images(model, 8, 'calibration')
             calibrate_batch_norm(
                 teacher,
                 torch.cat([generated_BCHW,

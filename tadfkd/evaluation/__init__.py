@@ -3,12 +3,13 @@ from tadfkd.evaluation.accuracy import teacher_metrics
 from tadfkd.evaluation.curves import draw_curves
 from tadfkd.evaluation.synthetic import SyntheticMetrics, measure_synthetic
 from tadfkd.evaluation.teacher_check import (calibrate_batch_norm,
-                                             inspect_teacher, try_steps)
+                                             first_images, inspect_teacher,
+                                             try_steps)
 from tadfkd.evaluation.teacher_page import teacher_page
 from tadfkd.evaluation.teacher_report import TeacherReport
 
 __all__ = [
     'SyntheticMetrics', 'TeacherReport', 'calibrate_batch_norm', 'draw_curves',
-    'inspect_teacher', 'measure_synthetic', 'teacher_metrics', 'teacher_page',
-    'try_steps'
+    'first_images', 'inspect_teacher', 'measure_synthetic', 'teacher_metrics',
+    'teacher_page', 'try_steps'
 ]

@@ -1,4 +1,5 @@
 """Whether a teacher can teach, before it costs a night."""
+import copy
 import statistics
 import time
 
@@ -27,7 +28,7 @@ def inspect_teacher(model: BaseDFKD, num_images: int = 64) -> TeacherReport:
     """
     teacher = model.teacher
     assert teacher is not None
-    generated_BCHW = model.synthesize(num_images, 'teacher_check')
+    generated_BCHW = first_images(model, num_images, 'teacher_check')
     noise_BCHW = torch.rand(
         generated_BCHW.shape,
         generator=model.streams.fresh('teacher_check_noise', model.device),
@@ -89,6 +90,22 @@ def calibrate_batch_norm(teacher: BaseTeacher, images_BCHW: Tensor) -> None:
 
 def _num_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+@torch.no_grad()
+def first_images(model: BaseDFKD, size: int, purpose: str) -> Tensor:
+    """Images as a generator step makes them, by batch norm of their batch.
+
+    Those of a generator in eval mode are all one grey before it has trained.
+
+    Args:
+        model: Unchanged.
+        size: Number of images, >= 2.
+        purpose: Name of the stream of latents.
+    """
+    generator = copy.deepcopy(unwrapped(model.generator)).train()
+    stream = model.streams.fresh(purpose, model.device)
+    return generator(model.sample_latents(size, stream))
 
 
 def _answers(model: BaseDFKD, output: TeacherOutput) -> Answers:

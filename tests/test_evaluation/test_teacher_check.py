@@ -81,7 +81,7 @@ def test_a_teacher_of_known_figures(build: Callable) -> None:
 def test_the_gradient_is_that_of_the_largest_logit_less_the_mean(
         build: Callable) -> None:
     model = build(Small)
-    images_BCHW = model.synthesize(4, 'teacher_check').requires_grad_()
+    images_BCHW = first_images(model, 4, 'teacher_check').requires_grad_()
     norms = []
     for image_CHW in images_BCHW:
         logits_K = model.teacher(image_CHW[None]).logits_BK[0]
@@ -94,7 +94,7 @@ def test_the_gradient_is_that_of_the_largest_logit_less_the_mean(
 
 def test_answers_are_those_of_the_generated_images(build: Callable) -> None:
     model = build(Small)
-    output = model.teacher(model.synthesize(6, 'teacher_check'))
+    output = model.teacher(first_images(model, 6, 'teacher_check'))
     found = inspect_teacher(model, 6).generated
     logits_BK = output.logits_BK.double()
     deviations_K = [
@@ -107,6 +107,18 @@ def test_answers_are_those_of_the_generated_images(build: Callable) -> None:
     assert found.num_predicted == len({*logits_BK.argmax(1).tolist()})
     kept_B = model.selector.select(output)
     assert found.kept == pytest.approx(100 * kept_B.sum().item() / 6)
+
+
+def test_the_images_are_those_of_a_generator_step(build: Callable) -> None:
+    model = build(Small)
+    first = first_images(model, 8, 'a')
+    assert first.equal(first_images(model, 8, 'a'))
+    assert not first.equal(first_images(model, 8, 'b'))
+    latents_BZ = model.sample_latents(8, model.streams.fresh('a', 'cpu'))
+    model.train()
+    torch.testing.assert_close(first, model.generator(latents_BZ))
+    # Not the grey of an untrained generator in eval mode.
+    assert first.std(0).mean() > 3 * model.synthesize(8, 'a').std(0).mean()
 
 
 def test_looking_changes_nothing(build: Callable) -> None:
