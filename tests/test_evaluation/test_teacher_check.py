@@ -7,7 +7,8 @@ from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.evaluation import calibrate_batch_norm, inspect_teacher, try_steps
+from tadfkd.evaluation import (calibrate_batch_norm, first_images,
+                               inspect_teacher, try_steps)
 
 FIELDS = dict(input_size=8, mean=[0.0], std=[255.0])
 
