@@ -1,6 +1,7 @@
 """Check a teacher before a run, or mmpretrain's whole model zoo."""
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -74,6 +75,16 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
+def _without_nan(value: object) -> object:
+    """JSON has no numbers that are not finite."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    is_bad = isinstance(value, float) and not math.isfinite(value)
+    return None if is_bad else value
+
+
 def main() -> None:
     """Parse, check, print; exit code 1 for a teacher that cannot be used."""
     arguments = parse_arguments()
@@ -96,7 +107,7 @@ def main() -> None:
         seed=arguments.seed,
         evaluate=not arguments.no_eval)
     if arguments.json:
-        print(json.dumps(report.as_dict(), indent=2))
+        print(json.dumps(_without_nan(report.as_dict()), indent=2))
     else:
         print(teacher_page(report))
     sys.exit(1 if report.problems else 0)

@@ -57,7 +57,7 @@ class DistillationNetworks(BaseModel):
             MODELS.build(teacher) if isinstance(teacher, dict) else teacher)
         if self.teacher is not None:
             num_classes = self.teacher.num_classes
-        self.student, self.student_input = build_student(
+        self.student, self.student_input, self._student_part = build_student(
             student, num_classes, student_input_size)
         self.num_classes = self._check_networks()
         # The seed that the Runner (or the user) gave to torch.
@@ -74,7 +74,8 @@ class DistillationNetworks(BaseModel):
         """
         trains = self.student.training
         student = self.student if trains else unwrapped(self.student)
-        return classifier_logits(student, self.student_input(images_BCHW))
+        return classifier_logits(student, self.student_input(images_BCHW),
+                                 self._student_part)
 
     @torch.no_grad()
     def synthesize(self, size: int, purpose: str = 'held_out') -> Tensor:
@@ -146,7 +147,8 @@ class DistillationNetworks(BaseModel):
         with frozen(self.student):
             try:
                 num_classes = self.student_logits(images).shape[1]
-            except (RuntimeError, AssertionError, ValueError) as error:
+            except Exception as error:
+                # The network is anybody's: it can fail in any way.
                 reason = str(error).partition('\n')[0]
                 raise UserError(
                     'the student cannot take the generated images of shape '

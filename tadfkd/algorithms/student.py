@@ -7,7 +7,8 @@ from tadfkd.utils.classifier_configs import (find_classifier, with_num_classes,
                                              without_pretrained_weights,
                                              wrapped_library)
 from tadfkd.utils.classifier_facts import facts_of
-from tadfkd.utils.classifiers import build_classifier, own_input_size
+from tadfkd.utils.classifiers import (OutputPart, build_classifier,
+                                      own_input_size, own_num_channels)
 from tadfkd.utils.errors import UserError, size_pair
 from tadfkd.utils.input_adapter import InputAdapter
 
@@ -19,7 +20,7 @@ def build_student(
     student: str | os.PathLike | dict,
     num_classes: int | None,
     input_size: int | tuple[int, int] | None = None
-) -> tuple[nn.Module, InputAdapter]:
+) -> tuple[nn.Module, InputAdapter, OutputPart]:
     """Build a student and what maps images in [0, 1] to its input.
 
     A student that is named gets a head for ``num_classes``, no pretrained
@@ -27,7 +28,8 @@ def build_student(
     it stands, except that a timm or Hugging Face model gets the class count
     where the dict has none. A student whose config does not say how it
     normalises maps [0, 1] to [-1, 1]; it is trained here, so that any
-    normalisation serves.
+    normalisation serves. Grey images enter a named one of three channels as
+    three equal ones.
 
     Args:
         student: Zoo name, config path, ``timm::`` or ``transformers::``
@@ -35,6 +37,10 @@ def build_student(
         num_classes: The teacher's, if there is a teacher.
         input_size: Height and width that images are resized to, in place of
             the config's.
+
+    Returns:
+        The network, its adapter, and which part of its output the logits
+        are.
 
     Raises:
         UserError: If there is no such model, or it is named and there is no
@@ -60,11 +66,16 @@ def build_student(
         size = own_input_size(network)
     if size is not None:
         size = size_pair('model', 'student_input_size', size)
-    return network, InputAdapter(
-        facts['mean'].value if 'mean' in facts else _HALF,
-        facts['std'].value if 'std' in facts else _HALF,
+    half = _HALF * (own_num_channels(network) or 1)
+    adapter = InputAdapter(
+        facts['mean'].value if 'mean' in facts else half,
+        facts['std'].value if 'std' in facts else half,
         facts['channel_order'].value if 'channel_order' in facts else 'rgb',
-        size)
+        size,
+        owner='model.student.data_preprocessor',
+        grey_to_rgb=is_named)
+    return network, adapter, facts['output'].value \
+        if 'output' in facts else None
 
 
 def _leaves_classes_open(model: dict) -> bool:

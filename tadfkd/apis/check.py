@@ -18,7 +18,7 @@ from tadfkd.evaluation import (TeacherReport, calibrate_batch_norm,
                                try_steps)
 from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
-from tadfkd.utils.errors import registry_errors_as_user_errors
+from tadfkd.utils.errors import UserError, registry_errors_as_user_errors
 
 #: For a teacher without a config that distils it: ours, small.
 _LATENT_SIZE, _WIDTH, _STUDENT_SIZE = 100, 16, 32
@@ -77,6 +77,9 @@ def check_teacher(source: str | os.PathLike,
         report = inspect_teacher(model, max(2, min(64, model.batch_size)))
         if evaluate and config.get('val_dataloader') is not None:
             _measure_accuracy(report, model, config, min_top1)
+        elif evaluate and min_top1 is not None:
+            report.notes.append('min_top1 was not checked, as there are no '
+                                'evaluation data')
         if not report.problems:
             report.steps = try_steps(
                 model, build_optim_wrapper(model, config.optim_wrapper),
@@ -92,6 +95,10 @@ def teacher_from(source: str, checkpoint: str | None = None) -> dict:
     if library == 'torchvision':
         found = dict(type='TorchvisionTeacher', model=name)
     elif Path(source).suffix in ('.pt', '.pth', '.ts', '.torchscript'):
+        if checkpoint is not None:
+            raise UserError(f'{source} is a TorchScript file, which has its '
+                            f'weights, got the checkpoint {checkpoint} too: '
+                            'leave --checkpoint out')
         return dict(type='TorchScriptTeacher', checkpoint=source)
     elif ':' in source and '::' not in source:
         found = dict(type='ModuleTeacher', factory=source)
@@ -160,7 +167,12 @@ def _measure_accuracy(report: TeacherReport, model: BaseDFKD, config: Config,
     loader = Runner.build_dataloader(config.val_dataloader)
     evaluator = Evaluator(config.val_evaluator)
     evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)
-    top1 = teacher_metrics(model, loader, evaluator).get('accuracy/top1')
+    # The bar of the run itself, unless another is asked for.
+    hook = (config.get('default_hooks') or {}).get('teacher_sanity') or {}
+    if min_top1 is None:
+        min_top1 = hook.get('min_top1')
+    top1 = teacher_metrics(model, loader, evaluator).get(
+        hook.get('accuracy', 'accuracy/top1'))
     if top1 is not None:
         report.judge_accuracy(top1, min_top1)
 

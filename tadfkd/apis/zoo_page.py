@@ -23,7 +23,8 @@ _RUN = """## mmpretrain's zoo: one iteration each
 The smallest classifier of each pair of backbone and head, with random weights
 and the batch-norm statistics of noise and generated images: a generator step
 and a student step of TA-DFKD on 2 images, at the teacher's own input size. The
-gradient is the norm of the generator's. Parameters and multiply-adds (of one
+gradients are norms: of the teacher's largest logit less the mean one at the
+image, and of all losses at the generator. Parameters and multiply-adds (of one
 image) in millions; BN is the number of layers with running statistics,
 features those before the classification.
 """
@@ -73,8 +74,8 @@ def _distilled(records: list[dict]) -> str:
 
 def _run(results: dict[str, dict]) -> str:
     head = ('backbone / head', 'model', 'input', 'order', 'parameters',
-            'multiply-adds', 'BN', 'features', 'gradient', 'seconds',
-            'verdict')
+            'multiply-adds', 'BN', 'features', 'at the image',
+            'of the generator', 'seconds', 'verdict')
     return _table(head, (_row(name, result) for name, result in sorted(
         results.items(), key=lambda item: item[1]['family'])))
 
@@ -82,7 +83,7 @@ def _run(results: dict[str, dict]) -> str:
 def _row(name: str, result: dict) -> list[object]:
     if result['error'] is not None:
         return [
-            result['family'], name, *[''] * 7, f'{result["seconds"]:.0f}',
+            result['family'], name, *[''] * 8, f'{result["seconds"]:.0f}',
             result['error']
         ]
     facts = {key: value for key, (value, _) in result['facts'].items()}
@@ -92,7 +93,7 @@ def _row(name: str, result: dict) -> list[object]:
         result['family'], name, ' x '.join(map(str, facts['input_size'])),
         facts['channel_order'], f'{result["num_parameters"] / 1e6:.1f}',
         f'{result["multiply_adds"] / 1e6:.0f}', result['num_bn_seen'],
-        result['num_features'] or 'none',
+        result['num_features'] or 'none', f'{result["image_gradient"]:.2g}',
         f'{steps["generator_gradient"]:.2g}' if steps else '',
         f'{result["seconds"]:.0f}',
         '; '.join([result['verdict'].removesuffix(' with notes'), *notes])
@@ -107,8 +108,8 @@ def _every_name(zoo: dict) -> str:
     } | zoo['unreadable']
     accepted = len(results) + len(zoo['unreadable']) - len(failed)
     text = (f'{accepted} of {len(results) + len(zoo["unreadable"])} names are '
-            'accepted: the teacher is built, and its class count, size, '
-            'normalisation and channel order are found out.\n')
+            'accepted: the teacher is built, and its size, normalisation '
+            'and channel order are found out.\n')
     if failed:
         text += '\nThe others, with the error:\n\n' + _table(
             ('name', 'error'), sorted(failed.items()))

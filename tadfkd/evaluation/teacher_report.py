@@ -93,14 +93,16 @@ class TeacherReport:
         Args:
             top1: Percent.
             min_top1: What is asked for, percent; None asks for twice of what
-                guessing would give.
+                guessing would give, of few classes for less.
         """
         self.top1 = top1
         num_classes = self.facts['num_classes'][0]
         assert isinstance(num_classes, int)
-        wanted = 200 / num_classes if min_top1 is None else min_top1
-        # Of two classes, no more than all can be right.
-        if top1 < min(wanted, 100.0):
+        chance = 100 / num_classes
+        # Of few classes, half of the way from guessing to knowing.
+        wanted = min(2 * chance, (100 + chance) / 2) \
+            if min_top1 is None else min_top1
+        if top1 < wanted:
             self.problems.append(
                 f'top-1 is {top1:.2f} %, {wanted:.2f} % or more are needed '
                 '(a wrong checkpoint, normalisation or channel order? '

@@ -46,7 +46,6 @@ class BaseTeacher(nn.Module):
 
     Attributes:
         facts: By name of a field: its value and where that is from.
-        bn_layers: The normalisation layers with running statistics.
 
     Raises:
         UserError: If something cannot be found out, a field is not allowed,
@@ -81,6 +80,9 @@ class BaseTeacher(nn.Module):
         for parameter in network.parameters():
             parameter.requires_grad_(False)
         values = {name: fact.value for name, fact in self.facts.items()}
+        if grey_to_rgb and len(values['mean']) == 1:
+            for name in ('mean', 'std'):
+                values[name] = values[name] * values['num_channels']
         self.input_adapter = InputAdapter(
             values['mean'],
             values['std'],
@@ -88,10 +90,6 @@ class BaseTeacher(nn.Module):
             values['input_size'],
             owner='model.teacher',
             grey_to_rgb=grey_to_rgb)
-        self.bn_layers = [
-            module for module in network.modules()
-            if _has_running_statistics(module)
-        ]
         self.train()
         # In a list, so that it is no child of its own.
         self._heads: list[nn.Module] = []
@@ -101,6 +99,15 @@ class BaseTeacher(nn.Module):
     def num_classes(self) -> int:
         """K."""
         return self.facts['num_classes'].value
+
+    @property
+    def bn_layers(self) -> list[nn.Module]:
+        """The normalisation layers with running statistics. Looked up each
+        time, because mmengine's Runner replaces SyncBN by BN and back."""
+        return [
+            module for module in self.network.modules()
+            if _has_running_statistics(module)
+        ]
 
     @property
     def classification_layer(self) -> nn.Module | None:

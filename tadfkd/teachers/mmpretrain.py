@@ -1,7 +1,8 @@
 """Teachers from mmpretrain."""
+from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tadfkd.registry import MODELS
 from tadfkd.teachers.loaded import LoadedTeacher
@@ -10,6 +11,7 @@ from tadfkd.utils.classifier_configs import (find_classifier,
                                              wrapped_library)
 from tadfkd.utils.classifier_facts import facts_of
 from tadfkd.utils.classifiers import build_classifier
+from tadfkd.utils.errors import UserError
 
 
 @MODELS.register_module()
@@ -18,7 +20,8 @@ class MMPretrainTeacher(LoadedTeacher):
 
     Also any classifier of timm or Hugging Face, through mmpretrain's
     wrappers: ``model='timm::resnet18'``, ``'transformers::FOLDER'`` (with
-    its ``config.json``, no network needed), or their model dicts
+    its ``config.json``, no network needed; its ``.safetensors`` are the
+    weights, unless there is a ``checkpoint``), or their model dicts
     ``dict(type='TimmClassifier', model_name=...)``.
 
     Size, normalisation and channel order are those of the config's test
@@ -38,12 +41,16 @@ class MMPretrainTeacher(LoadedTeacher):
 
     def __init__(self, model: str | dict, **options: Any) -> None:
         found_model, config = find_classifier(model, 'model.teacher.model')
+        library = wrapped_library(found_model)
         # Only a wrapped library brings weights that anybody would want.
-        has_weights = wrapped_library(found_model) is not None and bool(
-            found_model.get('pretrained')) and not options.get('checkpoint')
-        if not has_weights:
-            found_model = without_pretrained_weights(found_model)
-        network = build_classifier(found_model)
+        has_weights = library is not None and not options.get(
+            'checkpoint') and _brings_weights(found_model)
+        is_built = has_weights and library == 'timm'
+        network = build_classifier(
+            found_model if is_built else without_pretrained_weights(found_model
+                                                                    ))
+        if has_weights and library == 'transformers':
+            network.model = _from_transformers(found_model['model_name'])
         super().__init__(
             network,
             facts_of(found_model, config, network),
@@ -53,3 +60,47 @@ class MMPretrainTeacher(LoadedTeacher):
     def ask(self, inputs_BCHW: Tensor) -> Any:
         """See :meth:`BaseTeacher.ask`."""
         return self.network(inputs_BCHW, mode='tensor')
+
+
+def _brings_weights(model: dict) -> bool:
+    """Whether a wrapped model is asked for its weights, or its folder has
+    some.
+
+    Raises:
+        UserError: If timm is asked for weights of other classes than it has.
+    """
+    name = str(model.get('model_name'))
+    if model.get('pretrained') and {'num_classes', 'num_labels'} & {*model}:
+        raise UserError(f'pretrained=True of {name} would leave the layer of '
+                        'its own class count random: name a checkpoint of '
+                        'yours, or leave the class count out')
+    return bool(model.get('pretrained')) or any(
+        Path(name).glob('*.safetensors'))
+
+
+def _from_transformers(name: str) -> nn.Module:
+    """A Hugging Face classifier with every one of its weights."""
+    from transformers import AutoModelForImageClassification
+    try:
+        network, report = AutoModelForImageClassification.from_pretrained(
+            name,
+            # Neither pickles nor code of the folder's.
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True)
+    except Exception as error:
+        # What is in the folder is anybody's.
+        reason = str(error).strip().partition('\n')[0]
+        raise UserError(f'the weights of {name} cannot be read ({reason}): '
+                        'name a folder with config.json and '
+                        'model.safetensors') from error
+    bad = sorted({
+        str(key)
+        for kind in ('missing_keys', 'unexpected_keys', 'mismatched_keys')
+        for key in report[kind]
+    })
+    if bad:
+        raise UserError(f'the weights of {name} do not fit its classifier '
+                        f'({", ".join(bad[:8])}): name the folder of a '
+                        'classifier that was trained')
+    return network

@@ -1,5 +1,6 @@
 """Teachers from anywhere: a function that makes one, or a TorchScript file."""
 import importlib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ class ModuleTeacher(LoadedTeacher):
     the network has an ``img_size``) ``input_size`` must be set.
 
     Args:
-        factory: ``'package.module:function'``, importable from where the
-            tool runs; or the callable itself.
+        factory: ``'package.module:function'``, of an installed package or
+            one on ``PYTHONPATH``; or the callable itself.
         arguments: Keyword arguments of the factory.
         **options: Everything else of
             :class:`~tadfkd.teachers.loaded.LoadedTeacher`. Without a
@@ -66,16 +67,17 @@ def _import(path: str) -> Callable[..., nn.Module]:
         raise UserError("factory must be 'package.module:function', got "
                         f'{path!r}: set model.teacher.factory')
     try:
-        return getattr(importlib.import_module(module_name), name)
-    except AttributeError as error:
-        raise UserError(f'the module {module_name} has no {name}: change '
-                        'model.teacher.factory') from error
+        module = importlib.import_module(module_name)
     except Exception as error:
         # Importing runs the user's program.
         raise UserError(f'the module {module_name} cannot be imported '
                         f'({type(error).__name__}: {error}): set '
                         'model.teacher.factory to package.module:function, '
                         'and PYTHONPATH to where the package is') from error
+    if not hasattr(module, name):
+        raise UserError(f'the module {module_name} has no {name}: change '
+                        'model.teacher.factory')
+    return getattr(module, name)
 
 
 @MODELS.register_module()
@@ -105,6 +107,10 @@ class TorchScriptTeacher(BaseTeacher):
             raise UserError(f'the TorchScript file {checkpoint} of the '
                             'teacher does not exist: set '
                             'model.teacher.checkpoint')
+        if not _is_torch_script(path):
+            raise UserError(f'{checkpoint} is no TorchScript file: name one '
+                            'written by torch.jit.save, or give a state dict '
+                            'as the checkpoint of another type of teacher')
         if not trust_checkpoint:
             raise UserError(
                 f'the TorchScript file {checkpoint} is a program and was not '
@@ -125,6 +131,16 @@ class TorchScriptTeacher(BaseTeacher):
             # What was frozen into constants moves by loading it again only.
             self.network = _load(self.path, device)
         return self
+
+
+def _is_torch_script(path: Path) -> bool:
+    """By the names in the archive; nothing is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(
+                name.endswith('/constants.pkl') for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def _load(path: Path, device: torch.device) -> torch.jit.ScriptModule:

@@ -1,5 +1,6 @@
 """Configs of mmpretrain classifiers: finding them, and what they tell."""
 import copy
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,11 @@ def _read_config(path: str, where: str) -> Config:
     if '::' not in path and not Path(path).is_file():
         raise UserError(f'{where} names the config {path}, which does not '
                         'exist: name an existing one')
+    package = path.partition('::')[0]
+    if '::' in path and importlib.util.find_spec(package) is None:
+        # mmengine would install whatever has that name.
+        raise UserError(f'{where} names the config {path}, but the package '
+                        f'{package} is not installed: install it')
     try:
         # mmengine's prefix for the configs of an installed package.
         config = get_config(path) if '::' in path else Config.fromfile(path)
@@ -71,7 +77,7 @@ def _read_config(path: str, where: str) -> Config:
         # A config is a program: it can fail in any way.
         raise UserError(f'{where} names the config {path}, which cannot be '
                         f'read ({error}): mend it') from error
-    if 'model' not in config:
+    if not isinstance(config.get('model'), dict):
         raise UserError(f'{where} names the config {path}, which has no '
                         'model: name the config of a classifier')
     return config
@@ -96,10 +102,9 @@ def without_pretrained_weights(model: Any) -> Any:
     """The same dict, in which no part loads weights of its own."""
     if isinstance(model, dict):
         return {
-            key:
-            False if key == 'pretrained' else without_pretrained_weights(value)
-            for key, value in model.items()
-            if not (key == 'init_cfg' and _is_pretrained(value))
+            key: without_pretrained_weights(value)
+            for key, value in model.items() if key != 'pretrained'
+            and not (key == 'init_cfg' and _is_pretrained(value))
         }
     if isinstance(model, list | tuple):
         return type(model)(
@@ -150,25 +155,45 @@ def input_size_of(config: Config) -> tuple[int, int] | None:
         return size_pair('the config', 'input_size', config['input_size'])
     dataset = _test_dataset(config)
     for step in reversed(dataset.get('pipeline', [])):
-        size = step.get('crop_size', step.get('scale'))
-        if size is not None:
-            width, height = size_pair('the test pipeline', 'size', size)
-            return height, width
+        size = step.get('crop_size', step.get('scale', step.get('size')))
+        sizes = (size, size) if isinstance(size, int) else size
+        # One that keeps the aspect ratio has a -1.
+        if isinstance(sizes,
+                      list | tuple) and len(sizes) == 2 and min(sizes) > 0:
+            # Of mmcv's transforms width is first, of torchvision's height.
+            first, second = sizes
+            is_torchvision = 'torchvision' in str(step.get('type'))
+            return (first, second) if is_torchvision else (second, first)
     name = str(dataset.get('type')).rpartition('.')[2]
     size = dataset.get('image_size', _DATASET_SIZES.get(name))
     return None if size is None else size_pair('the data set', 'image_size',
                                                size)
 
 
-def channel_order_of(config: Config, model: dict) -> ChannelOrder:
-    """BGR where images come from files and the preprocessor keeps them so.
+def normalisation_of(config: Config) -> tuple[list, list] | None:
+    """Mean and deviation of mmcv's ``Normalize`` in the test pipeline."""
+    for step in _test_dataset(config).get('pipeline', []):
+        if step.get('type') == 'Normalize':
+            return [*step['mean']], [*step['std']]
+    return None
+
+
+def channel_order_of(config: Config, model: dict) -> ChannelOrder | None:
+    """BGR where images come from files and nothing converts them.
 
     Data sets that hold arrays (CIFAR) are RGB and say ``to_rgb=False`` too.
+    None for a config without data.
     """
+    pipeline = _test_dataset(config).get('pipeline', [])
     from_file = any(
-        str(step['type']).endswith('LoadImageFromFile')
-        for step in _test_dataset(config).get('pipeline', []))
-    to_rgb = (model.get('data_preprocessor') or {}).get('to_rgb', False)
+        str(step['type']).endswith('LoadImageFromFile') for step in pipeline)
+    converts = [
+        model.get('data_preprocessor') or {},
+        *(step for step in pipeline if step['type'] == 'Normalize')
+    ]
+    to_rgb = any(step.get('to_rgb', False) for step in converts)
+    if not pipeline:
+        return None
     return 'bgr' if from_file and not to_rgb else 'rgb'
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tadfkd.utils.classifier_configs import (channel_order_of, input_size_of,
-                                             wrapped_library)
+                                             normalisation_of, wrapped_library)
 from tadfkd.utils.classifiers import own_input_size
 from tadfkd.utils.errors import UserError
 
@@ -39,13 +39,21 @@ def facts_of(model: dict, config: Config | None, network: nn.Module) -> Facts:
     """
     found: Facts = {}
     if config is not None:
-        found['channel_order'] = Fact(
-            channel_order_of(config, model), 'the data of the config')
+        order = channel_order_of(config, model)
+        if order is not None:
+            found['channel_order'] = Fact(order, 'the data of the config')
         size = input_size_of(config)
         if size is not None:
             found['input_size'] = Fact(size, 'the test data of the config')
     if model.get('data_preprocessor') is not None:
         found |= _normalisation(network)
+    normalisation = config and normalisation_of(config)
+    if normalisation is not None and 'mean' not in (
+            model.get('data_preprocessor') or {}):
+        source = 'Normalize in the test data of the config'
+        found |= dict(
+            mean=Fact(normalisation[0], source),
+            std=Fact(normalisation[1], source))
     library = wrapped_library(model)
     if library == 'timm':
         found = _found_by_timm(network.model) | found
@@ -109,7 +117,8 @@ def _found_by_processor(path: Path) -> Facts:
     from transformers import AutoImageProcessor
     source = path.name
     try:
-        processor = AutoImageProcessor.from_pretrained(path.parent)
+        processor = AutoImageProcessor.from_pretrained(
+            path.parent, trust_remote_code=False)
 
         def answer(*colour: int) -> Tensor:
             image = Image.new('RGB', (512, 512), colour)

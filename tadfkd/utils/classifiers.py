@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tadfkd.utils.classifier_configs import wrapped_library
-from tadfkd.utils.errors import UserError
+from tadfkd.utils.errors import UserError, registry_errors_as_user_errors
 
 #: An index, a key, or ``'sum'``: which part of an output the logits are.
 OutputPart: TypeAlias = int | str | None
@@ -25,22 +25,26 @@ def build_classifier(model: dict) -> nn.Module:
     # A copy, because mmpretrain's classifiers write into their config.
     config = dict(copy.deepcopy(model), _scope_='mmpretrain')
     library = wrapped_library(model)
+    if library == 'transformers':
+        # Or it would ask whether to run the code of a folder.
+        config['trust_remote_code'] = False
     try:
-        return MODELS.build(config)
-    except ImportError as error:
-        missing = library or error.name
-        if missing not in ('timm', 'transformers'):
-            raise
-        raise UserError(f'{model["type"]} needs {missing}: run `pip install '
-                        f'"tadfkd[{missing}]"`') from error
-    except (OSError, RuntimeError, ValueError) as error:
-        if library is None:
-            raise
+        with registry_errors_as_user_errors():
+            return MODELS.build(config)
+    except UserError:
+        raise
+    except Exception as error:
+        missing = library or getattr(error, 'name', None)
+        if isinstance(error,
+                      ImportError) and missing in ('timm', 'transformers'):
+            raise UserError(f'{model["type"]} needs {missing}: run `pip '
+                            f'install "tadfkd[{missing}]"`') from error
+        # The dict is anybody's, and so is what builds it.
         reason = str(error).strip().partition('\n')[0]
-        raise UserError(
-            f'{library} cannot make the model {model.get("model_name")!r} '
-            f'({reason}): name one that it knows, or a folder with its '
-            'config.json') from error
+        name = f'the {library} model {model.get("model_name")!r}' \
+            if library else 'the classifier'
+        raise UserError(f'{name} cannot be built ({type(error).__name__}: '
+                        f'{reason}): change its name or its dict') from error
 
 
 def classifier_logits(network: nn.Module,

@@ -28,8 +28,10 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
             lower[match] for match in difflib.get_close_matches(
                 name.lower(), lower, n=1, cutoff=0.5)
         ]
-    return f'did you mean {matches[0]!r}?' if matches else ('known are ' +
-                                                            ', '.join(allowed))
+    if matches:
+        return f'did you mean {matches[0]!r}?'
+    more = f' and {len(allowed) - 20} more' if len(allowed) > 20 else ''
+    return f'known are {", ".join(allowed[:20])}{more}'
 
 
 def require_at_least(where: str, name: str, value: float,

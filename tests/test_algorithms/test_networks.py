@@ -87,8 +87,7 @@ def test_a_teacher_of_other_channels_names_the_fields(
                 allow_random_weights=True))
     assert 'the teacher takes images of 3 channels (the first convolution), ' \
         'the generator makes 1' in str(caught.value)
-    assert 'model.generator.image_channels or model.teacher' in str(
-        caught.value)
+    assert 'or set model.teacher.grey_to_rgb' in str(caught.value)
 
 
 def test_a_named_student_gets_the_classes_of_the_teacher(

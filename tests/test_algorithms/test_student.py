@@ -28,7 +28,7 @@ def write_config(path: Path, model: dict, **others: object) -> str:
 ])
 def test_a_student_of_the_zoo_gets_a_head_for_the_classes(
         name: str, layer: str) -> None:
-    network, adapter = build_student(name, 7)
+    network, adapter, _ = build_student(name, 7)
     assert network.get_submodule(layer).out_features == 7
     size = 32 if 'cifar' in name else 224
     assert adapter.input_size == (size, size)
@@ -50,7 +50,7 @@ def test_a_student_that_classifies_in_its_backbone_gets_the_classes(
         test_dataloader=dict(
             dataset=dict(
                 type='MNIST', pipeline=[dict(type='Resize', scale=32)])))
-    network, adapter = build_student(path, 7)
+    network, adapter, _ = build_student(path, 7)
     assert adapter.input_size == (32, 32)
     assert classifier_logits(network, adapter(torch.rand(2, 1, 8,
                                                          8))).shape == (2, 7)
@@ -71,7 +71,7 @@ def test_a_vgg_of_the_zoo_gets_the_classes_in_its_backbone() -> None:
 ])
 def test_a_student_of_timm_gets_the_classes(student: str | dict) -> None:
     pytest.importorskip('timm')
-    network, adapter = build_student(student, 7)
+    network, adapter, _ = build_student(student, 7)
     assert classifier_logits(network, adapter(torch.rand(2, 3, 32,
                                                          32))).shape == (2, 7)
     # It is trained here, so timm's record of its own training is no matter.
@@ -86,7 +86,7 @@ def test_a_student_of_hugging_face_gets_the_classes(tmp_path: Path,
     trained = save_hugging_face(tmp_path)
     student = f'transformers::{tmp_path}' if is_named else dict(
         type='HuggingFaceClassifier', model_name=str(tmp_path))
-    network, adapter = build_student(student, 7)
+    network, adapter, _ = build_student(student, 7)
     assert classifier_logits(network, adapter(torch.rand(2, 3, 32,
                                                          32))).shape == (2, 7)
     # None of the weights beside the config are taken.
@@ -103,7 +103,7 @@ def test_a_model_dict_keeps_the_classes_that_it_has() -> None:
                         model_name='test_resnet',
                         num_classes=4,
                         in_chans=1)):
-        network, adapter = build_student(student, 7)
+        network, adapter, _ = build_student(student, 7)
         assert classifier_logits(network,
                                  adapter(torch.rand(2, 1, 32,
                                                     32))).shape == (2, 4)
@@ -115,7 +115,7 @@ def test_a_name_without_class_count_names_the_field() -> None:
             match='model.student names resnet18_8xb16_cifar10.*set '
             'model.num_classes'):
         build_student('resnet18_8xb16_cifar10', None)
-    network, _ = build_student(classifier(), None)
+    network, _, _ = build_student(classifier(), None)
     assert network.head.fc.out_features == 5
 
 
@@ -124,7 +124,7 @@ def test_a_name_without_class_count_names_the_field() -> None:
                                             ([20, 24], (20, 24))])
 def test_a_size_of_the_users_wins(size: object, expected: tuple) -> None:
     for student in ('resnet18_8xb16_cifar10', classifier(in_channels=3)):
-        network, adapter = build_student(student, 7, size)
+        network, adapter, _ = build_student(student, 7, size)
         assert adapter.input_size == expected
         assert adapter(torch.rand(1, 3, 8, 8)).shape[2:] == expected
 
@@ -139,7 +139,7 @@ def test_a_size_that_is_none_names_the_field(size: object) -> None:
 
 
 def test_a_model_dict_sees_images_at_their_own_size() -> None:
-    _, adapter = build_student(classifier(), 5)
+    _, adapter, _ = build_student(classifier(), 5)
     assert adapter.input_size is None
     assert adapter(torch.rand(1, 1, 5, 9)).shape == (1, 1, 5, 9)
 
@@ -156,7 +156,7 @@ def test_a_model_dict_is_normalised_as_it_says(preprocessor: dict | None,
     del student['data_preprocessor']
     if preprocessor is not None:
         student['data_preprocessor'] = preprocessor
-    _, adapter = build_student(student, 5)
+    _, adapter, _ = build_student(student, 5)
     images_BCHW = torch.rand(2, 1, 4, 4)
     np.testing.assert_allclose(
         adapter(images_BCHW), (255 * images_BCHW.numpy() - mean) / std,
@@ -178,7 +178,7 @@ def test_a_config_is_normalised_and_ordered_as_it_says(tmp_path: Path) -> None:
                     dict(type='LoadImageFromFile'),
                     dict(type='CenterCrop', crop_size=8)
                 ])))
-    _, adapter = build_student(path, 7)
+    _, adapter, _ = build_student(path, 7)
     images_BCHW = torch.rand(2, 3, 8, 8)
     mean_C, std_C = (
         np.array(IMAGENET[name])[:, None, None] for name in ('mean', 'std'))
@@ -195,7 +195,7 @@ def test_a_named_student_loads_no_weights_of_its_own(tmp_path: Path) -> None:
         dict(type='Kaiming', layer=['Conv2d']),
         dict(type='Pretrained', checkpoint=str(tmp_path / 'missing.pth'))
     ]
-    network, _ = build_student(
+    network, _, _ = build_student(
         write_config(tmp_path / 'pretrained.py', model), 7)
     # Would raise FileNotFoundError.
     network.init_weights()
@@ -206,12 +206,12 @@ def test_a_named_student_loads_no_weights_of_its_own(tmp_path: Path) -> None:
 
 def test_a_model_dict_may_begin_with_weights_of_its_own(
         tmp_path: Path) -> None:
-    first, _ = build_student(classifier(), 5)
+    first, _, _ = build_student(classifier(), 5)
     path = tmp_path / 'weights.pth'
     torch.save(first.state_dict(), path)
     student = classifier()
     student['init_cfg'] = dict(type='Pretrained', checkpoint=str(path))
-    network, _ = build_student(student, 5)
+    network, _, _ = build_student(student, 5)
     network.init_weights()
     assert torch.equal(network.head.fc.weight, first.head.fc.weight)
     assert student['init_cfg']['checkpoint'] == str(path)
@@ -231,7 +231,7 @@ def test_a_model_dict_that_knows_its_size_sees_images_of_it() -> None:
             patch_size=8),
         head=dict(
             type='VisionTransformerClsHead', num_classes=5, in_channels=8))
-    network, adapter = build_student(student, 5)
+    network, adapter, _ = build_student(student, 5)
     assert adapter.input_size == (24, 24)
     assert classifier_logits(network, adapter(torch.rand(2, 3, 8,
                                                          8))).shape == (2, 5)

@@ -180,6 +180,18 @@ def test_the_accuracy_is_judged(build: Callable, top1: float,
     assert usable or f'{top1:.2f} %' in report.verdict
 
 
+@pytest.mark.parametrize('num_classes, bar', [(2, 75), (3, 66), (10, 20)])
+def test_few_classes_have_a_bar_that_can_be_passed(build: Callable,
+                                                   num_classes: int,
+                                                   bar: float) -> None:
+    report = inspect_teacher(build(Small), 4)
+    report.facts['num_classes'] = (num_classes, 'the network')
+    report.judge_accuracy(bar + 1, None)
+    assert report.problems == []
+    report.judge_accuracy(bar - 1, None)
+    assert len(report.problems) == 1
+
+
 def test_steps_are_real_ones(
         build: Callable, make_optimisers: Callable[[BaseDFKD],
                                                    OptimWrapperDict]) -> None:

@@ -4,7 +4,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, revert_sync_batchnorm
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -479,3 +479,25 @@ def test_layers_may_be_called_by_keyword(images_BCHW: Tensor) -> None:
 
     output = PlainTeacher(ByKeyword())(images_BCHW, with_features=True)
     assert output.features_BF.shape == (6, 7)
+
+
+def test_layers_that_a_runner_replaced_still_tell(images_BCHW: Tensor) -> None:
+    network = nn.SyncBatchNorm.convert_sync_batchnorm(MixedNorms())
+    teacher = PlainTeacher(network)
+    before = teacher(images_BCHW, with_bn=True).bn_statistics
+    # As mmengine's Runner does outside of distributed runs.
+    revert_sync_batchnorm(teacher)
+    after = teacher(images_BCHW, with_bn=True).bn_statistics
+    assert len(before) == len(after) == 3
+    for first, second in zip(before, after):
+        assert torch.equal(first.mean_F, second.mean_F)
+
+
+def test_one_mean_serves_grey_images_as_three_channels() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(32, 2))
+    teacher = BaseTeacher(
+        network, {}, input_size=6, mean=[51.0], std=[25.5], grey_to_rgb=True)
+    grey_BCHW = torch.rand(2, 1, 6, 6)
+    torch.testing.assert_close(
+        teacher(grey_BCHW).logits_BK,
+        network((10 * grey_BCHW - 2).repeat(1, 3, 1, 1)))

@@ -306,7 +306,7 @@ def test_a_file_that_is_no_script_is_a_user_error(tmp_path: Path,
     if content == 'weights':
         torch.save(convolutional().state_dict(), path)
     with pytest.raises(
-            UserError, match='net.pt cannot be read as TorchScript') as caught:
+            UserError, match='net.pt is no TorchScript file') as caught:
         trusted(path)
     assert '\n' not in str(caught.value)
 

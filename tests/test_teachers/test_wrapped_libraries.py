@@ -1,11 +1,14 @@
 """Teachers of timm and of Hugging Face, without a network."""
 import json
+import os
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from forged_checkpoints import Payload
 from tiny_networks import save_hugging_face
 
 from tadfkd.teachers import MMPretrainTeacher
@@ -326,10 +329,62 @@ def test_the_weights_of_hugging_face_are_loaded(tmp_path: Path,
     assert teacher.facts['weights'].value.startswith(expected)
 
 
-def test_a_folder_without_checkpoint_names_the_field(tmp_path: Path) -> None:
+def test_a_folder_brings_its_own_weights(tmp_path: Path) -> None:
+    network = save_hugging_face(tmp_path)
+    teacher = MMPretrainTeacher(of_folder(tmp_path), **FIELDS)
+    assert teacher.facts['weights'].value == 'those it came with'
+    images_BCHW = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(
+        teacher(images_BCHW).logits_BK,
+        network(teacher.input_adapter(images_BCHW)).logits)
+
+
+def test_a_folder_without_weights_names_the_field(tmp_path: Path) -> None:
     save_hugging_face(tmp_path)
+    (tmp_path / 'model.safetensors').unlink()
     with pytest.raises(UserError, match='model.teacher.checkpoint'):
         MMPretrainTeacher(of_folder(tmp_path), **FIELDS)
+
+
+def test_a_folder_whose_head_is_missing_is_refused(tmp_path: Path) -> None:
+    network = save_hugging_face(tmp_path)
+    network.resnet.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match='do not fit its classifier.*class'):
+        MMPretrainTeacher(of_folder(tmp_path), **FIELDS)
+
+
+def test_a_pickle_in_a_folder_is_not_read(tmp_path: Path) -> None:
+    save_hugging_face(tmp_path)
+    (tmp_path / 'model.safetensors').unlink()
+    trace = tmp_path / 'the payload ran'
+    (tmp_path / 'pytorch_model.bin').write_bytes(
+        pickle.dumps(Payload(os.system, f'touch "{trace}"')))
+    model = dict(
+        type='HuggingFaceClassifier',
+        model_name=str(tmp_path),
+        pretrained=True)
+    with pytest.raises(UserError, match='model.safetensors'):
+        MMPretrainTeacher(model, **FIELDS)
+    assert not trace.exists()
+
+
+def test_code_in_a_folder_is_not_run(tmp_path: Path) -> None:
+    save_hugging_face(tmp_path)
+    trace = tmp_path / 'the code ran'
+    (tmp_path / 'evil.py').write_text(f'open({str(trace)!r}, "w")\n')
+    path = tmp_path / 'config.json'
+    content = json.loads(path.read_text()) | dict(
+        model_type='unheard-of', auto_map=dict(AutoConfig='evil.Config'))
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match='cannot be built'):
+        MMPretrainTeacher(of_folder(tmp_path), **FIELDS)
+    assert not trace.exists()
+
+
+def test_timms_weights_for_other_classes_are_refused() -> None:
+    with pytest.raises(UserError, match='leave the class count out'):
+        MMPretrainTeacher(
+            of_timm('test_resnet', pretrained=True, num_classes=5), **FIELDS)
 
 
 @pytest.mark.parametrize('content',
@@ -340,7 +395,9 @@ def test_a_folder_without_a_classifier_of_images_is_a_user_error(
     if content is not None:
         folder.mkdir()
         (folder / 'config.json').write_text(content)
-    with pytest.raises(UserError, match='transformers cannot make') as caught:
+    with pytest.raises(
+            UserError,
+            match='the transformers model .* cannot be built') as caught:
         random_teacher(of_folder(folder), **FIELDS)
     assert '\n' not in str(caught.value)
     assert str(folder) in str(caught.value)

@@ -6,7 +6,8 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from tadfkd.utils.classifier_configs import (channel_order_of, find_classifier,
-                                             input_size_of, with_num_classes,
+                                             input_size_of, normalisation_of,
+                                             with_num_classes,
                                              without_pretrained_weights,
                                              wrapped_library)
 from tadfkd.utils.classifiers import build_classifier
@@ -112,7 +113,7 @@ def test_a_wrapped_backbone_downloads_nothing() -> None:
         backbone=dict(
             type='TIMMBackbone', model_name='test_resnet', pretrained=True))
     stripped = without_pretrained_weights(given)
-    assert stripped['backbone']['pretrained'] is False
+    assert 'pretrained' not in stripped['backbone']
     assert given['backbone']['pretrained'] is True
     # Would ask for the weights of test_resnet, which the test cannot have.
     features, = build_classifier(stripped)(torch.rand(2, 3, 32, 32))
@@ -252,3 +253,30 @@ def test_a_model_without_classes_cannot_be_given_any(model: dict) -> None:
     with pytest.raises(
             UserError, match='cannot be given 4 classes.*model.student'):
         with_num_classes(model, 4)
+
+
+def test_a_package_that_is_not_installed_is_not_fetched() -> None:
+    with pytest.raises(UserError, match='nowhere_at_all is not installed'):
+        find_classifier('nowhere_at_all::a/b.py', 'model.teacher.model')
+
+
+def test_a_pipeline_may_normalise_and_convert() -> None:
+    steps = [
+        dict(type='LoadImageFromFile'),
+        dict(type='torchvision/CenterCrop', size=(20, 30)),
+        dict(type='Normalize', mean=[1, 2, 3], std=[4, 5, 6], to_rgb=True),
+        dict(type='PackInputs')
+    ]
+    config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
+    assert normalisation_of(config) == ([1, 2, 3], [4, 5, 6])
+    assert channel_order_of(config, {}) == 'rgb'
+    # Of torchvision's transforms, height is first.
+    assert input_size_of(config) == (20, 30)
+    assert normalisation_of(Config()) is None
+    assert channel_order_of(Config(), {}) is None
+
+
+def test_a_resize_that_keeps_the_ratio_sets_no_size() -> None:
+    steps = [dict(type='Resize', scale=(32, -1)), dict(type='PackInputs')]
+    config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
+    assert input_size_of(config) is None

@@ -57,7 +57,9 @@ class TeacherSanityHook(Hook):
         for note in report.notes:
             runner.logger.info(f'teacher: note: {note}')
         # All processes end together, whichever of them found the problem.
-        problems = list(itertools.chain(*all_gather_object(report.problems)))
+        problems = list(
+            dict.fromkeys(
+                itertools.chain(*all_gather_object(report.problems))))
         if problems:
             raise UserError(
                 f'the teacher is unusable: {"; ".join(problems)}: see '
