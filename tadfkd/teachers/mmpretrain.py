@@ -57,6 +57,8 @@ class MMPretrainTeacher(BaseTeacher):
             ``model`` names; for a model dict, images stay as they are.
         channel_order: ``'rgb'`` or ``'bgr'``. None finds it out from the
             config that ``model`` names; for a model dict it is ``'rgb'``.
+        grey_to_rgb: Whether grey images enter a network of three channels as
+            three equal ones; the mean of its preprocessor has three entries.
         allow_random_weights: Whether ``checkpoint=None`` is accepted, for
             benchmarks and tests that need no trained teacher.
 
@@ -71,6 +73,7 @@ class MMPretrainTeacher(BaseTeacher):
                  recipe: str | None = None,
                  input_size: int | tuple[int, int] | None = None,
                  channel_order: ChannelOrder | None = None,
+                 grey_to_rgb: bool = False,
                  allow_random_weights: bool = False) -> None:
         model, config = find_classifier(model, 'model.teacher.model')
         if config is not None:
@@ -84,7 +87,8 @@ class MMPretrainTeacher(BaseTeacher):
             load_weights(network, weights, f'teacher checkpoint {checkpoint}')
         super().__init__(
             network,
-            InputAdapter.of(network, channel_order or 'rgb', input_size))
+            InputAdapter.of(network, channel_order or 'rgb', input_size,
+                            grey_to_rgb))
 
     @staticmethod
     def _read_weights(checkpoint: str | None, recipe: str | None) -> dict:

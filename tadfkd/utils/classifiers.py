@@ -27,13 +27,16 @@ class InputAdapter(nn.Module):
         channel_order: ``'rgb'`` or ``'bgr'``, what the network expects.
         input_size: Height and width that images are resized to (bilinear,
             antialiased); None leaves them as they are.
+        grey_to_rgb: Whether a grey image may enter a network of several
+            channels, as that many equal ones.
     """
 
     def __init__(self,
                  mean: Sequence[float],
                  std: Sequence[float],
                  channel_order: ChannelOrder = 'rgb',
-                 input_size: tuple[int, int] | None = None) -> None:
+                 input_size: tuple[int, int] | None = None,
+                 grey_to_rgb: bool = False) -> None:
         super().__init__()
         if channel_order not in ('rgb', 'bgr'):
             raise UserError("channel_order must be 'rgb' or 'bgr', got "
@@ -43,6 +46,7 @@ class InputAdapter(nn.Module):
                             'change the std of the data_preprocessor')
         self.channel_order = channel_order
         self.input_size = input_size
+        self.grey_to_rgb = grey_to_rgb
         self.mean: Tensor
         self.std: Tensor
         # Not persistent: they belong to the config, not to the weights.
@@ -57,7 +61,8 @@ class InputAdapter(nn.Module):
     def of(cls,
            network: nn.Module,
            channel_order: ChannelOrder = 'rgb',
-           input_size: tuple[int, int] | None = None) -> 'InputAdapter':
+           input_size: tuple[int, int] | None = None,
+           grey_to_rgb: bool = False) -> 'InputAdapter':
         """The adapter of an mmpretrain classifier, by its preprocessor.
 
         A preprocessor without mean hands on pixel values in [0, 255].
@@ -68,7 +73,7 @@ class InputAdapter(nn.Module):
             std = preprocessor.std.flatten().tolist()
         else:
             mean, std = [0.0], [1.0]
-        return cls(mean, std, channel_order, input_size)
+        return cls(mean, std, channel_order, input_size, grey_to_rgb)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Map images in [0, 1] to the network's input.
@@ -92,13 +97,15 @@ class InputAdapter(nn.Module):
         Raises:
             UserError: If the images have another number of channels.
         """
-        # One mean serves any number of channels; several would turn a grey
-        # image into that many channels unasked.
-        channels = len(self.mean)
-        if channels != 1 and images_BCHW.shape[1] != channels:
+        # One mean serves any number of channels; several turn a grey image
+        # into that many channels, but not unasked.
+        channels, given = len(self.mean), images_BCHW.shape[1]
+        repeats = self.grey_to_rgb and given == 1
+        if channels not in (1, given) and not repeats:
             raise UserError(f'mean and std are for {channels} channels, got '
-                            f'images of {images_BCHW.shape[1]}: change the '
-                            'mean and std of the data_preprocessor')
+                            f'images of {given}: change the mean and std of '
+                            'the data_preprocessor, or set grey_to_rgb of a '
+                            'teacher that is to see grey images')
         if self.channel_order == 'bgr':
             images_BCHW = images_BCHW.flip(1)
         return (images_BCHW - self.mean) / self.std
