@@ -1,4 +1,4 @@
-"""What natural images look like: small and smooth."""
+"""What natural images look like: small, smooth, as bright as the data."""
 from typing import Literal
 
 import torch
@@ -66,3 +66,24 @@ class TotalVariationLoss(_ImageNormLoss):
                        x[:, :, 1:, :-1] - x[:, :, :-1, 1:])
         norms = [self._norm(difference) for difference in differences]
         return self.loss_weight * torch.stack(norms).sum()
+
+
+@MODELS.register_module()
+class PixelStatisticsLoss(BaseLoss):
+    """||mu||_2 + ||var - 1||_2 over the channels of normalised images.
+
+    The mean and the deviation that a teacher normalises its input with are
+    those of the pixels of its training data; mu and var are what is left of
+    them in a batch. This is
+    :class:`~tadfkd.losses.BNStatisticsLoss` of a batch norm before the first
+    layer, and so it also exists for teachers that have none inside. Our own
+    addition, of no paper. It is for ``image_terms_on='normalized'``.
+    """
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """The distance, >= 0, of a batch of normalised images."""
+        variance_C, mean_C = torch.var_mean(
+            images_BCHW.float(), dim=(0, 2, 3), unbiased=False)
+        return self.loss_weight * (
+            torch.linalg.vector_norm(mean_C) +
+            torch.linalg.vector_norm(variance_C - 1))

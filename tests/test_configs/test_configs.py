@@ -29,12 +29,37 @@ def name_of(path: Path) -> str:
 
 def network_name(model: dict) -> str:
     """As config file names spell it: resnet18w8 is of base width 8, and
-    wrn40x2 of depth 40 and widening factor 2."""
+    wrn40x2 of depth 40 and widening factor 2.
+
+    What the width is depends on the family: base channels, growth rate, first
+    or only embedding width, or percent of the paper's width.
+    """
     backbone = model['backbone']
-    if backbone['type'] == 'tadfkd.WideResNet':
-        return f'wrn{backbone["depth"]}x{backbone["widen_factor"]}'
-    width = backbone.get('base_channels', 64)
-    return f'resnet{backbone["depth"]}' + ('' if width == 64 else f'w{width}')
+    arch = backbone.get('arch', {})
+    match backbone['type']:
+        case 'ResNet_CIFAR':
+            width = backbone.get('base_channels', 64)
+            return f'resnet{backbone["depth"]}' + ('' if width == 64 else
+                                                   f'w{width}')
+        case 'tadfkd.WideResNet':
+            return f'wrn{backbone["depth"]}x{backbone["widen_factor"]}'
+        case 'VGG':
+            norm = 'bn' if 'norm_cfg' in backbone else ''
+            return f'vgg{backbone["depth"]}{norm}'
+        case 'MobileNetV2':
+            return f'mobilenetv2w{100 * backbone["widen_factor"]:.0f}'
+        case 'DenseNet':
+            return f'densenetw{arch["growth_rate"]}'
+        case 'VisionTransformer':
+            return f'vitw{arch["embed_dims"]}'
+        case 'MlpMixer':
+            return f'mixerw{arch["embed_dims"]}'
+        case 'ConvNeXt':
+            return f'convnextw{arch["channels"][0]}'
+        case 'PoolFormer':
+            return f'poolformerw{arch["embed_dims"][0]}'
+        case family:
+            raise ValueError(f'say how configs spell {family}')
 
 
 def narrow(model: dict) -> dict[str, int]:
@@ -45,6 +70,9 @@ def narrow(model: dict) -> dict[str, int]:
             'backbone.widen_factor': 1,
             'head.in_channels': 64
         }
+    if model['backbone']['type'] != 'ResNet_CIFAR':
+        # The other families are narrow.
+        return {}
     # A quarter of a quarter of the width.
     return {
         'backbone.base_channels': 4,
@@ -70,7 +98,8 @@ def test_there_are_configs_to_test() -> None:
 def test_the_file_name_does_not_lie(path: Path) -> None:
     config = Config.fromfile(path)
     teacher, student, dataset = re.fullmatch(
-        r'(\w+?)_to_([a-z0-9]+)_(\w+?)(?:_released)?', path.stem).groups()
+        r'(\w+?)_to_([a-z0-9]+)_(\w+?)(?:_released|_pixels)?',
+        path.stem).groups()
     assert network_name(config.model.teacher.model) == teacher
     assert network_name(config.model.student) == student
     assert config.dataset_name == dataset
@@ -131,6 +160,27 @@ def test_the_released_form_differs_in_what_the_paper_notes_say(
         assert plain['image_losses'][name]['loss_weight'] == pytest.approx(
             weight * 1024**0.5, rel=1e-3)
     assert released['batch_size'] == 1024
+
+
+@pytest.mark.parametrize(
+    'path', [leaf for leaf in LEAVES if leaf.stem.endswith('_pixels')],
+    ids=name_of)
+def test_pixel_statistics_stand_in_for_the_terms_of_batch_norm_teachers(
+        path: Path) -> None:
+    pixels = Config.fromfile(path).model.to_dict()
+    plain = Config.fromfile(path.with_stem(
+        path.stem.removesuffix('_pixels'))).model.to_dict()
+    different = {key for key in pixels if plain.get(key) != pixels[key]}
+    assert different == {'image_losses'}
+    weights = {
+        name: loss['loss_weight']
+        for name, loss in pixels['image_losses'].items()
+    }
+    assert weights == dict(l2=0.0, tv=0.0, pixels=1.0)
+    teacher = dict(
+        pixels['teacher'], checkpoint=None, allow_random_weights=True)
+    init_default_scope('tadfkd')
+    assert MODELS.build(teacher).bn_layers == []
 
 
 _watching: list[list[str]] = []
@@ -225,7 +275,7 @@ def test_a_teacher_config_builds_in_mmpretrains_scope(path: Path) -> None:
         'digits': 16,
         'fashion_mnist': 28
     }.get(path.stem.partition('_')[2], 32)
-    channels = config.model.backbone.get('in_channels', 3)
+    channels = len(config.model.data_preprocessor.mean)
     with torch.no_grad():
         logits_BK = model.eval()(
             torch.zeros(1, channels, size, size), mode='tensor')

@@ -3,12 +3,14 @@ import pytest
 import torch
 
 from tadfkd.losses import (BaseLoss, BNStatisticsLoss, ImageL2Loss, JSLoss,
-                           KLLoss, L1Loss, TotalVariationLoss)
+                           KLLoss, L1Loss, PixelStatisticsLoss,
+                           TotalVariationLoss)
 from tadfkd.structures import BNStatistics
 from tadfkd.utils.errors import UserError
 
 LOSSES = [
-    L1Loss, KLLoss, JSLoss, BNStatisticsLoss, ImageL2Loss, TotalVariationLoss
+    L1Loss, KLLoss, JSLoss, BNStatisticsLoss, ImageL2Loss, TotalVariationLoss,
+    PixelStatisticsLoss
 ]
 
 

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from tadfkd.losses import BaseLoss, ImageL2Loss, TotalVariationLoss
+from tadfkd.losses import (BaseLoss, BNStatisticsLoss, ImageL2Loss,
+                           PixelStatisticsLoss, TotalVariationLoss)
+from tadfkd.structures import BNStatistics
 from tadfkd.utils.errors import UserError
 
 SHAPES = [(1, 1, 2, 2), (3, 3, 5, 4), (2, 1, 1, 6)]
@@ -116,3 +118,37 @@ def test_half_precision_images_give_float32(kind: type[BaseLoss], over: str,
 def test_over_anything_else_is_refused(kind: type[BaseLoss]) -> None:
     with pytest.raises(UserError, match='set over of the ' + kind.__name__):
         kind('image')
+
+
+def test_pixel_statistics_agree_with_numpy() -> None:
+    images_BCHW = images((4, 3, 5, 6))
+    pixels_CN = images_BCHW.double().numpy().transpose(1, 0, 2,
+                                                       3).reshape(3, -1)
+    expected = np.linalg.norm(
+        pixels_CN.mean(1)) + np.linalg.norm(pixels_CN.var(1) - 1)
+    assert PixelStatisticsLoss(2.0)(images_BCHW).item() == pytest.approx(
+        2 * expected, rel=1e-5)
+
+
+def test_pixel_statistics_are_those_of_a_batch_norm_before_the_network(
+) -> None:
+    # The teacher's running statistics in units of [0, 1].
+    mean_C, std_C = torch.tensor([0.3, 0.5]), torch.tensor([0.2, 0.4])
+    pixels_BCHW = images((8, 2, 4, 4))
+    variance_C, batch_mean_C = torch.var_mean(
+        pixels_BCHW, (0, 2, 3), unbiased=False)
+    layer = BNStatistics((batch_mean_C - mean_C) / std_C,
+                         variance_C / std_C**2, torch.zeros(2), torch.ones(2))
+    normalized_BCHW = (pixels_BCHW - mean_C[:, None, None]) / std_C[:, None,
+                                                                    None]
+    torch.testing.assert_close(PixelStatisticsLoss()(normalized_BCHW),
+                               BNStatisticsLoss()([layer]))
+
+
+def test_images_with_the_pixels_of_the_data_have_no_pixel_loss() -> None:
+    images_BCHW = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
+    assert PixelStatisticsLoss()(images_BCHW).item() == pytest.approx(
+        0, abs=1e-5)
+    # One grey for all pixels has the mean, but not the variance.
+    assert PixelStatisticsLoss()(0 * images_BCHW).item() == pytest.approx(
+        3**0.5)

@@ -365,6 +365,33 @@ def test_a_config_says_how_its_images_were_normalised(
             atol=1e-5)
 
 
+def test_a_grey_image_is_three_equal_channels_where_asked_for() -> None:
+    teacher = random_teacher(
+        classifier(to_rgb=False, **IMAGENET), grey_to_rgb=True)
+    pixels_BCHW = coloured_pixels(1, 16)
+    with torch.no_grad():
+        inputs_BCHW = teacher.network.data_preprocessor(
+            dict(inputs=pixels_BCHW.repeat(1, 3, 1, 1)))['inputs']
+        torch.testing.assert_close(
+            teacher(pixels_BCHW / 255).logits_BK,
+            teacher.network(inputs_BCHW),
+            rtol=1e-4,
+            atol=1e-5)
+        # mmpretrain does the same to the grey images of a training set.
+        torch.testing.assert_close(
+            teacher.network.data_preprocessor(
+                dict(inputs=pixels_BCHW))['inputs'], inputs_BCHW)
+
+
+def test_a_grey_image_is_not_repeated_unasked() -> None:
+    teacher = random_teacher(classifier(**IMAGENET))
+    with pytest.raises(UserError, match='or set grey_to_rgb'):
+        teacher(torch.rand(2, 1, 16, 16))
+    teacher = random_teacher(classifier(**IMAGENET), grey_to_rgb=True)
+    with pytest.raises(UserError, match='got images of 2'):
+        teacher(torch.rand(2, 2, 16, 16))
+
+
 def test_an_unknown_channel_order_is_a_user_error() -> None:
     with pytest.raises(
             UserError, match="rgb, bgr, got 'gbr'.*model.teacher.channel_"):

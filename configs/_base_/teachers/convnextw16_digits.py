@@ -1,0 +1,21 @@
+# Layer norm only. Without layer scale, which is for deep networks.
+teacher = dict(
+    type='MMPretrainTeacher',
+    model=dict(
+        type='ImageClassifier',
+        backbone=dict(
+            type='ConvNeXt',
+            in_channels=1,
+            arch=dict(depths=(2, 2, 2), channels=(16, 32, 64)),
+            stem_patch_size=2,
+            layer_scale_init_value=0.0,
+            out_indices=(2, )),
+        head=dict(
+            type='LinearClsHead',
+            num_classes=10,
+            in_channels=64,
+            loss=dict(type='CrossEntropyLoss')),
+        data_preprocessor=dict(mean=[77.7], std=[81.2], to_rgb=False)),
+    input_size=16,
+    checkpoint='work_dirs/teachers/convnextw16_digits/epoch_40.pth',
+    recipe='configs/teachers/convnextw16_digits.py')
