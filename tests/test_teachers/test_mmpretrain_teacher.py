@@ -385,7 +385,7 @@ def test_a_grey_image_is_three_equal_channels_where_asked_for() -> None:
 
 def test_a_grey_image_is_not_repeated_unasked() -> None:
     teacher = random_teacher(classifier(**IMAGENET))
-    with pytest.raises(UserError, match='or set grey_to_rgb'):
+    with pytest.raises(UserError, match='or grey_to_rgb of a teacher'):
         teacher(torch.rand(2, 1, 16, 16))
     teacher = random_teacher(classifier(**IMAGENET), grey_to_rgb=True)
     with pytest.raises(UserError, match='got images of 2'):
