@@ -9,7 +9,7 @@ from mmengine.config import DictAction
 
 from tadfkd.apis import check_teacher, check_zoo, write_teachers_page
 from tadfkd.evaluation import teacher_page
-from tadfkd.utils.errors import run_tool
+from tadfkd.utils.errors import UserError, run_tool
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
 
@@ -97,15 +97,20 @@ def main() -> None:
             memory_limit=arguments.memory_limit)
         write_teachers_page(DOCS)
         return
-    report = check_teacher(
-        arguments.teacher,
-        checkpoint=arguments.checkpoint,
-        student=arguments.student,
-        options=arguments.cfg_options,
-        batch_size=arguments.batch_size,
-        min_top1=arguments.min_top1,
-        seed=arguments.seed,
-        evaluate=not arguments.no_eval)
+    try:
+        report = check_teacher(
+            arguments.teacher,
+            checkpoint=arguments.checkpoint,
+            student=arguments.student,
+            options=arguments.cfg_options,
+            batch_size=arguments.batch_size,
+            min_top1=arguments.min_top1,
+            seed=arguments.seed,
+            evaluate=not arguments.no_eval)
+    except UserError as error:
+        if arguments.json:
+            print(json.dumps(dict(verdict=f'unusable: {error}')))
+        raise
     if arguments.json:
         print(json.dumps(_without_nan(report.as_dict()), indent=2))
     else:

@@ -50,9 +50,11 @@ def test_a_teacher_that_cannot_be_built_is_one_line(run_tool_process: Callable[
         'resnet18_8xb16_cifar10',
         '--checkpoint',
         tmp_path / 'teacher.pth',
+        '--json',
         check=False)
     assert process.returncode == 1
-    assert process.stdout == ''
+    verdict = json.loads(process.stdout)['verdict']
+    assert verdict.startswith('unusable: teacher checkpoint')
     assert process.stderr.splitlines()[-1].startswith('error: teacher ')
     assert 'Traceback' not in process.stderr
 
