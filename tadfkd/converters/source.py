@@ -73,9 +73,19 @@ def source_weights(checkpoint: Mapping, name: str) -> dict[str, Tensor]:
         name: The file, for messages.
 
     Raises:
-        UserError: If there are other things than named tensors in it.
+        UserError: If there are other things than named tensors in it, or
+            the same numbers again and again.
     """
     weights, _ = weights_of(checkpoint, (), name)
+    # What is small in a file, because its names share their numbers, is not
+    # when it is converted or a network is built of its shapes.
+    storages = [value.untyped_storage() for value in weights.values()]
+    held = sum({each.data_ptr(): each.nbytes() for each in storages}.values())
+    needed = sum(value.nbytes for value in weights.values())
+    if needed > 4 * held + 2**24:
+        raise UserError(f'{name} has {needed} bytes of weights that share '
+                        f'{held} bytes, and at most 4 weights may share one: '
+                        'save a state dict whose tensors are their own')
     prefix = 'module.'
     if not all(key.startswith(prefix) for key in weights):
         prefix = ''

@@ -1,4 +1,5 @@
 """Reading checkpoints from files and URLs, without running what they say."""
+import contextlib
 import hashlib
 import http.client
 import os
@@ -6,6 +7,7 @@ import pickle
 import re
 import sys
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +114,8 @@ def _downloaded(url: str) -> Path:
         usable = False
     if not usable:
         raise UserError(f'checkpoint {url} is neither a file nor an http or '
-                        'https URL: download it, and name the file')
+                        'https URL: give such a URL, or download it and name '
+                        'the file')
     name = Path(urllib.parse.unquote(parts.path)).name or 'checkpoint.pth'
     found = _HASH.search(name)
     folder = Path(torch.hub.get_dir(), 'checkpoints')
@@ -122,14 +125,18 @@ def _downloaded(url: str) -> Path:
     path = folder / name
     if path.is_file():
         return path
-    print_log(f'downloading {url} to {path}', logger='current')
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(
-            url,
-            str(path),
-            hash_prefix=None if found is None else found[1],
-            progress=sys.stderr.isatty())
+        with _alone_in(folder):
+            # Another process may have had it in the meantime. If that one
+            # failed, this one tries, and says itself what is wrong.
+            if not path.is_file():
+                print_log(f'downloading {url} to {path}', logger='current')
+                torch.hub.download_url_to_file(
+                    url,
+                    str(path),
+                    hash_prefix=None if found is None else found[1],
+                    progress=sys.stderr.isatty())
     # What torch.hub raises for another hash is a RuntimeError.
     except (OSError, RuntimeError, ValueError,
             http.client.HTTPException) as error:
@@ -139,14 +146,33 @@ def _downloaded(url: str) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Let one process at a time download to a folder.
+
+    A lock and no barrier of the process group: it needs no agreement of all
+    processes on whether the file is there, and ends with who holds it.
+    """
+    with contextlib.ExitStack() as stack:
+        # Some network file systems lock no folders, and Windows none: then
+        # each process downloads for itself, and the last puts its file there.
+        with contextlib.suppress(OSError, ImportError):
+            import fcntl
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
 def use_restricted_unpickling() -> None:
-    """Make mmengine read files and URLs by :func:`read_checkpoint`.
+    """Make mmengine read all it is told to by :func:`read_checkpoint`.
 
     By itself it calls ``torch.load`` with the defaults of the installed
     torch: older ones run whatever the file says, newer ones refuse
-    mmengine's own checkpoints.
+    mmengine's own checkpoints. Its other schemes, such as ``torchvision://``
+    and ``s3://``, are refused, because they would be read that way.
     """
-    for scheme in ('', 'http://', 'https://'):
+    for scheme in [*CheckpointLoader._schemes]:
         CheckpointLoader.register_scheme(scheme, _load_for_mmengine, True)
 
 

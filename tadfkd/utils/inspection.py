@@ -34,10 +34,13 @@ class _StandIn:
     """In place of whatever the file would call or build."""
 
     full_name = ''
+    inspector: '_Inspector'
 
     def __new__(cls, *arguments: Any) -> '_StandIn':
         """What a call in the file gives."""
         _check_call(cls.full_name, arguments)
+        if cls.full_name.startswith('torch._utils._rebuild_tensor'):
+            cls.inspector.viewed += math.prod(arguments[2])
         return super().__new__(cls)
 
     def __setstate__(self, state: Any) -> None:
@@ -93,7 +96,13 @@ def _check_call(name: str, arguments: tuple) -> None:
 
 
 class _Inspector(pickle._Unpickler):
-    """Runs a pickle on stand-ins; ``claims`` has bytes by storage key."""
+    """Runs a pickle on stand-ins.
+
+    Attributes:
+        claims: Bytes by storage key.
+        lengths: Numbers by storage key.
+        viewed: Numbers in all tensors together, however many share them.
+    """
 
     # These allot what they are told to before they look at the file.
     dispatch = {
@@ -105,6 +114,8 @@ class _Inspector(pickle._Unpickler):
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file, encoding='utf-8')
         self.claims: dict[str, int] = {}
+        self.lengths: dict[str, int] = {}
+        self.viewed = 0
         self.allowed = TORCH_GLOBALS | {
             # Types of NumPy are made by numpy.dtype.
             name
@@ -118,7 +129,8 @@ class _Inspector(pickle._Unpickler):
             raise pickle.UnpicklingError('text, or damaged')
         if full_name not in self.allowed and not is_storage(full_name):
             raise pickle.UnpicklingError(f'GLOBAL {full_name}')
-        return type(name, (_StandIn, ), dict(full_name=full_name))
+        return type(name, (_StandIn, ),
+                    dict(full_name=full_name, inspector=self))
 
     def persistent_load(self, pid: Any) -> _Storage:
         """Note what a storage claims."""
@@ -132,12 +144,24 @@ class _Inspector(pickle._Unpickler):
         claim = size * item_size
         if self.claims.setdefault(key, claim) != claim:
             raise ValueError(f'it claims two sizes of storage {key}')
+        self.lengths[key] = min(size, self.lengths.get(key, size))
         if any(view):
             _, offset, view_size = view[0]
             if not 0 <= offset <= offset + view_size <= size:
                 raise ValueError('a storage is larger than the one it views')
             size = view_size
         return _Storage(size)
+
+    def check_views(self) -> None:
+        """Refuse tensors that together are far more than their storages.
+
+        They take no memory, but whoever copies or converts them takes it for
+        every one. Tied and averaged weights are in a file a few times.
+        """
+        held = sum(self.lengths.values())
+        if self.viewed > 4 * held + 2**22:
+            raise ValueError(f'its tensors have {self.viewed} numbers over '
+                             f'storages of {held}')
 
 
 def _inspect_zip(file: BinaryIO, size: int) -> None:
@@ -151,6 +175,7 @@ def _inspect_zip(file: BinaryIO, size: int) -> None:
     file_end = file.tell() + pickled.file_size
     inspector = _Inspector(file)
     inspector.load()
+    inspector.check_views()
     if file.tell() > file_end:
         raise ValueError('data.pkl is longer than its record')
     for key, claim in inspector.claims.items():
@@ -170,6 +195,7 @@ def _inspect_legacy(file: BinaryIO, size: int) -> None:
     _Inspector(file).load()
     inspector = _Inspector(file)
     inspector.load()
+    inspector.check_views()
     keys = _Inspector(file).load()
     claims = inspector.claims
     if sorted(keys) != sorted(claims):

@@ -84,13 +84,8 @@ def _listed(names: Collection[Any]) -> str:
 def _entry(content: Mapping, source: str,
            key: str | None) -> tuple[Mapping[str, Any], str]:
     """The state dict in a checkpoint, and its name there."""
-    if key is None:
-        found = _search(content)
-        if found is None:
-            raise UserError(
-                f'{source} holds no weights under a name that is known, but '
-                f'{_listed(content) or "nothing"}: put the state dict under '
-                '"state_dict"')
+    found = _search(content) if key is None else None
+    if found is not None:
         path = [f"'{name}'" for name in reversed(found[1])]
         return found[0], ' in '.join(path) or 'the file itself'
     entries = {
@@ -98,6 +93,14 @@ def _entry(content: Mapping, source: str,
         for name, entry in content.items()
         if (found := _search(entry)) is not None
     }
+    if key is None:
+        what = f'{_listed(content) or "nothing"}: '
+        if entries:
+            what = f'under {_listed(entries)}: set model.teacher.' \
+                'checkpoint_key to the one to take, or '
+        raise UserError(f'{source} holds no weights under a name that is '
+                        f'known, but {what}put the state dict under '
+                        '"state_dict"')
     if key not in entries:
         raise UserError(f'{source} has no weights under {key!r}: name one of '
                         f'its entries with weights, {_listed(entries)}'

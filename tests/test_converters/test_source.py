@@ -35,6 +35,17 @@ def test_floats_become_float32_and_counters_stay() -> None:
             ] == [torch.float32, torch.float32, torch.int64]
 
 
+def test_names_that_share_their_numbers_are_not_converted() -> None:
+    # As a file may have it: one tensor under many names, or views of one.
+    whole = torch.ones(2**20).half()
+    for values in ([whole] * 400, [whole[:1].expand(2**20)] * 400):
+        weights = {f'{i}': value for i, value in enumerate(values)}
+        with pytest.raises(UserError, match='file has 838860800 bytes of wei'):
+            source_weights(weights, 'file')
+    tied = dict(a=whole, b=whole, c=whole.view(2**10, 2**10))
+    assert source_weights(tied, 'file').keys() == tied.keys()
+
+
 @pytest.mark.parametrize('checkpoint, message', [
     (dict(a=ONE, epoch=3), 'file holds other things than named tensors'),
     ({}, 'file holds no weights'),

@@ -3,7 +3,9 @@ import hashlib
 import io
 import os
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -31,6 +33,8 @@ class Server:
             def do_GET(self) -> None:
                 served.requests.append(self.path)
                 content = served.files.get(self.path)
+                if 'slow' in self.path:
+                    time.sleep(0.5)
                 self.send_response(200 if content is not None else 404)
                 length = len(content or b'')
                 if 'cut' in self.path:
@@ -137,6 +141,48 @@ def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(
             UserError, match=f'{url} is neither a file nor an http or https'):
         read_checkpoint(url)
+
+
+def test_processes_of_a_run_download_a_file_once(server: Server,
+                                                 tmp_path: Path) -> None:
+    path = tmp_path / 'a.safetensors'
+    save_file(dict(a=torch.ones(2)), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    # Locks of a file that is opened twice hold between threads as well.
+    with ThreadPoolExecutor(4) as ranks:
+        for name in ('/slow.safetensors', f'/slow-{digest}.safetensors'):
+            server.files[name] = path.read_bytes()
+            for found in ranks.map(read_checkpoint,
+                                   [server.address + name] * 4):
+                assert found['a'].tolist() == [1, 1]
+            assert server.requests.count(name) == 1
+
+
+def test_a_failed_download_ends_every_process(server: Server) -> None:
+    url = f'{server.address}/slow/none.safetensors'
+    with ThreadPoolExecutor(3) as ranks:
+        answers = [ranks.submit(read_checkpoint, url) for _ in range(3)]
+        for answer in answers:
+            error = answer.exception(timeout=60)
+            assert isinstance(error, UserError)
+            assert 'cannot be downloaded (HTTP Error 404' in str(error)
+
+
+def test_mmengine_reads_nothing_by_other_schemes(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    # The registration is global: put back what was there.
+    monkeypatch.setattr(CheckpointLoader, '_schemes',
+                        dict(CheckpointLoader._schemes))
+    use_restricted_unpickling()
+    for scheme in ('pavi', 's3', 'petrel', 'open-mmlab:s3', 'modelzoo',
+                   'torchvision', 'open-mmlab', 'openmmlab', 'mmcls'):
+        url = f'{scheme}://resnet18'
+        with pytest.raises(UserError) as caught:
+            CheckpointLoader.load_checkpoint(url)
+        assert str(caught.value) == (
+            f'checkpoint {url} is neither a file nor an http or https URL: '
+            'give such a URL, or download it and name the file')
+    assert len(set(CheckpointLoader._schemes.values())) == 1
 
 
 def test_code_from_a_url_is_refused_and_not_run(

@@ -96,6 +96,27 @@ def without_strides(path: Path) -> Path:
     return zipped(path, pickled(content), {'0': FLOATS})
 
 
+def many_views(path: Path, write: Callable = zipped) -> Path:
+    # Each is small enough, and to convert them all takes gigabytes.
+    content = {
+        f'{i}': tensor(Storage('0', 4), 2**20, strides=(0, ))
+        for i in range(400)
+    }
+    return write(path,
+                 pickled(content) if write is zipped else content,
+                 {'0': FLOATS})
+
+
+def many_wholes(path: Path) -> Path:
+    # None is more than its storage.
+    content = {str(i): tensor(Storage('0', 2**20), 2**20) for i in range(20)}
+    return zipped(path, pickled(content), {'0': bytes(2**22)})
+
+
+def legacy_many_views(path: Path) -> Path:
+    return many_views(path, legacy)
+
+
 def legacy_claim(path: Path) -> Path:
     content = dict(a=tensor(Storage('0', GIBIBYTE), GIBIBYTE))
     return legacy(path, content, {'0': FLOATS})
@@ -170,6 +191,11 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str]] = {
     'beyond_its_storage':
     (beyond_its_storage, r'shape \(1099511627776,\) does not fit its storage'),
     'without_strides': (without_strides, 'does not fit its storage'),
+    'many_views':
+    (many_views, 'tensors have 419430400 numbers over storages of 4'),
+    'many_wholes':
+    (many_wholes, 'tensors have 20971520 numbers over storages of 1048576'),
+    'legacy_many_views': (legacy_many_views, 'tensors have 419430400 numbers'),
     'legacy_claim': (legacy_claim, 'storages claim 4294967304 bytes of 24'),
     'legacy_without_data': (legacy_without_data, 'lists other storages'),
     'legacy_beyond_its_storage':
@@ -267,6 +293,8 @@ def test_all_that_torch_saves_passes(tmp_path: Path, is_zip: bool) -> None:
     content: dict = dict(
         view=base.view(4, 6).t()[1:3],
         whole=base,
+        # Tied, averaged and in the optimizer.
+        shared=[base[:] for _ in range(3)],
         scalar=torch.tensor(3),
         empty=torch.zeros(0, 5),
         half=torch.ones(3, dtype=torch.bfloat16),

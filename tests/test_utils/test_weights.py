@@ -363,6 +363,14 @@ def test_of_what_fits_nowhere_nothing_is_renamed() -> None:
     assert weights_of(content, OWN, 'a') == (content, 'the file itself')
 
 
+def test_an_entry_that_is_not_known_can_be_taken_by_name() -> None:
+    content = dict(epoch=1, params=state_dict('module.', 1))
+    with pytest.raises(UserError, match='but under params: set model.teach'):
+        weights_of(content, OWN, 'teacher.pth')
+    found, _ = weights_of(content, OWN, 'teacher.pth', 'params')
+    assert found['head.bias'].tolist() == [1, 1]
+
+
 def test_an_entry_is_taken_by_name() -> None:
     content = dict(
         state_dict=state_dict(), best=dict(model=state_dict('module.', 1)))
@@ -384,6 +392,9 @@ def test_an_entry_is_taken_by_name() -> None:
     (state_dict() | dict(epoch=3), 'other things than named tensors'),
     ({0: torch.zeros(1)}, 'other things than named tensors'),
     (dict(model=dict(model=dict(model=state_dict()))), 'holds no weights'),
+    (dict(epoch=1, student=state_dict(), best_state_dict=state_dict()),
+     'that is known, but under best_state_dict, student: set model.teacher.'
+     'checkpoint_key to the one to take, or put the state dict under "state'),
 ])  # yapf: disable
 def test_what_has_no_weights_is_said_to_have_none(content: dict,
                                                   message: str) -> None:
