@@ -24,7 +24,6 @@ NARROW = {
     'head.in_channels': 32
 }
 
-
 # Two cores are what a continuous-integration machine has. Here and not in a
 # fixture, because runs are compared with those of fixtures of wider scope.
 torch.set_num_threads(2)
