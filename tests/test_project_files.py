@@ -84,8 +84,9 @@ def test_the_two_commands_exist_and_ci_calls_one() -> None:
 def test_files_that_a_page_names_exist(path: Path) -> None:
     text = path.read_text()
     named = set(
-        re.findall(r'\b((?:configs|tools|requirements|docs)/[\w./-]+\.\w+)',
-                   text))
+        re.findall(
+            r'(?<!/)\b((?:configs|tools|requirements|docs)/[\w./-]+\.\w+)',
+            text))
     missing = [name for name in named if not (ROOT / name).exists()]
     assert missing == []
 
