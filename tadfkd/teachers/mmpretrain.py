@@ -67,15 +67,18 @@ def _brings_weights(model: dict) -> bool:
     some.
 
     Raises:
-        UserError: If timm is asked for weights of other classes than it has.
+        UserError: If published weights are asked for together with a class
+            count of the user's own.
     """
     name = str(model.get('model_name'))
     if model.get('pretrained') and {'num_classes', 'num_labels'} & {*model}:
         raise UserError(f'pretrained=True of {name} would leave the layer of '
                         'its own class count random: name a checkpoint of '
                         'yours, or leave the class count out')
-    return bool(model.get('pretrained')) or any(
+    # A folder of the working directory may be called like a model of timm.
+    in_folder = wrapped_library(model) == 'transformers' and any(
         Path(name).glob('*.safetensors'))
+    return bool(model.get('pretrained')) or in_folder
 
 
 def _from_transformers(name: str) -> nn.Module:
