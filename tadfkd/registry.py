@@ -36,9 +36,11 @@ def _child(name: str, parent: Registry | None, *rooms: str) -> Registry:
         locations=[f'tadfkd.{room}' for room in rooms])
 
 
-#: Algorithms, backbones, generators, teachers, losses and augmentations.
+#: Algorithms, backbones, generators, teachers, losses, replay and
+#: augmentations.
 MODELS = _child('model', MMENGINE_MODELS, 'algorithms', 'backbones',
-                'generators', 'teachers', 'losses', 'utils.augmentation')
+                'generators', 'teachers', 'losses', 'memory',
+                'utils.augmentation')
 #: Selectors: teacher output -> boolean mask. A registry of its own, because
 #: every algorithm takes one.
 SELECTORS = _child('selector', None, 'selectors')

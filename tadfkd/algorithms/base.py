@@ -1,24 +1,44 @@
 """What every data-free distillation algorithm shares."""
+import logging
 from abc import abstractmethod
-from dataclasses import asdict, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from torch import Tensor, nn
+from torch import Tensor
 
-from tadfkd.algorithms.networks import DistillationNetworks
-from tadfkd.memory import CleanQueue
-from tadfkd.registry import MODELS, SELECTORS
-from tadfkd.structures import Counters, SyntheticBatch
-from tadfkd.utils.errors import UserError, require_at_least
+from tadfkd.algorithms.candidates import CandidateSelection
+from tadfkd.registry import MODELS
+from tadfkd.structures import BNStatistics, SyntheticBatch, TeacherOutput
+from tadfkd.utils.errors import require_at_least
 from tadfkd.utils.freezing import frozen
-from tadfkd.utils.wrappers import unwrapped
 
 Losses = dict[str, Tensor]
 
 
-class BaseDFKD(DistillationNetworks):
+def prefixed(network: str, losses: Losses) -> Losses:
+    """The losses of a step under the names that the log has."""
+    return {f'{network}_{name}': value for name, value in losses.items()}
+
+
+def summed(losses: Losses) -> Tensor:
+    """What is minimised: the sum of all terms."""
+    return torch.stack(list(losses.values())).sum()
+
+
+def with_total(losses: Losses) -> Losses:
+    """The terms and their sum without graph, as a step returns them."""
+    # Named "total" and not "loss": mmengine sums and smooths the latter.
+    total = summed(losses).detach()
+    return {
+        name: value.detach()
+        for name, value in losses.items()
+    } | dict(total=total)
+
+
+class BaseDFKD(CandidateSelection):
     """A student learns from a frozen teacher on generated images.
 
     There are three levels of override, from coarse to fine: ``train_step``
@@ -28,54 +48,42 @@ class BaseDFKD(DistillationNetworks):
     only. Each step trains one network.
 
     Args:
-        batch_size: Images a step and process, >= 2.
         num_student_steps: Student steps an iteration, >= 1.
-        num_generator_steps: Generator steps an iteration, >= 1.
+        num_generator_steps: Generator steps an iteration, >= 1; 0 only where
+            there is no generator to train.
         student_first: Whether an iteration begins with its student steps.
-        selector: Config of a selector.
-        augment: Config of an augmentation, or None.
-        select_on: Whether the selector judges the ``'plain'`` images, or the
-            ``'augmented'`` ones, which saves a pass through the teacher.
-        max_rounds: Batches of candidates that one student step may generate
-            until it has a full batch of selected images, >= 1.
-        **networks: See :class:`DistillationNetworks`.
+        student_loss: Config of the student's loss on logits.
+        bn_loss: Config of the batch-norm statistics loss, in the algorithms
+            that have one. It is left out for a teacher without batch norm.
+        **selection: See :class:`CandidateSelection`.
 
     Raises:
         UserError: If a number is out of range, or the networks do not fit.
     """
 
     def __init__(self,
-                 batch_size: int,
                  num_student_steps: int = 1,
                  num_generator_steps: int = 1,
                  student_first: bool = True,
-                 selector: dict = dict(type='SelectAll'),
-                 augment: dict | None = None,
-                 select_on: Literal['plain', 'augmented'] = 'plain',
-                 max_rounds: int = 50,
-                 **networks: Any) -> None:
-        super().__init__(**networks)
-        # Student steps train batch norm, which one sample cannot.
-        require_at_least('model', 'batch_size', batch_size, 2)
-        for name, value in dict(
-                num_student_steps=num_student_steps,
-                num_generator_steps=num_generator_steps,
-                max_rounds=max_rounds).items():
-            require_at_least('model', name, value, 1)
-        if select_on not in ('plain', 'augmented'):
-            raise UserError("select_on must be 'plain' or 'augmented', got "
-                            f'{select_on!r}: set model.select_on')
-        self.batch_size = batch_size
+                 student_loss: dict = dict(type='L1Loss'),
+                 bn_loss: dict | None = None,
+                 **selection: Any) -> None:
+        super().__init__(**selection)
+        require_at_least('model', 'num_student_steps', num_student_steps, 1)
+        require_at_least('model', 'num_generator_steps', num_generator_steps,
+                         int('generator' in self.trained_networks))
         self.num_student_steps = num_student_steps
         self.num_generator_steps = num_generator_steps
         self.student_first = student_first
-        self.select_on = select_on
-        self.max_rounds = max_rounds
-
-        self.selector = SELECTORS.build(selector)
-        self.augment = MODELS.build(augment) if augment else None
-        self.queue = CleanQueue()
-        self.counters = Counters()
+        self.student_loss = MODELS.build(student_loss)
+        self.bn_loss = MODELS.build(bn_loss) if bn_loss else None
+        if self.bn_loss is not None and self.teacher is not None \
+                and not self.teacher.bn_layers:
+            print_log(
+                'the teacher has no batch norm with running statistics, so '
+                'bn_loss is left out',
+                logger='current',
+                level=logging.WARNING)
 
     def train_step(self, data: object,
                    optim_wrapper: OptimWrapperDict) -> Losses:
@@ -91,25 +99,32 @@ class BaseDFKD(DistillationNetworks):
         losses = {}
         networks = ['student', 'generator']
         for network in networks if self.student_first else networks[::-1]:
-            count = getattr(self, f'num_{network}_steps')
-            step = getattr(self, f'{network}_step')
-            for _ in range(count):
-                step_losses = step(optim_wrapper[network])
-            losses.update({
-                f'{network}_{name}': value
-                for name, value in step_losses.items()
-            })
+            step_losses: Losses = {}
+            for _ in range(getattr(self, f'num_{network}_steps')):
+                step_losses = getattr(self, f'{network}_step')(
+                    optim_wrapper[network])
+            losses.update(prefixed(network, step_losses))
         return losses
 
     def student_step(self, optim_wrapper: OptimWrapper) -> Losses:
-        """Train the student on one full batch of selected images."""
+        """Train the student on one batch of images."""
         with optim_wrapper.optim_context(self.student):
-            batch, teacher_logits_BK = self.clean_batch()
-            student_logits_BK = self.student_logits(batch.views_BCHW)
-            losses = self.student_losses(student_logits_BK, teacher_logits_BK)
-        losses = self._update(losses, optim_wrapper)
+            images_BCHW, target = self.student_batch()
+        return self.student_update(images_BCHW, target, optim_wrapper)
+
+    def student_batch(self) -> tuple[Tensor, TeacherOutput]:
+        """images_BCHW of a student step and the teacher's answer to them,
+        both without graph: a full batch of selected images."""
+        batch, teacher_logits_BK = self.clean_batch()
+        return batch.views_BCHW, TeacherOutput(teacher_logits_BK)
+
+    def student_update(self, images_BCHW: Tensor, target: TeacherOutput,
+                       optim_wrapper: OptimWrapper) -> Losses:
+        """Minimise :meth:`student_losses` on a batch."""
+        with optim_wrapper.optim_context(self.student):
+            losses = self.student_losses(images_BCHW, target)
         self.counters.student_steps += 1
-        return losses
+        return self._update(losses, optim_wrapper)
 
     def generator_step(self, optim_wrapper: OptimWrapper) -> Losses:
         """Train the generator on one batch; its selected part varies."""
@@ -122,15 +137,17 @@ class BaseDFKD(DistillationNetworks):
         self.counters.generator_steps += 1
         return losses
 
-    @abstractmethod
-    def student_losses(self, student_logits_BK: Tensor,
-                       teacher_logits_BK: Tensor) -> Losses:
-        """The terms whose sum the student minimises.
+    def student_losses(self, images_BCHW: Tensor,
+                       target: TeacherOutput) -> Losses:
+        """The terms whose sum the student minimises: ``student_loss``.
 
         Args:
-            student_logits_BK: With their graph.
-            teacher_logits_BK: For the same images, detached.
+            images_BCHW: What the student sees, without graph.
+            target: The teacher's answer to the same images, likewise.
         """
+        return dict(
+            logits=self.student_loss(
+                self.student_logits(images_BCHW), target.logits_BK))
 
     @abstractmethod
     def generator_losses(self, candidates: SyntheticBatch,
@@ -143,108 +160,12 @@ class BaseDFKD(DistillationNetworks):
         """
 
     def _update(self, losses: Losses, optim_wrapper: OptimWrapper) -> Losses:
-        total = torch.stack(list(losses.values())).sum()
-        optim_wrapper.update_params(total)
-        # Named "total" and not "loss": mmengine sums and smooths the latter.
-        losses = {name: value.detach() for name, value in losses.items()}
-        return losses | {'total': total.detach()}
+        optim_wrapper.update_params(summed(losses))
+        return with_total(losses)
 
-    def generate(self, size: int, generator: nn.Module) -> SyntheticBatch:
-        """A batch of fresh images from the training stream of latents.
-
-        Args:
-            size: Number of images.
-            generator: ``self.generator``, or the network in its wrapper
-                where no gradients are exchanged between processes.
-        """
-        latents_BZ = self.sample_latents(
-            size, self.streams.get('latents', self.device))
-        self.counters.images_generated += size
-        return SyntheticBatch(generator(latents_BZ))
-
-    def augmented(self, batch: SyntheticBatch) -> SyntheticBatch:
-        """The batch with an augmented view, if there is an augmentation."""
-        if self.augment is None:
-            return batch
-        stream = self.streams.get('augmentation', batch.images_BCHW.device)
-        return replace(
-            batch, augmented_BCHW=self.augment(batch.images_BCHW, stream))
-
-    def select(self, candidates: SyntheticBatch) -> SyntheticBatch:
-        """The candidates that the selector keeps, with their graph.
-
-        Raises:
-            UserError: If the teacher's logits are finite for none.
-        """
-        if not self.selector.reads_teacher:
-            self.counters.images_selected += len(candidates)
-            return candidates
-        judged_BCHW = candidates.images_BCHW if self.select_on == 'plain' \
-            else candidates.views_BCHW
-        with torch.no_grad():
-            output = self.teacher(judged_BCHW)
-            mask_B = self.selector.select(output, candidates.labels_B)
-        selected = replace(
-            candidates, teacher_logits_BK=output.logits_BK).select(mask_B)
-        self.counters.images_selected += len(selected)
-        if len(selected) == 0:
-            raise UserError(
-                'the teacher gave finite logits for none of '
-                f'{len(candidates)} generated images: check the teacher, or '
-                'lower the learning rates, as the run may have diverged')
-        return selected
-
-    @torch.no_grad()
-    def clean_batch(self) -> tuple[SyntheticBatch, Tensor]:
-        """A full batch of selected images and the teacher's logits for it.
-
-        What is left over waits for the next call. Each candidate passes the
-        teacher once for the selection, and a second time only if the losses
-        see another view of it.
-
-        Returns:
-            The batch and teacher_logits_BK of its views, both detached.
-
-        Raises:
-            UserError: If ``max_rounds`` batches did not suffice.
-        """
-        changes_view = self.augment is not None and self.select_on == 'plain'
-        generator = unwrapped(self.generator)
-        for round_ in range(self.max_rounds + 1):
-            if len(self.queue) >= self.batch_size:
-                break
-            if round_ == self.max_rounds:
-                raise UserError(
-                    f'after {self.max_rounds} rounds of {self.batch_size} '
-                    f'candidates only {len(self.queue)} of '
-                    f'{self.batch_size} images were selected: raise '
-                    'model.max_rounds, or use a more lenient model.selector')
-            batch = self.generate(self.batch_size, generator)
-            if not changes_view:
-                batch = self.augmented(batch)
-            batch = self.select(batch)
-            self.queue.add(
-                SyntheticBatch(
-                    batch.views_BCHW,
-                    labels_B=batch.labels_B,
-                    teacher_logits_BK=None
-                    if changes_view else batch.teacher_logits_BK))
-        batch = self.queue.take(self.batch_size)
-        if changes_view:
-            batch = self.augmented(batch)
-        if batch.teacher_logits_BK is not None:
-            return batch, batch.teacher_logits_BK
-        return batch, self.teacher(batch.views_BCHW).logits_BK
-
-    def training_state(self) -> dict:
-        """What exact continuation needs beside weights and optimisers."""
-        return dict(
-            counters=asdict(self.counters),
-            streams=self.streams.state_dict(),
-            queue=self.queue.state_dict())
-
-    def load_training_state(self, state: dict) -> None:
-        """Go on from where :meth:`training_state` was called."""
-        self.counters = Counters(**state['counters'])
-        self.streams.load_state_dict(state['streams'])
-        self.queue.load_state_dict(state['queue'])
+    def bn_terms(self, statistics: Sequence[BNStatistics] | None) -> Losses:
+        """The batch-norm term, where the teacher has any statistics."""
+        if not statistics:
+            return {}
+        assert self.bn_loss is not None
+        return dict(bn=self.bn_loss(statistics))

@@ -1,10 +1,11 @@
 """The networks of a distillation, and evaluation through the student."""
-from typing import cast
+from typing import Any, cast
 
 import torch
 from mmengine.dist import get_rank
 from mmengine.model import BaseModel, is_model_wrapper
 from torch import Tensor
+from torch.func import functional_call
 
 from tadfkd.algorithms.student import build_student
 from tadfkd.generators import BaseGenerator
@@ -42,6 +43,9 @@ class DistillationNetworks(BaseModel):
             class counts differ.
     """
 
+    #: Names of the networks that training changes; each has its optimiser.
+    trained_networks: tuple[str, ...] = ('student', 'generator')
+
     def __init__(self,
                  teacher: dict | BaseTeacher | None,
                  student: str | dict,
@@ -65,15 +69,27 @@ class DistillationNetworks(BaseModel):
         self._register_state_dict_hook(_drop_teacher)
         self.register_load_state_dict_post_hook(_ignore_missing_teacher)
 
-    def student_logits(self, images_BCHW: Tensor) -> Tensor:
+    def student_logits(self,
+                       images_BCHW: Tensor,
+                       weights: dict[str, Tensor] | None = None) -> Tensor:
         """The student's (B, K) logits for images in [0, 1].
 
         Gradients reach a frozen student's images but not its parameters, so
         it is called without its wrapper then: a wrapper would wait for the
         gradients of its parameters.
+
+        Args:
+            images_BCHW: Float in [0, 1].
+            weights: By name, in place of the student's own parameters.
         """
-        trains = self.student.training
-        student = self.student if trains else unwrapped(self.student)
+        network = unwrapped(self.student)
+        student = self.student if self.student.training else network
+        if weights is not None:
+
+            def student(inputs: Tensor, mode: str) -> Any:
+                return functional_call(network, weights, (inputs, ),
+                                       dict(mode=mode))
+
         return classifier_logits(student, self.student_input(images_BCHW),
                                  self._student_part)
 
@@ -92,9 +108,27 @@ class DistillationNetworks(BaseModel):
             images_BCHW, float in [0, 1].
         """
         generator = unwrapped(self.generator)
-        stream = self.streams.fresh(purpose, self.device)
         with frozen(generator):
-            return generator(self.sample_latents(size, stream))
+            return self.render(generator, size,
+                               self.streams.fresh(purpose, self.device))
+
+    def render(self, generator: BaseGenerator, size: int,
+               stream: torch.Generator) -> Tensor:
+        """Images of a generator from the numbers of one stream.
+
+        Args:
+            generator: The algorithm's, or a copy of it.
+            size: Number of images.
+            stream: Of latents and, for a conditional generator, labels.
+
+        Returns:
+            images_BCHW, float in [0, 1].
+        """
+        latents_BZ = self.sample_latents(size, stream)
+        labels_B = None
+        if generator.num_classes is not None:
+            labels_B = self.sample_labels(size, stream)
+        return generator(latents_BZ, labels_B)
 
     def sample_latents(self, size: int, stream: torch.Generator) -> Tensor:
         """latents_BZ from N(0, 1), on the device of the stream."""
@@ -103,6 +137,11 @@ class DistillationNetworks(BaseModel):
             unwrapped(self.generator).latent_size,
             generator=stream,
             device=stream.device)
+
+    def sample_labels(self, size: int, stream: torch.Generator) -> Tensor:
+        """labels_B, uniform over the classes, on the device of the stream."""
+        return torch.randint(
+            self.num_classes, (size, ), generator=stream, device=stream.device)
 
     def forward(self,
                 inputs: Tensor,
@@ -127,7 +166,7 @@ class DistillationNetworks(BaseModel):
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
-        return next(self.generator.parameters()).device
+        return next(self.student.parameters()).device
 
     @torch.no_grad()
     def _check_networks(self) -> int:
@@ -156,6 +195,11 @@ class DistillationNetworks(BaseModel):
                     f'({reason or type(error).__name__}): change '
                     'model.student_input_size, model.generator.image_size or '
                     'image_channels, or model.student') from error
+        conditional = self.generator.num_classes
+        if conditional is not None and conditional != num_classes:
+            raise UserError(
+                f'the student has {num_classes} classes and the generator '
+                f'{conditional}: set num_classes in model.generator')
         if self.teacher is not None and \
                 num_classes != self.teacher.num_classes:
             raise UserError(

@@ -1,9 +1,7 @@
 """Teacher as a Lenient Expert (AAAI 2024)."""
-import logging
 from typing import Any, Literal
 
-from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import nn
 
 from tadfkd.algorithms.base import BaseDFKD, Losses
 from tadfkd.registry import MODELS
@@ -46,6 +44,8 @@ class TADFKD(BaseDFKD):
             the generator minimises ``weight - d`` (with weight 1: 1 - d).
         bn_loss: Config of the batch-norm statistics loss.
         image_losses: Configs of the losses of all candidates' images.
+        class_prior: Config of a :class:`~tadfkd.losses.ClassPrior` of the
+            selected images, which the paper does without: for its ablation.
         bn_on: Whether the batch-norm statistics are those of the selected
             ``'augmented'`` views, or of the ``'plain'`` images, which costs
             one more pass through the teacher.
@@ -63,11 +63,16 @@ class TADFKD(BaseDFKD):
                  image_losses: dict[str, Loss] = dict(
                      l2=dict(type='ImageL2Loss', loss_weight=0.192),
                      tv=dict(type='TotalVariationLoss', loss_weight=4.8e-4)),
+                 class_prior: dict | None = None,
                  bn_on: Literal['augmented', 'plain'] = 'augmented',
                  image_terms_on: Literal['normalized', 'unit'] = 'normalized',
                  selector: dict = dict(type='GMMSelector'),
                  **base: Any) -> None:
-        super().__init__(selector=selector, **base)
+        super().__init__(
+            student_loss=student_loss,
+            bn_loss=bn_loss,
+            selector=selector,
+            **base)
         if bn_on not in ('augmented', 'plain'):
             raise UserError("bn_on must be 'augmented' or 'plain', got "
                             f'{bn_on!r}: set model.bn_on')
@@ -79,27 +84,14 @@ class TADFKD(BaseDFKD):
             raise UserError('image_losses must be a dictionary of names and '
                             f'losses, got {image_losses!r}: set '
                             'model.image_losses')
-        self.student_loss = MODELS.build(student_loss)
         self.adversarial_loss = MODELS.build(adversarial_loss)
-        self.bn_loss = MODELS.build(bn_loss)
+        self.class_prior = MODELS.build(class_prior) if class_prior else None
         self.image_losses = nn.ModuleDict({
             name: MODELS.build(loss)
             for name, loss in image_losses.items()
         })
-        if self.teacher is not None and not self.teacher.bn_layers:
-            print_log(
-                'the teacher has no batch norm with running statistics, so '
-                'bn_loss is left out',
-                logger='current',
-                level=logging.WARNING)
         self.bn_on = bn_on
         self.image_terms_on = image_terms_on
-
-    def student_losses(self, student_logits_BK: Tensor,
-                       teacher_logits_BK: Tensor) -> Losses:
-        """L1 on logits."""
-        return dict(
-            logits=self.student_loss(student_logits_BK, teacher_logits_BK))
 
     def generator_losses(self, candidates: SyntheticBatch,
                          selected: SyntheticBatch) -> Losses:
@@ -109,10 +101,13 @@ class TADFKD(BaseDFKD):
         # Without augmentation the two views are one.
         same_view = (
             self.bn_on == 'augmented' or selected.augmented_BCHW is None)
-        output = teacher(selected.views_BCHW, with_bn=same_view)
+        prior = self.class_prior
+        output = teacher(
+            selected.views_BCHW,
+            with_bn=same_view,
+            with_features=prior is not None and prior.reads_features)
         statistics = output.bn_statistics if same_view else teacher(
             selected.images_BCHW, with_bn=True).bn_statistics
-        bn = dict(bn=self.bn_loss(statistics)) if statistics else {}
         divergence = self.adversarial_loss(
             self.student_logits(selected.views_BCHW), output.logits_BK)
         images_BCHW = candidates.views_BCHW
@@ -121,7 +116,8 @@ class TADFKD(BaseDFKD):
             images_BCHW = teacher.input_adapter.normalize(images_BCHW)
         return dict(
             adversarial=self.adversarial_loss.loss_weight - divergence,
-            **bn,
+            **self.bn_terms(statistics),
+            **(prior(output) if prior is not None else {}),
             **{
                 name: loss(images_BCHW)
                 for name, loss in self.image_losses.items()

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from tadfkd.utils.errors import UserError, nearest, require_at_least
 
 #: Parts that base configs define and a leaf puts into ``model``.
-PARTS = ('teacher', 'student', 'generator', 'data_preprocessor')
+PARTS = ('teacher', 'student', 'generator', 'replay', 'data_preprocessor')
 EVALUATION = tuple(f'{stage}_{part}' for stage in ('val', 'test')
                    for part in ('dataloader', 'cfg', 'evaluator'))
 
@@ -147,12 +147,10 @@ def _check(config: Config) -> None:
     wrappers = config.get('optim_wrapper')
     if is_distillation(config) and wrappers is not None:
         schedulers = config.get('param_scheduler')
-        for network in ('student', 'generator'):
-            if network in config.model and not isinstance(
-                    wrappers.get(network), dict):
-                raise UserError(f'optim_wrapper has no {network}: set '
-                                f'optim_wrapper.{network}')
-            if isinstance(schedulers, dict) and 'type' not in schedulers \
+        for network in wrappers:
+            if network not in ('constructor', 'type') \
+                    and isinstance(schedulers, dict) \
+                    and 'type' not in schedulers \
                     and network not in schedulers:
                 raise UserError(f'param_scheduler has no {network}: set '
                                 f'param_scheduler.{network}, to [] for a '

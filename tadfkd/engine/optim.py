@@ -21,8 +21,8 @@ class PerNetworkConstructor:
         paramwise_cfg: Must be None: it goes into the child's config.
 
     Raises:
-        UserError: If the model has no such child, or ``paramwise_cfg`` is
-            set.
+        UserError: If the model has no such child, one that it trains is
+            missing, or ``paramwise_cfg`` is set.
     """
 
     def __init__(self,
@@ -36,7 +36,12 @@ class PerNetworkConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapperDict:
         """Build the wrappers."""
-        children = dict(unwrapped(model).named_children())
+        model = unwrapped(model)
+        children = dict(model.named_children())
+        for name in getattr(model, 'trained_networks', ()):
+            if not isinstance(self.configs.get(name), dict):
+                raise UserError(f'optim_wrapper has no {name}: set '
+                                f'optim_wrapper.{name}')
         wrappers = {}
         for name, config in self.configs.items():
             if name == 'type':

@@ -105,7 +105,7 @@ def first_images(model: BaseDFKD, size: int, purpose: str) -> Tensor:
     """
     generator = copy.deepcopy(unwrapped(model.generator)).train()
     stream = model.streams.fresh(purpose, model.device)
-    return generator(model.sample_latents(size, stream))
+    return model.render(generator, size, stream)
 
 
 def _answers(model: BaseDFKD, output: TeacherOutput) -> Answers:

@@ -2,6 +2,7 @@
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from tadfkd.generators.base import BaseGenerator
 from tadfkd.registry import MODELS
@@ -9,16 +10,19 @@ from tadfkd.utils.errors import UserError, require_at_least
 
 
 class _BatchNormHead(nn.Module):
-    """tanh, batch norm without affine, then [0, 1] by a mean and a scale."""
+    """Batch norm without affine, then [0, 1] by a mean and a scale."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, tanh: bool) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.tanh = tanh
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        if self.tanh:
+            x_BCHW = x_BCHW.tanh()
         # Standardised values are mapped so that two standard deviations on
         # either side of the mean fill the range of an image.
-        return (0.5 + 0.25 * self.norm(x_BCHW.tanh())).clamp(0, 1)
+        return (0.5 + 0.25 * self.norm(x_BCHW)).clamp(0, 1)
 
 
 @MODELS.register_module()
@@ -35,25 +39,36 @@ class UpsamplingGenerator(BaseGenerator):
         image_size: Height and width, each divisible by 4 and at least 8.
         image_channels: C.
         width: n, >= 1.
-        head: ``'sigmoid'``, or ``'tanh_batch_norm'``: tanh and batch norm
-            without affine, which public code takes as a normalised image and
-            which is mapped back to [0, 1] here (0.5 + 0.25 x, clamped).
+        head: ``'sigmoid'``; ``'batch_norm'``, without affine, which public
+            code takes as a normalised image and which is mapped back to
+            [0, 1] here (0.5 + 0.25 x, clamped); or ``'tanh_batch_norm'``,
+            which has a tanh before it.
         bn_eps: Epsilon of the second and third batch norm, > 0. Public code
             has 0.8, by an argument that is read as epsilon and not as
             momentum.
         first_activation: Whether a LeakyReLU follows the first batch norm,
             as in the released code of arXiv 2402.12406; not in DAFL's.
+        spectral: Whether the convolutions' weights are divided by their
+            spectral norm (arXiv 1802.05957), as in arXiv 2201.03019.
+        num_classes: See :class:`BaseGenerator`; for subclasses.
     """
+
+    #: How many layers of ``upsample`` make features that ``decode`` goes on
+    #: from: after the first, second and third activation.
+    feature_layers = (3, 7, 11)
 
     def __init__(self,
                  latent_size: int,
                  image_size: int | tuple[int, int],
                  image_channels: int = 3,
                  width: int = 64,
-                 head: Literal['sigmoid', 'tanh_batch_norm'] = 'sigmoid',
+                 head: Literal['sigmoid', 'batch_norm',
+                               'tanh_batch_norm'] = 'sigmoid',
                  bn_eps: float = 1e-5,
-                 first_activation: bool = True) -> None:
-        super().__init__(latent_size, image_size, image_channels)
+                 first_activation: bool = True,
+                 spectral: bool = False,
+                 num_classes: int | None = None) -> None:
+        super().__init__(latent_size, image_size, image_channels, num_classes)
         require_at_least('model.generator', 'width', width, 1)
         require_at_least('model.generator', 'bn_eps', bn_eps, 1e-12)
         if any(size < 8 or size % 4 for size in self.image_size):
@@ -63,7 +78,8 @@ class UpsamplingGenerator(BaseGenerator):
                 'and the teacher resize images to their own size)')
         heads: dict[str, nn.Module] = {
             'sigmoid': nn.Sigmoid(),
-            'tanh_batch_norm': _BatchNormHead(image_channels)
+            'batch_norm': _BatchNormHead(image_channels, tanh=False),
+            'tanh_batch_norm': _BatchNormHead(image_channels, tanh=True)
         }
         if head not in heads:
             raise UserError(f'head must be one of {sorted(heads)}, got '
@@ -79,12 +95,29 @@ class UpsamplingGenerator(BaseGenerator):
             nn.Upsample(scale_factor=2), nn.Conv2d(wide, width, 3, padding=1),
             nn.BatchNorm2d(width, eps=bn_eps), nn.LeakyReLU(0.2),
             nn.Conv2d(width, image_channels, 3, padding=1))
+        if spectral:
+            for layer in self.upsample:
+                if isinstance(layer, nn.Conv2d):
+                    spectral_norm(layer)
         self.head = heads[head]
 
     def forward(self,
                 latents_BZ: Tensor,
                 labels_B: Tensor | None = None) -> Tensor:
         """See :meth:`BaseGenerator.forward`; labels are not used."""
+        return self.decode(self.project(latents_BZ))
+
+    def encode(self, latents_BZ: Tensor) -> list[Tensor]:
+        """The features after each of ``feature_layers``."""
+        features, values, start = [], self.project(latents_BZ), 0
+        for end in self.feature_layers:
+            values = self.upsample[start:end](values)
+            features.append(values)
+            start = end
+        return features
+
+    def decode(self, features: Tensor, start: int = 0) -> Tensor:
+        """The images of features that the first ``start`` layers made."""
         # The head in float32 also under autocast: what flows between
         # components is float32.
-        return self.head(self.upsample(self.project(latents_BZ)).float())
+        return self.head(self.upsample[start:](features).float())

@@ -1,11 +1,17 @@
 """Pure functions of tensors: what the networks are trained with."""
+from tadfkd.losses.attention import AttentionTransferLoss, ClassActivationLoss
 from tadfkd.losses.base import BaseLoss
 from tadfkd.losses.bn_statistics import BNStatisticsLoss
+from tadfkd.losses.class_prior import (ActivationLoss, ClassBalanceLoss,
+                                       ClassPrior, OneHotLoss)
+from tadfkd.losses.contrastive import InfoNCELoss
 from tadfkd.losses.image_prior import (ImageL2Loss, PixelStatisticsLoss,
                                        TotalVariationLoss)
-from tadfkd.losses.logits import JSLoss, KLLoss, L1Loss
+from tadfkd.losses.logits import AgreedKLLoss, JSLoss, KLLoss, L1Loss
 
 __all__ = [
-    'BNStatisticsLoss', 'BaseLoss', 'ImageL2Loss', 'JSLoss', 'KLLoss',
-    'L1Loss', 'PixelStatisticsLoss', 'TotalVariationLoss'
+    'ActivationLoss', 'AgreedKLLoss', 'AttentionTransferLoss',
+    'BNStatisticsLoss', 'BaseLoss', 'ClassActivationLoss', 'ClassBalanceLoss',
+    'ClassPrior', 'ImageL2Loss', 'InfoNCELoss', 'JSLoss', 'KLLoss', 'L1Loss',
+    'OneHotLoss', 'PixelStatisticsLoss', 'TotalVariationLoss'
 ]

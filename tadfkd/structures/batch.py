@@ -37,9 +37,10 @@ class SyntheticBatch:
 
     def select(self, mask_B: Tensor) -> 'SyntheticBatch':
         """The samples at which the boolean ``mask_B`` is True."""
-        # The indices once, instead of once a field: on a GPU each
-        # boolean look-up waits for the device.
-        indices_M = mask_B.nonzero().squeeze(1)
+        return self.take(mask_B.nonzero().squeeze(1))
+
+    def take(self, indices_M: Tensor) -> 'SyntheticBatch':
+        """The samples at ``indices_M``, with their graph."""
         return self._map(lambda values: values[indices_M])
 
     def split(self, size: int) -> tuple['SyntheticBatch', 'SyntheticBatch']:

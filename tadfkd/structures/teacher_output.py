@@ -1,4 +1,5 @@
 """What the teacher says of a batch."""
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -29,6 +30,8 @@ class TeacherOutput:
     Attributes:
         logits_BK: Float, one row a sample.
         features_BF: Input of the last linear layer, if asked for.
+        maps: Feature maps of a convolutional network, if asked for, from
+            high to low resolution, (B, C, H, W) each.
         bn_statistics: One entry a batch-norm layer in the order of the
             forward, if asked for; empty for a network without batch norm.
     """
@@ -36,3 +39,22 @@ class TeacherOutput:
     logits_BK: Tensor
     features_BF: Tensor | None = None
     bn_statistics: tuple[BNStatistics, ...] | None = None
+    maps: tuple[Tensor, ...] | None = None
+
+    def take(self, indices_M: Tensor) -> 'TeacherOutput':
+        """The answers to the samples at ``indices_M``; what was computed
+        over the whole batch is left out."""
+        return self._map(lambda values: values[indices_M])
+
+    def detach(self) -> 'TeacherOutput':
+        """The same answers to each sample without their graph; without what
+        was computed over the whole batch."""
+        return self._map(Tensor.detach)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> 'TeacherOutput':
+        return TeacherOutput(
+            logits_BK=function(self.logits_BK),
+            features_BF=None
+            if self.features_BF is None else function(self.features_BF),
+            maps=None if self.maps is None else tuple(
+                function(values) for values in self.maps))

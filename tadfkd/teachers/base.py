@@ -130,17 +130,22 @@ class BaseTeacher(nn.Module):
             self.ask(inputs_BCHW), len(inputs_BCHW),
             type(self.network).__name__, part)
 
-    def forward(self,
-                images_BCHW: Tensor,
-                *,
-                with_bn: bool = False,
-                with_features: bool = False) -> TeacherOutput:
+    def forward(
+        self,
+        images_BCHW: Tensor,
+        *,
+        with_bn: bool = False,
+        with_features: bool = False,
+        maps_at: Sequence[nn.Module] = ()
+    ) -> TeacherOutput:
         """Ask the teacher.
 
         Args:
             images_BCHW: Float in [0, 1], RGB or one channel.
             with_bn: Whether to return batch-norm statistics of this forward.
             with_features: Whether to return the penultimate features.
+            maps_at: Layers of the network whose inputs to return as maps, in
+                the order of the forward.
 
         Returns:
             The answer; parts that were not asked for are None.
@@ -157,12 +162,14 @@ class BaseTeacher(nn.Module):
                             'penultimate features: use an algorithm that '
                             'needs none')
         with capture(bn_layers, _read_bn_statistics) as statistics, \
-                capture(heads, _read_features) as features:
+                capture(heads, _read_features) as features, \
+                capture(maps_at, lambda _, inputs: inputs) as maps:
             logits_BK = self.logits(self.input_adapter(images_BCHW))
         return TeacherOutput(
             logits_BK=logits_BK,
             features_BF=features[-1] if with_features else None,
-            bn_statistics=tuple(statistics) if with_bn else None)
+            bn_statistics=tuple(statistics) if with_bn else None,
+            maps=tuple(maps) if maps_at else None)
 
     @torch.no_grad()
     def _try_blank_images(self) -> None:

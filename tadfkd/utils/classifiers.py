@@ -1,6 +1,6 @@
 """Classifiers of whatever kind: building, asking, inspecting them."""
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -47,13 +47,13 @@ def build_classifier(model: dict) -> nn.Module:
                         f'{reason}): change its name or its dict') from error
 
 
-def classifier_logits(network: nn.Module,
+def classifier_logits(network: Callable,
                       inputs_BCHW: Tensor,
                       part: OutputPart = None) -> Tensor:
     """The (B, K) logits of an mmpretrain classifier.
 
     Args:
-        network: The classifier.
+        network: The classifier, or a function that is called like one.
         inputs_BCHW: Adapted to it.
         part: See :func:`as_logits`.
 

@@ -25,18 +25,32 @@ class RandomStreams:
         self._streams: dict[str, torch.Generator] = {}
         self._restored: dict[str, Tensor] = {}
 
-    def fresh(self, purpose: str, device: torch.device) -> torch.Generator:
-        """A new stream at its start: the same numbers at each call."""
+    def fresh(self,
+              purpose: str,
+              device: torch.device,
+              shared: bool = False) -> torch.Generator:
+        """A new stream at its start: the same numbers at each call.
+
+        Args:
+            purpose: Name of the stream.
+            device: Where it draws.
+            shared: Whether all processes draw the same numbers.
+        """
+        rank = 'all' if shared else self.rank
         digest = hashlib.sha256(
-            f'{self.seed}/{purpose}/{self.rank}'.encode()).digest()
+            f'{self.seed}/{purpose}/{rank}'.encode()).digest()
         generator = torch.Generator(device)
         generator.manual_seed(int.from_bytes(digest[:8], 'big') >> 1)
         return generator
 
-    def get(self, purpose: str, device: torch.device) -> torch.Generator:
-        """The stream of ``purpose``, which goes on where it stopped."""
+    def get(self,
+            purpose: str,
+            device: torch.device,
+            shared: bool = False) -> torch.Generator:
+        """The stream of ``purpose``, which goes on where it stopped; see
+        :meth:`fresh`."""
         if purpose not in self._streams:
-            stream = self.fresh(purpose, device)
+            stream = self.fresh(purpose, device, shared)
             if purpose in self._restored:
                 try:
                     stream.set_state(self._restored.pop(purpose))

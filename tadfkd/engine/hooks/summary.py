@@ -79,8 +79,9 @@ class SummaryHook(Hook):
         if not is_main_process():
             return
         metrics = dict(
+            # A student that trains on data generates none.
             selection_rate=100 * (selected - self._selected) /
-            (generated - self._generated),
+            max(1, generated - self._generated),
             **asdict(
                 measure_synthetic(unwrapped(runner.model), self.num_images)))
         self._generated, self._selected = generated, selected

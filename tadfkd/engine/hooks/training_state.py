@@ -45,8 +45,8 @@ class TrainingStateHook(Hook):
         if get_world_size() == 1:
             return
         model = unwrapped(runner.model)
-        for network in (model.student, model.generator):
-            for buffer in network.buffers():
+        for name in model.trained_networks:
+            for buffer in getattr(model, name).buffers():
                 broadcast(buffer)
         self._states = all_gather_object(model.training_state())
 

@@ -1,0 +1,10 @@
+generator = dict(
+    type='LabelEmbeddingGenerator',
+    num_classes=10,
+    num_noisy_layers=13,
+    embedding_size=128,
+    latent_size=128,
+    image_size=16,
+    image_channels=1,
+    width=32,
+    head='sigmoid')

@@ -1,0 +1,1 @@
+generator = dict(type='NoiseGenerator', image_size=32)

@@ -1,0 +1,2 @@
+generator = dict(
+    type='PixelGenerator', batch_size=128, image_size=16, image_channels=1)

@@ -1,0 +1,1 @@
+generator = dict(type='PixelGenerator', batch_size=256, image_size=32)

@@ -1,0 +1,21 @@
+# arXiv 2201.03019: latent 1000, spectral norm, tanh and batch norm at the end.
+generator = dict(
+    type='UpsamplingGenerator',
+    latent_size=1000,
+    image_size=64,
+    width=64,
+    head='tanh_batch_norm',
+    spectral=True)
+# The images that are replayed come from a variational autoencoder, whose decoder
+# is like the generator.
+replay = dict(
+    type='GenerativeReplay',
+    autoencoder=dict(
+        type='VariationalAutoencoder',
+        width=64,
+        decoder=dict(
+            type='UpsamplingGenerator',
+            latent_size=256,
+            image_size=64,
+            width=64,
+            head='sigmoid')))

@@ -1,0 +1,34 @@
+# CVPR 2023: 200 generator steps on a batch, and 2000 student steps, an
+# iteration and epoch. Optimisers as CMI; the weights of attention and class
+# activation, and the share of exchanged images, are ours.
+model = dict(
+    type='SpaceshipNet',
+    batch_size=256,
+    num_generator_steps=200,
+    num_student_steps=2000,
+    latent_lr=1e-3,
+    pool=dict(capacity=51200),
+    exchange_probability=0.7,
+    exchange_share=0.5,
+    bank_capacity=512,
+    one_hot_loss=dict(type='OneHotLoss', loss_weight=0.5),
+    bn_loss=dict(type='BNStatisticsLoss', loss_weight=1.0),
+    attention_loss=dict(type='AttentionTransferLoss', loss_weight=250.0),
+    activation_loss=dict(type='ClassActivationLoss', loss_weight=250.0),
+    student_loss=dict(type='KLLoss', temperature=30.0))
+train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=1)
+train_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    dataset=dict(type='StepDataset', num_steps=1),
+    sampler=dict(type='StepSampler'))
+optim_wrapper = dict(
+    constructor='PerNetworkConstructor',
+    student=dict(
+        type='OptimWrapper',
+        optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4)),
+    generator=dict(
+        type='OptimWrapper',
+        optimizer=dict(type='Adam', lr=1e-3, betas=(0.5, 0.999))))
+param_scheduler = dict(
+    student=[dict(type='CosineAnnealingLR', by_epoch=True)], generator=[])

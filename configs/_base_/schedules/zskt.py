@@ -1,0 +1,29 @@
+# arXiv 1905.09768, figures of the paper and its released code: one generator
+# step and ten student steps on the same images, 80 000 times; gradients are
+# clipped at norm 5. The division into epochs is ours.
+model = dict(
+    type='ZSKT',
+    batch_size=128,
+    num_student_steps=10,
+    adversarial_loss=dict(type='KLLoss', temperature=1.0),
+    attention_loss=dict(type='AttentionTransferLoss', loss_weight=250.0),
+    student_loss=dict(type='KLLoss', temperature=1.0))
+train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=1)
+train_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    dataset=dict(type='StepDataset', num_steps=400),
+    sampler=dict(type='StepSampler'))
+optim_wrapper = dict(
+    constructor='PerNetworkConstructor',
+    student=dict(
+        type='OptimWrapper',
+        optimizer=dict(type='Adam', lr=2e-3, betas=(0.9, 0.999)),
+        clip_grad=dict(max_norm=5)),
+    generator=dict(
+        type='OptimWrapper',
+        optimizer=dict(type='Adam', lr=1e-3, betas=(0.9, 0.999)),
+        clip_grad=dict(max_norm=5)))
+param_scheduler = dict(
+    student=[dict(type='CosineAnnealingLR', by_epoch=True)],
+    generator=[dict(type='CosineAnnealingLR', by_epoch=True)])

@@ -1,0 +1,18 @@
+# ZSKT on the 16x16 handwritten digits, in minutes on two cores. The losses are
+# the paper's; generator, batch size, steps and learning rates are ours.
+_base_ = [
+    '../_base_/teachers/resnet18w16_digits.py',
+    '../_base_/students/resnet18w8_digits.py',
+    '../_base_/generators/upsampling_16_grey_bn.py',
+    '../_base_/datasets/digits.py',
+    '../_base_/schedules/zskt.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    teacher={{_base_.teacher}},
+    student={{_base_.student}},
+    generator={{_base_.generator}},
+    data_preprocessor={{_base_.data_preprocessor}},
+    num_student_steps=5)
+train_cfg = dict(max_epochs=15)
+train_dataloader = dict(dataset=dict(num_steps=10))

@@ -1,0 +1,124 @@
+"""Contrastive model inversion (IJCAI 2021)."""
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from torch import Tensor, nn
+
+from tadfkd.algorithms.base import Losses
+from tadfkd.algorithms.inversion import InversionDFKD
+from tadfkd.memory import RingBuffer
+from tadfkd.registry import MODELS
+from tadfkd.structures import SyntheticBatch, TeacherOutput
+from tadfkd.utils.errors import UserError, require_at_least
+
+
+@MODELS.register_module()
+class CMI(InversionDFKD):
+    """Inverted images that differ from all that were made before.
+
+    With images x of classes y, and a projection h of the teacher's
+    penultimate features of views of x::
+
+        generator:  CE(T(x), y) + BN(x) + 0.8 InfoNCE_0.1(h(local), h(global))
+                    - 0.5 KL(softmax T(x) || softmax S(x)) where both agree
+        student:    20^2 KL(softmax T(x) / 20 || softmax S(x) / 20) on the pool
+
+    with 4096 of the 40960 images that a bank remembers as further negatives.
+    The generator begins anew for each synthesis; h learns on. Teacher and
+    student see the global view. arXiv 2105.08584.
+
+    Args:
+        num_features: Penultimate features of the teacher, >= 1.
+        embedding_size: What h makes of them, >= 1.
+        contrastive_loss: Config of the contrastive term.
+        local_augment: Config of the augmentation that makes local views; the
+            global ones are by ``synthesis_augment``.
+        bank_capacity: Images that the bank remembers, >= 1.
+        num_negatives: Of the bank in each step, >= 0.
+        adversarial_loss: See :class:`InversionDFKD`.
+        **inversion: Everything else of :class:`InversionDFKD`.
+
+    Raises:
+        UserError: If the teacher has another number of features.
+    """
+
+    trained_networks = ('student', 'generator', 'projection')
+    reads_features = True
+
+    def __init__(self,
+                 num_features: int,
+                 embedding_size: int = 256,
+                 contrastive_loss: dict = dict(
+                     type='InfoNCELoss', temperature=0.1, loss_weight=0.8),
+                 local_augment: dict = dict(type='RandomResizedCropFlip'),
+                 bank_capacity: int = 40960,
+                 num_negatives: int = 4096,
+                 adversarial_loss: dict = dict(
+                     type='AgreedKLLoss', loss_weight=0.5),
+                 **inversion: Any) -> None:
+        super().__init__(adversarial_loss=adversarial_loss, **inversion)
+        require_at_least('model', 'num_features', num_features, 1)
+        require_at_least('model', 'embedding_size', embedding_size, 1)
+        require_at_least('model', 'bank_capacity', bank_capacity, 1)
+        require_at_least('model', 'num_negatives', num_negatives, 0)
+        if self.teacher is not None:
+            facts = self.teacher.facts
+            blank = torch.zeros(2, facts['num_channels'].value,
+                                *facts['input_size'].value)
+            features = self.teacher(blank, with_features=True).features_BF
+            if features.shape[1] != num_features:
+                raise UserError(
+                    f'num_features must be {features.shape[1]}, as the '
+                    f'teacher has, got {num_features}: set model.num_features')
+        self.projection = nn.Sequential(
+            nn.Linear(num_features, embedding_size), nn.ReLU(),
+            nn.Linear(embedding_size, embedding_size))
+        self.contrastive_loss = MODELS.build(contrastive_loss)
+        self.local_augment = MODELS.build(local_augment)
+        self.bank = RingBuffer(bank_capacity, owner='model')
+        self.num_negatives = num_negatives
+
+    def begin_synthesis(self, wrapper: OptimWrapper) -> None:
+        """A new generator, and a new optimiser of it."""
+        self.reinitialize(self.network)
+        wrapper.optimizer.state.clear()
+
+    def further_losses(self, batch: SyntheticBatch,
+                       output: TeacherOutput) -> Losses:
+        """The contrastive term."""
+        stream = self.streams.get('local_augmentation', self.device)
+        local_BF = self.teacher(
+            self.local_augment(batch.images_BCHW, stream),
+            with_features=True).features_BF
+        global_NF = output.features_BF
+        assert local_BF is not None and global_NF is not None
+        if len(self.bank) > 0 and self.num_negatives > 0:
+            stream = self.streams.get('bank', torch.device('cpu'))
+            negatives_NF = self.bank.sample(self.num_negatives, stream)
+            global_NF = torch.cat((global_NF, negatives_NF.to(self.device)))
+        # One call, so that a distributed wrapper sees one forward.
+        embeddings = self.projection(torch.cat((local_BF, global_NF)))
+        return dict(
+            contrastive=self.contrastive_loss(embeddings[:len(local_BF)],
+                                              embeddings[len(local_BF):]))
+
+    def step_along(self, optim_wrapper: OptimWrapperDict) -> None:
+        """The projection learns from the same loss."""
+        optim_wrapper['projection'].step()
+        optim_wrapper['projection'].zero_grad()
+
+    @torch.no_grad()
+    def end_synthesis(self, made: SyntheticBatch, latents_BZ: Tensor) -> None:
+        """Remember the features."""
+        self.bank.add(
+            self.teacher(made.images_BCHW, with_features=True).features_BF)
+
+    def training_state(self) -> dict:
+        """See :meth:`BaseDFKD.training_state`; with the bank."""
+        return super().training_state() | dict(bank=self.bank.state_dict())
+
+    def load_training_state(self, state: dict) -> None:
+        """See :meth:`BaseDFKD.load_training_state`."""
+        super().load_training_state(state)
+        self.bank.load_state_dict(state['bank'])

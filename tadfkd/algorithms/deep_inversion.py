@@ -1,0 +1,95 @@
+"""Dreaming to distill: data-free transfer via DeepInversion (CVPR 2020)."""
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from torch import Tensor
+
+from tadfkd.algorithms.base import Losses
+from tadfkd.algorithms.inversion import InversionDFKD
+from tadfkd.registry import MODELS
+from tadfkd.structures import SyntheticBatch, TeacherOutput
+
+
+@MODELS.register_module()
+class DeepInversion(InversionDFKD):
+    """Images whose pixels are optimised until the teacher recognises them.
+
+    With images x, each of a class y that is drawn for it::
+
+        images:   CE(T(x), y) + 10 BN(x) + 2.5e-5 TV(x)
+        student:  20^2 KL(softmax T(x) / 20 || softmax S(x) / 20) on the pool
+
+    Each batch begins at noise, and is seen shifted by up to two pixels.
+    arXiv 1912.08795. The total variation is the paper's norm over a batch of
+    256 normalised images; the default here is sqrt(256) times its weight, on
+    the mean of the samples' norms, which does not depend on the batch size.
+
+    Args:
+        bn_loss: See :class:`BaseDFKD`.
+        tv_loss: Config of the smoothness of the images.
+        synthesis_augment: See :class:`InversionDFKD`.
+        **inversion: Everything else of :class:`InversionDFKD`; the generator
+            is a :class:`~tadfkd.generators.PixelGenerator`.
+    """
+
+    def __init__(self,
+                 bn_loss: dict = dict(
+                     type='BNStatisticsLoss', loss_weight=10.0),
+                 tv_loss: dict = dict(
+                     type='TotalVariationLoss', loss_weight=4e-4),
+                 synthesis_augment: dict | None = dict(
+                     type='RandomShift', max_pixels=2),
+                 **inversion: Any) -> None:
+        super().__init__(
+            bn_loss=bn_loss,
+            synthesis_augment=synthesis_augment,
+            # Pixels are all that is optimised.
+            latent_lr=0.0,
+            **inversion)
+        self.tv_loss = MODELS.build(tv_loss)
+
+    def begin_synthesis(self, wrapper: OptimWrapper) -> None:
+        """New noise, and an optimiser that has seen none."""
+        self.network.reset(self.streams.get('pixels', self.device))
+        wrapper.optimizer.state.clear()
+
+    def further_losses(self, batch: SyntheticBatch,
+                       output: TeacherOutput) -> Losses:
+        """The smoothness."""
+        return dict(
+            tv=self.tv_loss(
+                self.teacher.input_adapter.normalize(batch.views_BCHW)))
+
+    @torch.no_grad()
+    def synthesize(self, size: int, purpose: str = 'held_out') -> Tensor:
+        """Images of the pool, as there are no others, or noise while it is
+        empty. See :meth:`DistillationNetworks.synthesize`."""
+        if len(self.pool) > 0:
+            stream = self.streams.fresh(purpose, torch.device('cpu'))
+            return self.pool.sample(size, stream).to(self.device)
+        return torch.rand(
+            (size, self.network.image_channels, *self.network.image_size),
+            generator=self.streams.fresh(purpose, self.device),
+            device=self.device)
+
+
+@MODELS.register_module()
+class ADI(DeepInversion):
+    """Adaptive DeepInversion: images that the student does not know yet.
+
+    ::
+
+        images:   CE(T(x), y) + 10 BN(x) + 2.5e-5 TV(x) + 1 - JS_3(S(x), T(x))
+
+    arXiv 1912.08795. The constant 1 has no gradient and is left out.
+
+    Args:
+        adversarial_loss: See :class:`InversionDFKD`.
+        **deep_inversion: Everything else of :class:`DeepInversion`.
+    """
+
+    def __init__(self,
+                 adversarial_loss: dict = dict(type='JSLoss', temperature=3.0),
+                 **deep_inversion: Any) -> None:
+        super().__init__(adversarial_loss=adversarial_loss, **deep_inversion)

@@ -1,0 +1,70 @@
+"""Momentum adversarial distillation (NeurIPS 2022)."""
+from typing import Any
+
+import torch
+from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import OptimWrapper
+from torch import Tensor
+
+from tadfkd.algorithms.base import Losses
+from tadfkd.algorithms.dfq import DFQ
+from tadfkd.memory import CleanQueue
+from tadfkd.registry import MODELS
+from tadfkd.structures import TeacherOutput
+from tadfkd.utils.errors import UserError
+from tadfkd.utils.wrappers import unwrapped
+
+
+@MODELS.register_module()
+class MAD(DFQ):
+    """A slow copy of the generator reminds the student of older images.
+
+    ::
+
+        generator:  as DFQ, of x = G(z) or, conditional, x = G(z + e_y), then
+                    with CE(T(x), y) in place of CE(T(x), argmax T(x))
+        student:    as DFQ, on a batch of G and a batch of G', where
+                    G' <- 0.95 G' + 0.05 G after each generator step
+
+    Do et al., NeurIPS 2022. The student's loss is the mean over both batches.
+
+    Args:
+        momentum: Share of itself that G' keeps at an update, in (0, 1).
+        **dfq: Everything else of :class:`DFQ`.
+    """
+
+    def __init__(self, momentum: float = 0.95, **dfq: Any) -> None:
+        super().__init__(**dfq)
+        if not isinstance(momentum, float) or not 0 < momentum < 1:
+            raise UserError(f'momentum must be in (0, 1), got {momentum!r}: '
+                            'set model.momentum')
+        # What mmengine calls the momentum is the share of the new weights.
+        self.slow_generator = ExponentialMovingAverage(
+            self.generator, momentum=1 - momentum)
+        self.slow_queue = CleanQueue()
+
+    def generator_step(self, optim_wrapper: OptimWrapper) -> Losses:
+        """See :meth:`BaseDFKD.generator_step`; the slow copy follows."""
+        losses = super().generator_step(optim_wrapper)
+        self.slow_generator.update_parameters(unwrapped(self.generator))
+        return losses
+
+    def student_batch(self) -> tuple[Tensor, TeacherOutput]:
+        """A batch of the generator and one of its slow copy."""
+        batches = [
+            self.clean_batch(),
+            self.clean_batch(self.slow_generator.module, self.slow_queue)
+        ]
+        return (torch.cat([batch.views_BCHW for batch, _ in batches]),
+                TeacherOutput(
+                    torch.cat([logits_BK for _, logits_BK in batches])))
+
+    def training_state(self) -> dict:
+        """See :meth:`BaseDFKD.training_state`."""
+        return super().training_state() | dict(
+            slow_queue=self.slow_queue.state_dict())
+
+    def load_training_state(self, state: dict) -> None:
+        """See :meth:`BaseDFKD.load_training_state`."""
+        super().load_training_state(state)
+        self.slow_queue.load_state_dict(state['slow_queue'])

@@ -1,0 +1,166 @@
+"""Feature exchange and activation region constraint (CVPR 2023)."""
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tadfkd.algorithms.base import Losses
+from tadfkd.algorithms.inversion import InversionDFKD
+from tadfkd.algorithms.stage_maps import StageMaps
+from tadfkd.memory import RingBuffer
+from tadfkd.registry import MODELS
+from tadfkd.structures import SyntheticBatch, TeacherOutput
+from tadfkd.utils.errors import UserError, require_at_least
+from tadfkd.utils.feature_maps import find_classification_layer
+from tadfkd.utils.freezing import frozen
+
+_CPU = torch.device('cpu')
+
+
+@MODELS.register_module()
+class SpaceshipNet(InversionDFKD):
+    """Images of exchanged features, and a student that looks at the same.
+
+    The generator's features of the images that it makes are kept. A new image
+    comes of two of them: at one of three layers each channel is the other's
+    with probability 0.7, and the layers above go on from there::
+
+        generator:  0.5 CE(T(x), y) + BN(x)
+        student:    30^2 KL(softmax T(x) / 30 || softmax S(x) / 30)
+                    + 250 sum_l mean (A_l(S) - A_l(T))^2
+                    + 250 mean (M(S) - M(T))^2
+
+    where A_l is the attention map that ends resolution l, and M the class
+    activation map of the teacher's class, each scaled to length 1. CVPR 2023;
+    the weights of the last two and the share of exchanged
+    images in a batch are ours.
+
+    Args:
+        exchange_probability: That a channel is the other's, in [0, 1].
+        exchange_share: Share of a student batch that is made by exchange, in
+            [0, 1]; the rest comes from the pool.
+        bank_capacity: Images whose features are kept, >= 2.
+        attention_loss: Config of the attention term.
+        activation_loss: Config of the class activation term.
+        one_hot_loss: See :class:`InversionDFKD`.
+        student_loss: See :class:`BaseDFKD`.
+        **inversion: Everything else of :class:`InversionDFKD`.
+
+    Raises:
+        UserError: If a network has no feature maps, or none under its last
+            linear layer.
+    """
+
+    def __init__(self,
+                 exchange_probability: float = 0.7,
+                 exchange_share: float = 0.5,
+                 bank_capacity: int = 512,
+                 attention_loss: dict = dict(
+                     type='AttentionTransferLoss', loss_weight=250.0),
+                 activation_loss: dict = dict(
+                     type='ClassActivationLoss', loss_weight=250.0),
+                 one_hot_loss: dict = dict(type='OneHotLoss', loss_weight=0.5),
+                 student_loss: dict = dict(type='KLLoss', temperature=30.0),
+                 **inversion: Any) -> None:
+        super().__init__(
+            one_hot_loss=one_hot_loss, student_loss=student_loss, **inversion)
+        for name, value in dict(
+                exchange_probability=exchange_probability,
+                exchange_share=exchange_share).items():
+            if not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise UserError(f'{name} must be in [0, 1], got {value!r}: '
+                                f'set model.{name}')
+        require_at_least('model', 'bank_capacity', bank_capacity, 2)
+        self.exchange_probability = exchange_probability
+        self.exchange_share = exchange_share
+        self.attention_loss = MODELS.build(attention_loss)
+        self.activation_loss = MODELS.build(activation_loss)
+        self.stage_maps = StageMaps.of(self, 'model.attention_loss')
+        self.banks = [
+            RingBuffer(bank_capacity, owner='model')
+            for _ in self.network.feature_layers
+        ]
+        if self.teacher is not None:
+            self.class_layers = self._find_class_layers()
+
+    def _find_class_layers(self) -> tuple[Any, Any]:
+        """The linear layers of teacher and student whose rows weight the
+        last maps."""
+        images_BCHW = torch.zeros(2, self.network.image_channels,
+                                  *self.network.image_size)
+        teacher_layer: Any = self.teacher.classification_layer
+        with frozen(self.student):
+            student_layer: Any = find_classification_layer(
+                self.student, lambda: self.student_logits(images_BCHW),
+                self.num_classes)
+            _, student_maps = self.stage_maps.of_student(self, images_BCHW)
+        teacher_maps = self.teacher(
+            images_BCHW, maps_at=self.stage_maps.teacher).maps
+        for name, layer, maps in (('teacher', teacher_layer, teacher_maps),
+                                  ('student', student_layer, student_maps)):
+            if layer is None or layer.weight.flatten(
+                    1).shape[1] != maps[-1].shape[1]:
+                raise UserError(
+                    f'the {name} has no linear layer right after the mean of '
+                    'its last feature map, so it has no class activation '
+                    f'maps: choose another model.{name} or algorithm')
+        return teacher_layer, student_layer
+
+    def end_synthesis(self, made: SyntheticBatch, latents_BZ: Tensor) -> None:
+        """Keep the generator's features of the latents."""
+        with torch.no_grad():
+            for bank, features in zip(self.banks,
+                                      self.network.encode(latents_BZ)):
+                bank.add(features)
+
+    def student_batch(self) -> tuple[Tensor, TeacherOutput]:
+        """Exchanged images and images of the pool, with maps."""
+        made = self.select(
+            self.exchanged(round(self.exchange_share *
+                                 self.batch_size))).images_BCHW
+        stored = self.pool.sample(self.batch_size - len(made),
+                                  self.streams.get('pool', _CPU))
+        images_BCHW = torch.cat((made, stored.to(self.device)))
+        views_BCHW = self.augmented(SyntheticBatch(images_BCHW)).views_BCHW
+        with torch.no_grad():
+            return views_BCHW, self.teacher(
+                views_BCHW, maps_at=self.stage_maps.teacher)
+
+    @torch.no_grad()
+    def exchanged(self, size: int) -> SyntheticBatch:
+        """Images of features that two kept images exchange at a layer."""
+        stream = self.streams.get('exchange', _CPU)
+        layer = int(torch.randint(len(self.banks), (), generator=stream))
+        own, other = (self.banks[layer].sample(size, stream) for _ in range(2))
+        exchange_BC = torch.rand(
+            own.shape[:2], generator=stream) < self.exchange_probability
+        features = torch.where(exchange_BC[:, :, None, None], other, own)
+        self.counters.images_generated += size
+        return SyntheticBatch(
+            self.network.decode(
+                features.to(self.device), self.network.feature_layers[layer]))
+
+    def student_losses(self, images_BCHW: Tensor,
+                       target: TeacherOutput) -> Losses:
+        """Logits, attention and class activation."""
+        logits_BK, maps = self.stage_maps.of_student(self, images_BCHW)
+        assert target.maps is not None
+        teacher_rows, student_rows = (
+            layer.weight.flatten(1)[target.logits_BK.argmax(1)]
+            for layer in self.class_layers)
+        return dict(
+            logits=self.student_loss(logits_BK, target.logits_BK),
+            attention=self.attention_loss(maps, target.maps),
+            activation=self.activation_loss(maps[-1], student_rows,
+                                            target.maps[-1], teacher_rows))
+
+    def training_state(self) -> dict:
+        """See :meth:`BaseDFKD.training_state`; with the kept features."""
+        return super().training_state() | dict(
+            banks=[bank.state_dict() for bank in self.banks])
+
+    def load_training_state(self, state: dict) -> None:
+        """See :meth:`BaseDFKD.load_training_state`."""
+        super().load_training_state(state)
+        for bank, rows in zip(self.banks, state['banks'], strict=True):
+            bank.load_state_dict(rows)

@@ -1,0 +1,57 @@
+"""Feature maps that teacher and student have at the same resolutions."""
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tadfkd.algorithms.networks import DistillationNetworks
+from tadfkd.utils.capture import capture
+from tadfkd.utils.errors import UserError
+from tadfkd.utils.feature_maps import find_map_layers
+from tadfkd.utils.freezing import frozen
+
+
+@dataclass(frozen=True)
+class StageMaps:
+    """The layers whose inputs are the maps, from high to low resolution."""
+
+    teacher: tuple[nn.Module, ...] = ()
+    student: tuple[nn.Module, ...] = ()
+
+    @classmethod
+    def of(cls, model: DistillationNetworks, owner: str) -> 'StageMaps':
+        """Try blank images on both networks of a model.
+
+        Args:
+            model: One without teacher, for evaluation, has no maps.
+            owner: The config path of what needs the maps, for the message.
+
+        Raises:
+            UserError: If there is no resolution that both have.
+        """
+        if model.teacher is None:
+            return cls()
+        images_BCHW = torch.zeros(2, model.generator.image_channels,
+                                  *model.generator.image_size)
+        teacher = find_map_layers(model.teacher.network,
+                                  lambda: model.teacher(images_BCHW))
+        with frozen(model.student):
+            student = find_map_layers(
+                model.student, lambda: model.student_logits(images_BCHW))
+        shared = [size for size in teacher if size in student]
+        if not shared:
+            raise UserError(
+                f'{owner} compares feature maps, but the teacher has maps of '
+                f'{list(teacher) or "no size"} and the student of '
+                f'{list(student) or "no size"}: choose networks with a size '
+                f'in common, or set loss_weight of {owner} to 0')
+        return cls(
+            tuple(teacher[size] for size in shared),
+            tuple(student[size] for size in shared))
+
+    def of_student(self, model: DistillationNetworks,
+                   images_BCHW: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The student's logits for images in [0, 1], and its maps."""
+        with capture(self.student, lambda _, inputs: inputs) as maps:
+            logits_BK = model.student_logits(images_BCHW)
+        return logits_BK, maps

@@ -1,0 +1,47 @@
+"""Telling images apart."""
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tadfkd.losses.base import BaseLoss
+from tadfkd.registry import MODELS
+from tadfkd.utils.errors import require_at_least
+
+
+@MODELS.register_module()
+class InfoNCELoss(BaseLoss):
+    """Recognising the other view of an image among all others, in nats.
+
+    ::
+
+        mean_i -log( exp(q_i k_i / t) / sum_j exp(q_i k_j / t) )
+
+    over queries q and keys k of length 1; keys beyond the number of queries
+    are negatives only. arXiv 1807.03748.
+
+    Args:
+        temperature: t, > 0.
+        loss_weight: See :class:`BaseLoss`.
+    """
+
+    def __init__(self,
+                 temperature: float = 0.1,
+                 loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        require_at_least('the InfoNCELoss', 'temperature', temperature, 1e-3)
+        self.temperature = temperature
+
+    def forward(self, queries_BF: Tensor, keys_NF: Tensor) -> Tensor:
+        """Mean over queries.
+
+        Args:
+            queries_BF: One view's embeddings, of any length.
+            keys_NF: The other view's, in the same order, then N - B further
+                negatives.
+        """
+        queries_BF = functional.normalize(queries_BF.float(), dim=1)
+        keys_NF = functional.normalize(keys_NF.float(), dim=1)
+        similarity_BN = queries_BF @ keys_NF.T / self.temperature
+        positives_B = torch.arange(len(queries_BF), device=keys_NF.device)
+        return self.loss_weight * functional.cross_entropy(
+            similarity_BN, positives_B)

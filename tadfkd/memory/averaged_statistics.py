@@ -1,0 +1,67 @@
+"""Batch-norm statistics averaged over past batches."""
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from tadfkd.structures import BNStatistics
+from tadfkd.utils.errors import UserError
+
+
+class AveragedStatistics:
+    """Statistics of this batch, averaged with those of batches before.
+
+    ::
+
+        mu = m mu_past + (1 - m) mu_batch
+
+    and so for the variance; gradients go to the batch. One batch need not
+    look like the training data, only many together. arXiv 2112.06253.
+
+    Args:
+        momentum: m, in [0, 1); 0 takes the batch alone.
+    """
+
+    def __init__(self, momentum: float = 0.9) -> None:
+        if not isinstance(momentum, int | float) or not 0 <= momentum < 1:
+            raise UserError(f'bn_momentum must be in [0, 1), got {momentum!r}'
+                            ': set model.bn_momentum')
+        self.momentum = momentum
+        self._past: list[tuple[Tensor, Tensor]] = []
+        self._newest: list[tuple[Tensor, Tensor]] = []
+
+    def average(
+            self,
+            statistics: Sequence[BNStatistics]) -> tuple[BNStatistics, ...]:
+        """Those of a batch with the past, which stays as it is."""
+        m = self.momentum
+        if self._past:
+            statistics = [
+                replace(
+                    layer,
+                    mean_F=m * mean_F.to(layer.mean_F.device) +
+                    (1 - m) * layer.mean_F,
+                    variance_F=m * variance_F.to(layer.variance_F.device) +
+                    (1 - m) * layer.variance_F)
+                for layer, (
+                    mean_F,
+                    variance_F) in zip(statistics, self._past, strict=True)
+            ]
+        if m > 0:
+            self._newest = [(layer.mean_F.detach(), layer.variance_F.detach())
+                            for layer in statistics]
+        return tuple(statistics)
+
+    def advance(self) -> None:
+        """Make what :meth:`average` gave last the past."""
+        self._past = self._newest
+
+    def state_dict(self) -> dict:
+        """The past as plain tensors."""
+        return dict(past=[[mean_F.clone(), variance_F.clone()]
+                          for mean_F, variance_F in self._past])
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self._past = [(mean_F, variance_F)
+                      for mean_F, variance_F in state['past']]
