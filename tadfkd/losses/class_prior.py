@@ -56,6 +56,8 @@ class ClassBalanceLoss(BaseLoss):
     def forward(self, logits_BK: Tensor) -> Tensor:
         """The negative entropy, <= 0, of (B, K) logits."""
         mean_K = logits_BK.float().softmax(1).mean(0)
+        # Of a class that underflows to 0 the gradient would be no number.
+        mean_K = mean_K.clamp_min(torch.finfo(mean_K.dtype).tiny)
         return -self.loss_weight * self.scale * torch.special.entr(
             mean_K).sum()
 
