@@ -1,18 +1,22 @@
 """Losses of logits against NumPy in float64, class by class."""
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from tadfkd.losses import BaseLoss, JSLoss, KLLoss, L1Loss
+from tadfkd.losses import AgreedKLLoss, BaseLoss, JSLoss, KLLoss, L1Loss
+from tadfkd.registry import MODELS
+from tadfkd.structures import TeacherOutput
 from tadfkd.utils.errors import UserError
 
 RELEASED = dict(reduction='mean', clamp=(0.01, 0.99), swapped=True)
 ALL = [
     L1Loss(),
     KLLoss(temperature=4.0),
+    AgreedKLLoss(),
     JSLoss(),
     JSLoss(swapped=True),
     JSLoss(**RELEASED)
@@ -80,6 +84,64 @@ def test_kl_is_of_the_student_from_the_teacher(batch: int, classes: int,
     ])
     assert KLLoss(temperature)(student_BK, teacher_BK).item() \
         == pytest.approx(expected, rel=1e-4, abs=1e-7 * temperature**2)
+
+
+@pytest.mark.parametrize('temperature', [1.0, 4.0, 20.0])
+def test_the_temperature_that_is_given_is_the_one_that_is_used(
+        make_model: Callable, temperature: float) -> None:
+    # Public code overwrites it by 1 somewhere between config and loss.
+    config = dict(type='KLLoss', temperature=temperature)
+    student_BK, teacher_BK = logits(6, 5, 1), logits(6, 5, 2)
+
+    def by_hand(student_BK: Tensor, t: float) -> float:
+        return t**2 * np.mean([
+            divergence(softmax(b, t), softmax(a, t))
+            for a, b in zip(student_BK.numpy(), teacher_BK.numpy())
+        ])
+
+    found = MODELS.build(config)(student_BK, teacher_BK)
+    assert found.item() == pytest.approx(
+        by_hand(student_BK, temperature), rel=1e-4)
+    # Any two differ by far more than that.
+    for other in {1.0, 4.0, 20.0} - {temperature}:
+        assert abs(by_hand(student_BK, other) / found.item() - 1) > 0.05
+
+    model = make_model(student_loss=config).eval()
+    images_BCHW = torch.rand(6, 1, 8, 8)
+    with torch.no_grad():
+        answer_BK = model.student_logits(images_BCHW)
+        losses = model.student_losses(images_BCHW, TeacherOutput(teacher_BK))
+    assert losses['logits'].item() == pytest.approx(
+        by_hand(answer_BK, temperature), rel=1e-4)
+
+
+@pytest.mark.parametrize('batch, classes', [(1, 2), (40, 5), (9, 100)])
+def test_agreed_kl_counts_samples_of_one_opinion(batch: int,
+                                                 classes: int) -> None:
+    student_BK = logits(batch, classes, 1)
+    # Near enough that some samples agree, and some do not.
+    teacher_BK = student_BK + logits(batch, classes, 2)
+    total, agreed = 0.0, 0
+    for s, t in zip(student_BK.numpy(), teacher_BK.numpy()):
+        if list(s).index(max(s)) == list(t).index(max(t)):
+            total += divergence(softmax(t, 1.0), softmax(s, 1.0))
+            agreed += 1
+    assert batch == 1 or 0 < agreed < batch
+    # The mean is over all samples, also those that disagree.
+    assert AgreedKLLoss(loss_weight=3)(student_BK, teacher_BK).item() \
+        == pytest.approx(3 * total / batch, rel=1e-4, abs=1e-6)
+
+
+def test_agreed_kl_is_0_where_the_two_disagree() -> None:
+    student_BK = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]],
+                              requires_grad=True)
+    teacher_BK = torch.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]],
+                              requires_grad=True)
+    loss = AgreedKLLoss()(student_BK, teacher_BK)
+    loss.backward()
+    assert loss == 0
+    for tensor_BK in (student_BK, teacher_BK):
+        assert tensor_BK.grad is not None and not tensor_BK.grad.any()
 
 
 @pytest.mark.parametrize('options', [
