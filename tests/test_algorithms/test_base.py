@@ -1,63 +1,17 @@
 """The two steps: who is trained, what is computed, and in which order."""
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 import torch
+from algorithm_helpers import assert_unchanged, count_forwards, snapshot
 from torch import Tensor, nn
 
-from tadfkd.algorithms import BaseDFKD
 from tadfkd.registry import SELECTORS
 from tadfkd.selectors import BaseSelector
 from tadfkd.utils.errors import UserError
 
 AUGMENT = dict(type='RandomCropFlip', padding=2, flip_probability=0.5)
-
-
-@SELECTORS.register_module()
-class KeepEvery(BaseSelector):
-    """Keeps every n-th candidate: a selection that a test can count."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        self.n = n
-
-    def judge(self, logits_BK: Tensor, finite_B: Tensor,
-              labels_B: Tensor | None) -> tuple[Tensor, Tensor]:
-        """See the base class."""
-        index_B = torch.arange(len(logits_BK))
-        return index_B.float(), index_B % self.n == 0
-
-
-def snapshot(module: nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers, copied."""
-    return {
-        name: value.detach().clone()
-        for name, value in (*module.named_parameters(),
-                            *module.named_buffers())
-    }
-
-
-def assert_unchanged(module: nn.Module, before: dict[str, Tensor]) -> None:
-    """Bit for bit."""
-    after = snapshot(module)
-    changed = [name for name in before if not after[name].equal(before[name])]
-    assert changed == []
-
-
-@contextmanager
-def count_forwards(model: BaseDFKD) -> Iterator[dict[str, list[int]]]:
-    """Batch sizes of every forward of each network."""
-    sizes: dict[str, list[int]] = dict(teacher=[], student=[], generator=[])
-    handles = [
-        getattr(model, name).register_forward_pre_hook(
-            lambda _, inputs, name=name: sizes[name].append(len(inputs[0])))
-        for name in sizes
-    ]
-    yield sizes
-    for handle in handles:
-        handle.remove()
 
 
 def gradients(module: nn.Module) -> list[bool]:
