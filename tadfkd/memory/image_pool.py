@@ -46,6 +46,21 @@ class ImagePool(RingBuffer):
         """All images, float in [0, 1], the oldest first."""
         return self._as_float(super().rows())
 
+    def load_state_dict(self, state: dict) -> None:
+        """See :meth:`RingBuffer.load_state_dict`.
+
+        Raises:
+            UserError: If the images were stored as another dtype.
+        """
+        saved = str(state['rows'].dtype).removeprefix(
+            'torch.') if state else self.dtype
+        if saved != self.dtype:
+            raise UserError(
+                f'the checkpoint holds a pool of {saved} images, and '
+                f'model.pool.dtype is {self.dtype!r}: resume with the dtype '
+                'that it was saved with')
+        super().load_state_dict(state)
+
     def _as_float(self, rows: Tensor) -> Tensor:
         return rows.float() / 255 if self.dtype == 'uint8' else rows
 
