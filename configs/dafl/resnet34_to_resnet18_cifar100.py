@@ -1,0 +1,16 @@
+# DAFL (arXiv 1904.01186) on CIFAR-100, with the figures of its schedule.
+_base_ = [
+    '../_base_/teachers/resnet34_cifar100.py',
+    '../_base_/students/resnet18_cifar100.py',
+    '../_base_/generators/upsampling_32_tanh.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/dafl.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    teacher={{_base_.teacher}},
+    student={{_base_.student}},
+    generator={{_base_.generator}},
+    data_preprocessor={{_base_.data_preprocessor}},
+    # The paper's weights for CIFAR-100.
+    class_prior=dict(one_hot=0.5, balance=20.0, activation=0.1))

@@ -1,0 +1,16 @@
+# DeepInversion (arXiv 1912.08795) on a pair of networks that data-free
+# distillation is usually compared on.
+_base_ = [
+    '../_base_/teachers/wrn40x2_cifar10.py',
+    '../_base_/students/wrn16x1_cifar10.py',
+    '../_base_/generators/pixels_32.py',
+    '../_base_/datasets/cifar10.py',
+    '../_base_/schedules/deepinversion.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    teacher={{_base_.teacher}},
+    student={{_base_.student}},
+    generator={{_base_.generator}},
+    data_preprocessor={{_base_.data_preprocessor}},
+    augment=dict(type='RandomCropFlip', padding=4, flip_probability=0.5))

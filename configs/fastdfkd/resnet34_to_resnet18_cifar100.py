@@ -1,0 +1,20 @@
+# Fast-DFKD (arXiv 2112.06253) on CIFAR-100, with the figures of its
+# schedule.
+_base_ = [
+    '../_base_/teachers/resnet34_cifar100.py',
+    '../_base_/students/resnet18_cifar100.py',
+    '../_base_/generators/upsampling_32_z256.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/fastdfkd.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    teacher={{_base_.teacher}},
+    student={{_base_.student}},
+    generator={{_base_.generator}},
+    data_preprocessor={{_base_.data_preprocessor}},
+    # The paper's weight for this teacher.
+    adversarial_loss=dict(loss_weight=1.33),
+    synthesis_augment=dict(
+        type='RandomCropFlip', padding=4, flip_probability=0.5),
+    augment=dict(type='RandomCropFlip', padding=4, flip_probability=0.5))

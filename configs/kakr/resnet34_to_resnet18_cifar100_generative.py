@@ -1,0 +1,16 @@
+# KAKR (arXiv 2302.14290) with generative replay in place of the buffer, on
+# CIFAR-100.
+_base_ = [
+    '../_base_/teachers/resnet34_cifar100.py',
+    '../_base_/students/resnet18_cifar100.py',
+    '../_base_/generators/upsampling_32_spectral.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/kakr_generative.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    teacher={{_base_.teacher}},
+    student={{_base_.student}},
+    generator={{_base_.generator}},
+    data_preprocessor={{_base_.data_preprocessor}},
+    replay={{_base_.replay}})

@@ -1,0 +1,15 @@
+# PRE-DFKD (arXiv 2201.03019) on CIFAR-10, with the figures of its schedule.
+_base_ = [
+    '../_base_/teachers/resnet34_cifar10.py',
+    '../_base_/students/resnet18_cifar10.py',
+    '../_base_/generators/upsampling_32_spectral.py',
+    '../_base_/datasets/cifar10.py',
+    '../_base_/schedules/predfkd.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    teacher={{_base_.teacher}},
+    student={{_base_.student}},
+    generator={{_base_.generator}},
+    data_preprocessor={{_base_.data_preprocessor}},
+    replay={{_base_.replay}})

@@ -1,0 +1,15 @@
+# SpaceshipNet (CVPR 2023) on CIFAR-100, with the figures of its schedule.
+_base_ = [
+    '../_base_/teachers/resnet34_cifar100.py',
+    '../_base_/students/resnet18_cifar100.py',
+    '../_base_/generators/upsampling_32_z256.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/spaceshipnet.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    teacher={{_base_.teacher}},
+    student={{_base_.student}},
+    generator={{_base_.generator}},
+    data_preprocessor={{_base_.data_preprocessor}},
+    augment=dict(type='RandomCropFlip', padding=4, flip_probability=0.5))
