@@ -67,9 +67,9 @@ class LabelEmbeddingGenerator(UpsamplingGenerator):
         super().__init__(num_classes=num_classes, **upsampling)
         require_at_least('model.generator', 'num_noisy_layers',
                          num_noisy_layers, 1)
-        require_at_least('model.generator', 'embedding_size', embedding_size,
-                         num_classes)
         if embedding_file is None:
+            require_at_least('model.generator', 'embedding_size',
+                             embedding_size, num_classes)
             # Always the same, so that a student can be trained again.
             stream = torch.Generator().manual_seed(0)
             square = torch.randn(embedding_size, num_classes, generator=stream)
