@@ -187,11 +187,14 @@ class CandidateSelection(DistillationNetworks):
         """What exact continuation needs beside weights and optimisers."""
         return dict(
             counters=asdict(self.counters),
+            seed=self.streams.seed,
             streams=self.streams.state_dict(),
             queue=self.queue.state_dict())
 
     def load_training_state(self, state: dict) -> None:
         """Go on from where :meth:`training_state` was called."""
         self.counters = Counters(**state['counters'])
+        # Of streams from which nothing was drawn; older checkpoints have none.
+        self.streams.seed = state.get('seed', self.streams.seed)
         self.streams.load_state_dict(state['streams'])
         self.queue.load_state_dict(state['queue'])
