@@ -1,4 +1,7 @@
 """The generator of the DAFL family."""
+import io
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,7 +10,7 @@ from torch.nn import functional
 from tadfkd.generators import UpsamplingGenerator
 from tadfkd.utils.errors import UserError
 
-HEADS = ['sigmoid', 'tanh_batch_norm']
+HEADS = ['sigmoid', 'batch_norm', 'tanh_batch_norm']
 
 
 def norms(generator: nn.Module) -> list[nn.BatchNorm2d]:
@@ -104,9 +107,10 @@ def test_the_layers_are_those_of_the_documented_diagram(
         generator(latents_BZ), expected_BCHW, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('head', ['batch_norm', 'tanh_batch_norm'])
 def test_the_batch_norm_head_has_mean_one_half_and_deviation_one_quarter(
-) -> None:
-    generator = UpsamplingGenerator(5, 16, 3, 8, 'tanh_batch_norm')
+        head: str) -> None:
+    generator = UpsamplingGenerator(5, 16, 3, 8, head)
     images_BCHW = generator(torch.randn(16, 5))
     # Clamping at two standard deviations takes a little of both.
     mean_C = images_BCHW.mean((0, 2, 3))
@@ -143,8 +147,126 @@ def test_gradients_reach_every_parameter_and_the_latents(head: str) -> None:
         assert parameter.grad.isfinite().all(), name
 
 
-def test_in_eval_mode_a_latent_has_one_image_whatever_its_company() -> None:
-    generator = UpsamplingGenerator(5, 8, 3, 4, 'tanh_batch_norm').eval()
+@pytest.mark.parametrize('head', HEADS)
+def test_in_eval_mode_a_latent_has_one_image_whatever_its_company(
+        head: str) -> None:
+    generator = UpsamplingGenerator(5, 8, 3, 4, head).eval()
     latents_BZ = torch.randn(6, 5)
     torch.testing.assert_close(
         generator(latents_BZ)[:1], generator(latents_BZ[:1]))
+
+
+@pytest.mark.parametrize('head, tanh', [('batch_norm', False),
+                                        ('tanh_batch_norm', True)])
+def test_the_batch_norm_heads_differ_by_the_tanh(head: str,
+                                                 tanh: bool) -> None:
+    generator = UpsamplingGenerator(5, 8, 2, 3, head)
+    latents_BZ = torch.randn(4, 5)
+    # The head is asked with outputs large enough for the tanh to bend.
+    last = generator.upsample[-1]
+    assert isinstance(last, nn.Conv2d)
+    nn.init.normal_(last.weight)
+    values = convolved(generator, latents_BZ)
+    values = np.tanh(values) if tanh else values
+    centred = values - values.mean((0, 2, 3), keepdims=True)
+    scaled = centred / np.sqrt(values.var((0, 2, 3), keepdims=True) + 1e-5)
+    np.testing.assert_allclose(
+        generator(latents_BZ).detach(),
+        np.clip(0.5 + scaled / 4, 0, 1),
+        rtol=1e-4,
+        atol=1e-5)
+
+
+def convolved(generator: UpsamplingGenerator,
+              latents_BZ: Tensor) -> np.ndarray:
+    """What enters the head."""
+    with torch.no_grad():
+        return generator.upsample(
+            generator.project(latents_BZ)).double().numpy()
+
+
+@pytest.mark.parametrize(
+    'options', [
+        {},
+        dict(head='tanh_batch_norm'),
+        dict(first_activation=False),
+        dict(spectral=True),
+    ],
+    ids=str)
+def test_decoding_goes_on_from_any_encoded_features(options: dict) -> None:
+    generator = UpsamplingGenerator(5, (8, 12), 2, 3, **options).eval()
+    latents_BZ = torch.randn(4, 5)
+    images_BCHW = generator(latents_BZ)
+    encoded = generator.encode(latents_BZ)
+    assert [tuple(features.shape) for features in encoded] == [(4, 6, 2, 3),
+                                                               (4, 6, 4, 6),
+                                                               (4, 3, 8, 12)]
+    for features, start in zip(encoded, generator.feature_layers, strict=True):
+        assert torch.equal(generator.decode(features, start), images_BCHW)
+        # They are what an image depends on.
+        other_BCHW = generator.decode(features.flip(0), start)
+        torch.testing.assert_close(other_BCHW, images_BCHW.flip(0))
+
+
+def test_features_end_with_an_activation() -> None:
+    for features in UpsamplingGenerator(5, 8, 1, 3).encode(torch.randn(8, 5)):
+        # What is negative was multiplied by 0.2 behind a batch norm.
+        positive, negative = features[features > 0], features[features < 0]
+        assert positive.numel() > 0 and negative.numel() > 0
+        assert 0.1 < -negative.mean() / positive.mean() < 0.4
+
+
+def spectral_generator() -> UpsamplingGenerator:
+    generator = UpsamplingGenerator(5, 8, 2, 3, spectral=True)
+    # Far from where power iteration began.
+    for layer in generator.upsample:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.parametrizations.weight.original, std=3)
+    return generator
+
+
+def test_convolutions_have_a_spectral_norm_of_1() -> None:
+    generator = spectral_generator()
+    for layer in generator.upsample:
+        if isinstance(layer, nn.Conv2d):
+            # In training each look at the weight iterates once.
+            for _ in range(100):
+                layer.weight.detach()
+            layer.eval()
+            matrix = layer.weight.detach().numpy().reshape(
+                layer.out_channels, -1)
+            largest = np.linalg.svd(matrix, compute_uv=False)[0]
+            assert largest == pytest.approx(1, abs=1e-3)
+    plain = UpsamplingGenerator(5, 8, 2, 3)
+    assert not any('parametrizations' in name for name in plain.state_dict())
+
+
+def test_power_iterations_are_in_the_state() -> None:
+    generator, other = spectral_generator(), spectral_generator()
+    for _ in range(3):
+        generator(torch.randn(2, 5))
+    names = [
+        name for name in generator.state_dict() if name.endswith(('_u', '_v'))
+    ]
+    assert len(names) == 6
+    file = io.BytesIO()
+    torch.save(generator.state_dict(), file)
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    # In training, where each forward iterates, and after it.
+    for _ in range(3):
+        latents_BZ = torch.randn(4, 5)
+        assert torch.equal(other(latents_BZ), generator(latents_BZ))
+    generator.eval()
+    assert torch.equal(other.eval()(latents_BZ), generator(latents_BZ))
+
+
+def test_evaluating_moves_no_power_iteration() -> None:
+    generator = spectral_generator().eval()
+    before = {
+        name: value.clone()
+        for name, value in generator.state_dict().items()
+    }
+    generator(torch.randn(4, 5))
+    for name, value in generator.state_dict().items():
+        assert torch.equal(value, before[name]), name
