@@ -327,10 +327,11 @@ def runs_three_iterations(
     cls = MODELS.get(type)
     train_step = cls.train_step
 
-    def watched(self: BaseDFKD, *inputs: Any) -> dict[str, Tensor]:
+    def watched(self: BaseDFKD, *inputs: Any,
+                **named: Any) -> dict[str, Tensor]:
         for name in self.trained_networks:
             first.setdefault(name, snapshot(getattr(self, name)))
-        return train_step(self, *inputs)
+        return train_step(self, *inputs, **named)
 
     with mock.patch.object(cls, 'train_step', watched):
         model = train(config)
