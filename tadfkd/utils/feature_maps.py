@@ -1,4 +1,5 @@
 """Where in a classifier its feature maps are."""
+from collections import Counter
 from collections.abc import Callable
 
 import torch
@@ -27,8 +28,9 @@ def find_map_layers(
     Returns:
         In the order of the forward, from high to low resolution; without one
         that only the image itself has, or a single pixel, and empty for a
-        network without maps. Normalisation layers are passed over, as
-        mmengine replaces them.
+        network without maps. Passed over are normalisation layers, as
+        mmengine replaces them, and layers that run more than once, as their
+        inputs are several maps.
     """
     leaves = [
         module for module in network.modules()
@@ -42,7 +44,8 @@ def find_map_layers(
     with capture(leaves, read) as calls:
         forward()
     maps = [(layer, shape[2:]) for layer, shape in calls if len(shape) == 4]
-    last = {size: layer for layer, size in maps}
+    runs = Counter(layer for layer, _ in calls)
+    last = {size: layer for layer, size in maps if runs[layer] == 1}
     return {
         size: last[size]
         for size in sorted(last, reverse=True)
