@@ -1,6 +1,7 @@
 """Beginning a network again."""
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 
 def reinitialize(network: nn.Module, stream: torch.Generator) -> None:
@@ -23,5 +24,11 @@ def reinitialize(network: nn.Module, stream: torch.Generator) -> None:
         torch.manual_seed(seed)
         for layer in network.modules():
             reset = getattr(layer, 'reset_parameters', None)
-            if reset is not None:
+            if reset is None:
+                continue
+            with parametrize.cached():
                 reset()
+                # Of a layer with, say, a spectral norm a computed weight was
+                # set, which is kept nowhere until it is assigned.
+                for name in getattr(layer, 'parametrizations', ()):
+                    setattr(layer, name, getattr(layer, name))
