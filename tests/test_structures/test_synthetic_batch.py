@@ -46,6 +46,22 @@ def test_selected_samples_carry_gradients_back_to_their_origin() -> None:
     assert images_BCHW.grad.sum((1, 2, 3)).tolist() == [4, 0, 4]
 
 
+@pytest.mark.parametrize('chosen', [[], [3], [0, 2, 5], [5, 1, 1]])
+def test_take_gives_these_samples_in_this_order(chosen: list[int]) -> None:
+    indices_M = torch.tensor(chosen, dtype=torch.long)
+    assert ids(numbered(0, 6).take(indices_M)) == chosen
+
+
+def test_taken_samples_carry_gradients_back_as_often_as_they_are_taken(
+) -> None:
+    images_BCHW = torch.ones(3, 1, 2, 2, requires_grad=True)
+    taken = SyntheticBatch(images_BCHW).take(torch.tensor([2, 0, 2]))
+    assert taken.labels_B is None and taken.augmented_BCHW is None
+    taken.images_BCHW.sum().backward()
+    assert images_BCHW.grad is not None
+    assert images_BCHW.grad.sum((1, 2, 3)).tolist() == [4, 0, 8]
+
+
 @pytest.mark.parametrize('size', [0, 2, 5])
 def test_split_parts_the_samples_in_order(size: int) -> None:
     first, others = numbered(0, 5).split(size)

@@ -220,6 +220,58 @@ def test_features_are_the_input_of_the_last_linear_layer(
         atol=1e-6)
 
 
+def test_maps_are_the_inputs_of_the_layers_that_are_named(
+        teacher: PlainTeacher, images_BCHW: Tensor) -> None:
+    layers = teacher.network.maps
+    # Whatever order they are named in, they come in that of the forward.
+    output = teacher(images_BCHW, maps_at=(layers[6], layers[3]))
+    inputs_BCHW = teacher.input_adapter(images_BCHW)
+    assert output.maps is not None
+    for values, end in zip(output.maps, (3, 6), strict=True):
+        assert torch.equal(values, layers[:end](inputs_BCHW))
+    assert output.features_BF is None and output.bn_statistics is None
+    assert torch.equal(output.logits_BK, teacher(images_BCHW).logits_BK)
+    assert num_hooks(teacher) == 0
+
+
+def test_maps_that_were_not_asked_for_are_none(teacher: PlainTeacher,
+                                               images_BCHW: Tensor) -> None:
+    assert teacher(images_BCHW).maps is None
+    assert teacher(images_BCHW, with_bn=True, with_features=True).maps is None
+
+
+def test_gradients_of_the_maps_reach_the_images_but_no_parameter(
+        teacher: PlainTeacher, images_BCHW: Tensor) -> None:
+    images_BCHW.requires_grad_()
+    output = teacher(images_BCHW, maps_at=(teacher.network.maps[3], ))
+    assert output.maps is not None
+    output.maps[0].square().sum().backward()
+    assert images_BCHW.grad is not None
+    assert (images_BCHW.grad.flatten(1).norm(dim=1) > 0).all()
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_everything_may_be_asked_for_in_one_forward(
+        teacher: PlainTeacher, images_BCHW: Tensor) -> None:
+    passes = []
+    teacher.network.register_forward_pre_hook(lambda *_: passes.append(1))
+    layer = teacher.network.maps[6]
+    together = teacher(
+        images_BCHW, with_bn=True, with_features=True, maps_at=[layer])
+    assert len(passes) == 1
+    assert together.maps is not None and together.bn_statistics is not None
+    apart = teacher(images_BCHW, maps_at=[layer]).maps
+    assert torch.equal(together.maps[0], apart[0])
+    assert torch.equal(together.features_BF,
+                       teacher(images_BCHW, with_features=True).features_BF)
+    for one, other in zip(
+            together.bn_statistics,
+            teacher(images_BCHW, with_bn=True).bn_statistics,
+            strict=True):
+        assert torch.equal(one.mean_F, other.mean_F)
+        assert torch.equal(one.variance_F, other.variance_F)
+
+
 def test_features_of_a_network_without_such_a_layer_are_a_user_error(
         images_BCHW: Tensor) -> None:
     # Of its three channels none is a class by a layer of its own.

@@ -119,3 +119,50 @@ def test_restoring_forgets_streams_that_the_state_does_not_have() -> None:
     expected = draw(streams, 'latents')
     streams.load_state_dict(state)
     assert draw(streams, 'latents') == expected
+
+
+def test_a_shared_stream_draws_the_same_numbers_in_every_process() -> None:
+    ranks = [RandomStreams(7, rank) for rank in range(3)]
+    shared = [
+        torch.rand(5, generator=streams.get('noise', CPU, shared=True))
+        for streams in ranks
+    ]
+    assert all(torch.equal(numbers, shared[0]) for numbers in shared)
+    # They go on together, however much each draws of its own.
+    own = [
+        draw(streams, 'latents', 1 + 3 * i) for i, streams in enumerate(ranks)
+    ]
+    assert len({numbers[0] for numbers in own}) == 3
+    again = [
+        torch.rand(5, generator=streams.get('noise', CPU, shared=True))
+        for streams in ranks
+    ]
+    assert all(torch.equal(numbers, again[0]) for numbers in again)
+    assert not torch.equal(again[0], shared[0])
+
+
+def test_a_shared_stream_is_that_of_no_single_rank() -> None:
+    draws = [
+        torch.rand(
+            5,
+            generator=RandomStreams(seed, rank).fresh('noise', CPU, shared),
+            dtype=torch.float64)
+        for seed, rank, shared in ((7, 0, True), (7, 0, False), (7, 1, False),
+                                   (8, 0, True))
+    ]
+    assert len({tuple(numbers.tolist()) for numbers in draws}) == 4
+
+
+def test_a_shared_stream_is_restored_by_every_rank(tmp_path: Path) -> None:
+    first = RandomStreams(7, 0)
+    torch.rand(13, generator=first.get('noise', CPU, shared=True))
+    # Rank 0 alone writes the checkpoint.
+    torch.save(first.state_dict(), tmp_path / 'streams.pth')
+    expected = torch.rand(5, generator=first.get('noise', CPU, shared=True))
+    for rank in (0, 1):
+        restored = RandomStreams(7, rank)
+        restored.load_state_dict(
+            torch.load(tmp_path / 'streams.pth', weights_only=True))
+        found = torch.rand(
+            5, generator=restored.get('noise', CPU, shared=True))
+        assert torch.equal(found, expected)
