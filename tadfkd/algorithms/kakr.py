@@ -22,9 +22,9 @@ class KAKR(PREDFKD):
 
         student:    L(w; x) + L(w'; r),  w' = w - 0.9 grad L(w; x)
 
-    where L = mean |S - T|; of the second term the gradient at w' is taken for
-    the one at w (first order). The generator is that of :class:`PREDFKD`, and
-    so is the generative replay; the other is a buffer of images.
+    where ``L = mean |S - T|``; of the second term the gradient at w' is taken
+    for the one at w (first order). The generator is that of :class:`PREDFKD`,
+    and so is the generative replay; the other is a buffer of images.
     arXiv 2302.14290.
 
     Args:

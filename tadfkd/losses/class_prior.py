@@ -64,7 +64,7 @@ class ClassBalanceLoss(BaseLoss):
 
 @MODELS.register_module()
 class ActivationLoss(BaseLoss):
-    """-mean |f_T(x)| over samples and penultimate features, <= 0.
+    """``-mean |f_T(x)|`` over samples and penultimate features, <= 0.
 
     Images like those that the teacher was trained on excite its features
     more. arXiv 1904.01186.
