@@ -1,5 +1,6 @@
-# CMI on the 16x16 handwritten digits, in minutes on two cores. The losses are
-# the paper's; generator, batch size, steps and learning rates are ours.
+# CMI on the 16x16 handwritten digits, in minutes on two cores. The
+# losses are the paper's; generator, batch size, steps and learning rates are
+# ours.
 _base_ = [
     '../_base_/teachers/resnet18w16_digits.py',
     '../_base_/students/resnet18w8_digits.py',
@@ -13,13 +14,13 @@ model = dict(
     student={{_base_.student}},
     generator={{_base_.generator}},
     data_preprocessor={{_base_.data_preprocessor}},
-    batch_size=128,
-    num_generator_steps=50,
-    num_student_steps=75,
-    pool=dict(capacity=1280),
+    batch_size=64,
+    num_generator_steps=40,
+    num_student_steps=50,
+    pool=dict(capacity=960),
     num_features=128,
     embedding_size=64,
-    bank_capacity=1280,
-    num_negatives=512)
-train_cfg = dict(max_epochs=10)
+    bank_capacity=960,
+    num_negatives=256)
+train_cfg = dict(max_epochs=15)
 train_dataloader = dict(dataset=dict(num_steps=1))

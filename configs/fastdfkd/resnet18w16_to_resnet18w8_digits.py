@@ -1,5 +1,6 @@
-# Fast-DFKD on the 16x16 handwritten digits, in minutes on two cores. The losses are
-# the paper's; generator, batch size, steps and learning rates are ours.
+# Fast-DFKD on the 16x16 handwritten digits, in minutes on two cores. The
+# losses are the paper's; generator, batch size, steps and learning rates are
+# ours.
 _base_ = [
     '../_base_/teachers/resnet18w16_digits.py',
     '../_base_/students/resnet18w8_digits.py',
@@ -13,12 +14,12 @@ model = dict(
     student={{_base_.student}},
     generator={{_base_.generator}},
     data_preprocessor={{_base_.data_preprocessor}},
-    batch_size=128,
+    batch_size=64,
     num_generator_steps=5,
     num_student_steps=15,
     warmup_iterations=10,
     reset_iteration=None,
-    pool=dict(capacity=7680))
+    pool=dict(capacity=3840))
 train_cfg = dict(max_epochs=15)
 train_dataloader = dict(dataset=dict(num_steps=4))
 param_scheduler = dict(student=[dict(type='CosineAnnealingLR', by_epoch=True)])

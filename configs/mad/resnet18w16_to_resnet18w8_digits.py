@@ -1,5 +1,6 @@
-# MAD on the 16x16 handwritten digits, in minutes on two cores. The losses are
-# the paper's; generator, batch size, steps and learning rates are ours.
+# MAD on the 16x16 handwritten digits, in minutes on two cores. The
+# losses are the paper's; generator, batch size, steps and learning rates are
+# ours.
 _base_ = [
     '../_base_/teachers/resnet18w16_digits.py',
     '../_base_/students/resnet18w8_digits.py',

@@ -1,5 +1,6 @@
-# NAYER on the 16x16 handwritten digits, in minutes on two cores. The losses are
-# the paper's; generator, batch size, steps and learning rates are ours.
+# NAYER on the 16x16 handwritten digits, in minutes on two cores. The
+# losses are the paper's; generator, batch size, steps and learning rates are
+# ours.
 _base_ = [
     '../_base_/teachers/resnet18w16_digits.py',
     '../_base_/students/resnet18w8_digits.py',
@@ -13,7 +14,7 @@ model = dict(
     student={{_base_.student}},
     generator={{_base_.generator}},
     data_preprocessor={{_base_.data_preprocessor}},
-    batch_size=128,
+    batch_size=64,
     synthesis_batch_size=130,
     num_generator_steps=20,
     num_student_steps=25,

@@ -1,5 +1,6 @@
-# PRE-DFKD on the 16x16 handwritten digits, in minutes on two cores. The losses are
-# the paper's; generator, batch size, steps and learning rates are ours.
+# PRE-DFKD on the 16x16 handwritten digits, in minutes on two cores. The
+# losses are the paper's; generator, batch size, steps and learning rates are
+# ours.
 _base_ = [
     '../_base_/teachers/resnet18w16_digits.py',
     '../_base_/students/resnet18w8_digits.py',
@@ -14,7 +15,7 @@ model = dict(
     generator={{_base_.generator}},
     data_preprocessor={{_base_.data_preprocessor}},
     replay={{_base_.replay}},
-    batch_size=128,
+    batch_size=64,
     num_student_steps=5,
     replay_batch_size=16,
     num_replay_steps=2)

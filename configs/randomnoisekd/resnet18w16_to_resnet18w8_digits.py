@@ -12,7 +12,7 @@ model = dict(
     student={{_base_.student}},
     generator={{_base_.generator}},
     data_preprocessor={{_base_.data_preprocessor}},
-    batch_size=128,
+    batch_size=64,
     num_student_steps=5)
 train_cfg = dict(max_epochs=15)
 train_dataloader = dict(dataset=dict(num_steps=10))

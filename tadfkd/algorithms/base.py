@@ -118,6 +118,10 @@ class BaseDFKD(CandidateSelection):
         batch, teacher_logits_BK = self.clean_batch()
         return batch.views_BCHW, TeacherOutput(teacher_logits_BK)
 
+    def admit(self, images_BCHW: Tensor) -> None:
+        """Let student steps have images that no step of this model made, for
+        one that is tried out; only those need it that keep their images."""
+
     def student_update(self, images_BCHW: Tensor, target: TeacherOutput,
                        optim_wrapper: OptimWrapper) -> Losses:
         """Minimise :meth:`student_losses` on a batch."""

@@ -200,6 +200,10 @@ class InversionDFKD(BaseDFKD):
         with torch.no_grad():
             return batch.views_BCHW, self.teacher(batch.views_BCHW)
 
+    def admit(self, images_BCHW: Tensor) -> None:
+        """See :meth:`BaseDFKD.admit`."""
+        self.pool.add(images_BCHW)
+
     @property
     def network(self) -> Any:
         """The generator outside of its wrapper."""

@@ -115,12 +115,13 @@ class SpaceshipNet(InversionDFKD):
 
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
         """Exchanged images and images of the pool, with maps."""
-        made = self.select(
-            self.exchanged(round(self.exchange_share *
-                                 self.batch_size))).images_BCHW
-        stored = self.pool.sample(self.batch_size - len(made),
+        size = round(self.exchange_share * self.batch_size)
+        made: list[Tensor] = []
+        if size > 0 and len(self.banks[0]) > 0:
+            made.append(self.select(self.exchanged(size)).images_BCHW)
+        stored = self.pool.sample(self.batch_size - sum(map(len, made)),
                                   self.streams.get('pool', _CPU))
-        images_BCHW = torch.cat((made, stored.to(self.device)))
+        images_BCHW = torch.cat((*made, stored.to(self.device)))
         views_BCHW = self.augmented(SyntheticBatch(images_BCHW)).views_BCHW
         with torch.no_grad():
             return views_BCHW, self.teacher(

@@ -1,2 +1,2 @@
 generator = dict(
-    type='PixelGenerator', batch_size=128, image_size=16, image_channels=1)
+    type='PixelGenerator', batch_size=64, image_size=16, image_channels=1)
