@@ -41,6 +41,8 @@ class MAD(DFQ):
         # What mmengine calls the momentum is the share of the new weights.
         self.slow_generator = ExponentialMovingAverage(
             self.generator, momentum=1 - momentum)
+        # At step 0 mmengine would copy the generator's new weights.
+        self.slow_generator.steps.fill_(1)
         self.slow_queue = CleanQueue()
 
     def generator_step(self, optim_wrapper: OptimWrapper) -> Losses:
