@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 from mmengine.optim import OptimWrapperDict
 from mmengine.registry import init_default_scope
@@ -184,6 +185,36 @@ def count_forwards(model: BaseDFKD) -> Iterator[dict[str, list[int]]]:
         handle.remove()
 
 
+@contextmanager
+def record_images(model: BaseDFKD, *names:
+                  str) -> Iterator[list[tuple[str, Tensor]]]:
+    """What the generator makes, and what teacher and student are shown.
+
+    Args:
+        model: The algorithm.
+        *names: Further networks whose output is recorded.
+    """
+    calls: list[tuple[str, Tensor]] = []
+    handles = [
+        module.register_forward_pre_hook(
+            lambda _, inputs, name=name: calls.append((name, copy(inputs[0]))))
+        for name, module in (('teacher', model.teacher),
+                             ('student', model.student_input))
+    ] + [
+        model.get_submodule(name).register_forward_hook(
+            lambda _, inputs, images_BCHW, name=name: calls.append(
+                (name, copy(images_BCHW)))) for name in ('generator', *names)
+    ]
+    yield calls
+    for handle in handles:
+        handle.remove()
+
+
+def copy(values: Tensor) -> Tensor:
+    """Without graph."""
+    return values.detach().clone()
+
+
 @dataclass(frozen=True)
 class OptimiserStep:
     """What was there when an optimiser was about to step.
@@ -227,6 +258,99 @@ def gradient_norm(module: nn.Module) -> float:
         sum(parameter.grad.double().square().sum()
             for parameter in module.parameters()
             if parameter.grad is not None))**0.5
+
+
+def double(values: Tensor) -> np.ndarray:
+    """For NumPy, in which the equations of the tests are written."""
+    return values.detach().double().numpy()
+
+
+def softmax_of(logits_BK: Tensor, temperature: float = 1.0) -> np.ndarray:
+    """Row by row."""
+    scaled_BK = double(logits_BK) / temperature
+    exponentials_BK = np.exp(scaled_BK - scaled_BK.max(1, keepdims=True))
+    return exponentials_BK / exponentials_BK.sum(1, keepdims=True)
+
+
+def kl_of(student_BK: Tensor,
+          teacher_BK: Tensor,
+          temperature: float = 1.0) -> float:
+    """t^2 KL(softmax T / t || softmax S / t), mean over samples."""
+    p_BK = softmax_of(teacher_BK, temperature)
+    q_BK = softmax_of(student_BK, temperature)
+    rows_B = (p_BK * (np.log(p_BK) - np.log(q_BK))).sum(1)
+    return temperature**2 * float(rows_B.mean())
+
+
+def js_of(student_BK: Tensor, teacher_BK: Tensor, temperature: float) -> float:
+    """1/2 KL(P || M) + 1/2 KL(Q || M), mean over samples."""
+    p_BK = softmax_of(student_BK, temperature)
+    q_BK = softmax_of(teacher_BK, temperature)
+    m_BK = (p_BK + q_BK) / 2
+    rows_B = (p_BK * np.log(p_BK / m_BK) + q_BK * np.log(q_BK / m_BK)).sum(1)
+    return float(rows_B.mean()) / 2
+
+
+def l1_of(student_BK: Tensor, teacher_BK: Tensor) -> float:
+    """mean |S - T|."""
+    return float(np.abs(double(student_BK) - double(teacher_BK)).mean())
+
+
+def cross_entropy_of(logits_BK: Tensor,
+                     labels_B: Tensor | None = None) -> np.ndarray:
+    """CE(T, y) sample by sample, y = argmax T without labels."""
+    p_BK = softmax_of(logits_BK)
+    classes_B = p_BK.argmax(1) if labels_B is None else labels_B.numpy()
+    return -np.log(p_BK[np.arange(len(p_BK)), classes_B])
+
+
+def balance_of(logits_BK: Tensor) -> float:
+    """sum_k pbar_k log pbar_k, in nats."""
+    mean_K = softmax_of(logits_BK).mean(0)
+    return float((mean_K * np.log(mean_K)).sum())
+
+
+@torch.no_grad()
+def features_of(model: BaseDFKD, images_BCHW: Tensor) -> np.ndarray:
+    """What enters the teacher's last layer, read by a hook of the test."""
+    found: list[Tensor] = []
+    handle = model.teacher.network.head.fc.register_forward_pre_hook(
+        lambda _, inputs: found.append(inputs[0]))
+    model.teacher(images_BCHW)
+    handle.remove()
+    return double(found[0])
+
+
+@torch.no_grad()
+def bn_distance_of(model: BaseDFKD, images_BCHW: Tensor) -> float:
+    """sum_l ||mu_l - muhat_l|| + ||var_l - varhat_l|| of the teacher, read by
+    hooks of the test."""
+    distances: list[float] = []
+
+    def read(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x_CN = np.moveaxis(double(inputs[0]), 1, 0)
+        x_CN = x_CN.reshape(len(x_CN), -1)
+        distances.append(
+            np.linalg.norm(x_CN.mean(1) - double(layer.running_mean)) +
+            np.linalg.norm(x_CN.var(1) - double(layer.running_var)))
+
+    handles = [
+        layer.register_forward_pre_hook(read)
+        for layer in model.teacher.network.modules()
+        if isinstance(layer, nn.BatchNorm2d)
+    ]
+    model.teacher(images_BCHW)
+    for handle in handles:
+        handle.remove()
+    assert len(distances) > 10
+    return float(sum(distances))
+
+
+def surest(model: BaseDFKD, images_BCHW: Tensor, count: int) -> Tensor:
+    """The images with the least CE(T, argmax T), in their order."""
+    with torch.no_grad():
+        loss_B = cross_entropy_of(model.teacher(images_BCHW).logits_BK)
+    return images_BCHW[sorted(np.argsort(loss_B)[:count].tolist())]
 
 
 #: Dotted options that shrink the digits config of an algorithm, beside those
