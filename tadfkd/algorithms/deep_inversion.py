@@ -9,6 +9,7 @@ from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.inversion import InversionDFKD
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
+from tadfkd.utils.errors import UserError
 
 
 @MODELS.register_module()
@@ -31,6 +32,9 @@ class DeepInversion(InversionDFKD):
         synthesis_augment: See :class:`InversionDFKD`.
         **inversion: Everything else of :class:`InversionDFKD`; the generator
             is a :class:`~tadfkd.generators.PixelGenerator`.
+
+    Raises:
+        UserError: If the generator is another, or has too few images.
     """
 
     def __init__(self,
@@ -47,6 +51,11 @@ class DeepInversion(InversionDFKD):
             # Pixels are all that is optimised.
             latent_lr=0.0,
             **inversion)
+        if getattr(self.network, 'batch_size', 0) < self.synthesis_batch_size:
+            raise UserError(
+                'the generator must be a PixelGenerator with batch_size >= '
+                f'{self.synthesis_batch_size}, as many images as a synthesis '
+                'makes: set model.generator.batch_size')
         self.tv_loss = MODELS.build(tv_loss)
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.evaluation.teacher_report import Answers, Steps, TeacherReport
+from tadfkd.generators import PixelGenerator
 from tadfkd.structures import TeacherOutput
 from tadfkd.teachers import BaseTeacher
 from tadfkd.utils.wrappers import unwrapped
@@ -100,10 +101,14 @@ def first_images(model: BaseDFKD, size: int, purpose: str) -> Tensor:
 
     Args:
         model: Unchanged.
-        size: Number of images, >= 2.
+        size: Number of images, >= 2; of a :class:`PixelGenerator` at most
+            all that it has.
         purpose: Name of the stream of latents.
     """
     generator = copy.deepcopy(unwrapped(model.generator)).train()
+    if isinstance(generator, PixelGenerator):
+        # It has no more images than it trains at once.
+        size = min(size, generator.batch_size)
     stream = model.streams.fresh(purpose, model.device)
     return model.render(generator, size, stream)
 

@@ -56,6 +56,7 @@ class PixelGenerator(BaseGenerator):
                  image_channels: int = 3) -> None:
         super().__init__(1, image_size, image_channels)
         require_at_least('model.generator', 'batch_size', batch_size, 1)
+        self.batch_size = batch_size
         self.variables_BCHW = nn.Parameter(
             torch.randn(batch_size, image_channels, *self.image_size))
 
