@@ -6,8 +6,8 @@ generator = dict(
     width=64,
     head='tanh_batch_norm',
     spectral=True)
-# The images that are replayed come from a variational autoencoder, whose decoder
-# is like the generator.
+# The images that are replayed come from a variational autoencoder, whose
+# decoder is like the generator.
 replay = dict(
     type='GenerativeReplay',
     autoencoder=dict(

@@ -1,6 +1,6 @@
 # arXiv 2302.14290 with generative replay, of which the figures are those of
-# arXiv 2201.03019; ten student steps, then one generator step; 72 iterations an
-# epoch.
+# arXiv 2201.03019; ten student steps, then one generator step; 72 iterations
+# an epoch.
 model = dict(
     type='KAKR',
     batch_size=512,

@@ -1,6 +1,6 @@
 # arXiv 2310.00258: 40 generator steps on a batch of 400, of a noisy layer that
-# is drawn anew, and 400 student steps at 512; a new generator every ten epochs.
-# Its generator steps are 30 to 40, its epochs 220 to 320.
+# is drawn anew, and 400 student steps at 512; a new generator every ten
+# epochs. Its generator steps are 30 to 40, its epochs 220 to 320.
 model = dict(
     type='NAYER',
     batch_size=512,
