@@ -1,9 +1,12 @@
 """Every config: what its name says is in it, and it trains without data."""
+import copy
+import functools
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
+from tadfkd import algorithms, registry
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.apis import load_config, train
 
@@ -20,6 +24,28 @@ LEAVES = sorted(
     path for path in (ROOT / 'configs').glob('*/*.py')
     if path.parent.name not in ('_base_', 'teachers'))
 TEACHERS = sorted((ROOT / 'configs/teachers').glob('*.py'))
+NAME = re.compile(r'(\w+?)_to_([a-z0-9]+)_(\w+?)(?:_(released|pixels|basic|'
+                  r'basic_prior|ta|generative))?')
+
+#: Those that a test trains: of each algorithm and variant the one on the
+#: smallest images, and of the project's own algorithm more.
+TRAINED = [
+    path for path in LEAVES if NAME.fullmatch(path.stem)[3] == 'digits'
+    or path.parent.name == 'tadfkd' and '_basic' not in path.stem
+]
+REAL = [path for path in LEAVES if path.parent.name == 'vanillakd']
+
+
+@functools.cache
+def read_once(path: Path) -> Config:
+    """A config that nobody changes: reading one costs more than most of what
+    is tested of it."""
+    return Config.fromfile(path)
+
+
+def read(path: Path) -> Config:
+    """A config of one's own."""
+    return copy.deepcopy(read_once(path))
 
 
 def name_of(path: Path) -> str:
@@ -62,6 +88,37 @@ def network_name(model: dict) -> str:
             raise ValueError(f'say how configs spell {family}')
 
 
+def variants(kind: str) -> list[Path]:
+    """The leaves whose name ends in what they do otherwise."""
+    found = [path for path in LEAVES if NAME.fullmatch(path.stem)[4] == kind]
+    assert found
+    return found
+
+
+def plain(path: Path) -> Path:
+    """The leaf that a variant is a variant of."""
+    kind = NAME.fullmatch(path.stem)[4]
+    return path.with_stem(path.stem.removesuffix(f'_{kind}'))
+
+
+def difference(path: Path) -> tuple[set[str], dict, dict]:
+    """The keys of the model in which a variant and its plain leaf differ, and
+    both models. Nothing else differs."""
+    configs = [read(file).to_dict() for file in (path, plain(path))]
+    models = [config.pop('model') for config in configs]
+    assert configs[0] == configs[1]
+    return different_keys(*models), *models
+
+
+def different_keys(first: dict, second: dict) -> set[str]:
+    """The keys that only one has, or that have other values."""
+    return {
+        key
+        for key in first.keys() | second.keys()
+        if first.get(key) != second.get(key)
+    }
+
+
 def narrow(model: dict) -> dict[str, int]:
     """Settings that make a network small enough to train in a test."""
     if model['backbone']['type'] == 'tadfkd.WideResNet':
@@ -81,6 +138,54 @@ def narrow(model: dict) -> dict[str, int]:
     }
 
 
+def shrunk(model: dict) -> dict[str, Any]:
+    """Settings with which an algorithm trains in a test, and each of its
+    networks does."""
+    options = {
+        f'{name}.{key}': value
+        for name, network in (('teacher.model', model['teacher']['model']),
+                              ('student', model['student']))
+        for key, value in narrow(network).items()
+    }
+    features = options.get('teacher.model.head.in_channels')
+    few: dict[str, Any] = {
+        'batch_size': 4,
+        'num_student_steps': 2,
+        'num_generator_steps': 2,
+        'synthesis_batch_size': 4,
+        # The second iteration has student steps.
+        'warmup_iterations': 1,
+        'pool.capacity': 8,
+        'bank_capacity': 8,
+        'num_negatives': 4,
+        'embedding_size': 4,
+        'num_features': features,
+        'replay_batch_size': 2,
+        'num_replay_steps': 1,
+        'replay.batch_size': 2,
+        'replay.interval': 1,
+        'replay.autoencoder.width': 4,
+        'replay.autoencoder.decoder.width': 4,
+        'generator.width': 4,
+        # As many as the TeacherSanityHook asks for, in a test.
+        'generator.batch_size': 8,
+        'generator.num_noisy_layers': 2,
+        'generator.embedding_size': model['student']['head']['num_classes'],
+    }
+    return options | {
+        key: value
+        for key, value in few.items()
+        if (has := setting(model, key)) is not None and has > value
+    }
+
+
+def setting(model: dict, key: str) -> Any:
+    """What a dotted key of a model is, or None."""
+    for part in key.split('.'):
+        model = model.get(part, {})
+    return None if model == {} else model
+
+
 def parents(path: Path) -> list[Path]:
     """The configs that a config inherits from directly."""
     inherited = re.search(r"^_base_ = (\[.*?\]|'.*?')$", path.read_text(),
@@ -94,12 +199,25 @@ def test_there_are_configs_to_test() -> None:
     assert len(TEACHERS) >= 4
 
 
+def test_every_algorithm_has_configs_of_the_usual_data_sets() -> None:
+    names = {
+        name.lower()
+        for name in algorithms.__all__ if name in registry.MODELS.module_dict
+    }
+    assert len(names) >= 16
+    assert names == {path.parent.name for path in LEAVES}
+    for name in names:
+        datasets = {
+            NAME.fullmatch(path.stem)[3]
+            for path in LEAVES if path.parent.name == name
+        }
+        assert datasets >= {'cifar10', 'cifar100', 'digits'}, name
+
+
 @pytest.mark.parametrize('path', LEAVES, ids=name_of)
 def test_the_file_name_does_not_lie(path: Path) -> None:
-    config = Config.fromfile(path)
-    teacher, student, dataset = re.fullmatch(
-        r'(\w+?)_to_([a-z0-9]+)_(\w+?)(?:_released|_pixels)?',
-        path.stem).groups()
+    config = read(path)
+    teacher, student, dataset, _ = NAME.fullmatch(path.stem).groups()
     assert network_name(config.model.teacher.model) == teacher
     assert network_name(config.model.student) == student
     assert config.dataset_name == dataset
@@ -107,10 +225,9 @@ def test_the_file_name_does_not_lie(path: Path) -> None:
     recipe = config.model.teacher.get('recipe')
     if recipe is not None:
         # The recipe makes this very checkpoint.
-        assert config.model.teacher.model == Config.fromfile(ROOT /
-                                                             recipe).model
+        assert config.model.teacher.model == read(ROOT / recipe).model
         stem = Path(recipe).stem
-        epochs = Config.fromfile(ROOT / recipe).train_cfg.max_epochs
+        epochs = read(ROOT / recipe).train_cfg.max_epochs
         assert config.model.teacher.checkpoint == (
             f'work_dirs/teachers/{stem}/epoch_{epochs}.pth')
 
@@ -127,25 +244,50 @@ def test_a_leaf_fits_on_a_screen_and_inherits_at_most_twice(
             assert parents(grandparent) == []
 
 
-@pytest.mark.parametrize('path', LEAVES, ids=name_of)
-def test_the_networks_fit_each_other(path: Path) -> None:
-    config = Config.fromfile(path)
-    init_default_scope('tadfkd')
-    config.model.teacher.update(checkpoint=None, allow_random_weights=True)
-    model = MODELS.build(config.model)
-    assert isinstance(model, BaseDFKD)
-    assert model.num_classes == config.model.teacher.model.head.num_classes
-
-
 @pytest.mark.parametrize(
-    'path', [leaf for leaf in LEAVES if leaf.stem.endswith('_released')],
+    'path', [leaf for leaf in LEAVES if leaf.parent.name == 'tadfkd'],
     ids=name_of)
+def test_the_networks_fit_each_other(path: Path) -> None:
+    build(read(path).model)
+
+
+# At their full width they are those of the leaves above.
+@pytest.mark.parametrize(
+    'path', [
+        leaf for leaf in LEAVES
+        if leaf.parent.name != 'tadfkd' and leaf not in TRAINED
+    ],
+    ids=name_of)
+def test_the_narrowed_networks_fit_each_other(path: Path) -> None:
+    config = read(path)
+    if config.model.type == 'CMI':
+        assert config.model.num_features == \
+            config.model.teacher.model.head.in_channels
+    config.merge_from_dict({
+        f'model.{key}': value
+        for key, value in shrunk(config.model).items()
+    })
+    model = build(config.model)
+    assert {*model.trained_networks} == \
+        config.optim_wrapper.keys() - {'constructor'}
+    assert config.param_scheduler.keys() <= {*model.trained_networks}
+
+
+def build(model: dict) -> BaseDFKD:
+    """The model with a teacher that has no checkpoint."""
+    init_default_scope('tadfkd')
+    model['teacher'].update(checkpoint=None, allow_random_weights=True)
+    built = MODELS.build(model)
+    assert isinstance(built, BaseDFKD)
+    assert built.num_classes == model['teacher']['model']['head'][
+        'num_classes']
+    return built
+
+
+@pytest.mark.parametrize('path', variants('released'), ids=name_of)
 def test_the_released_form_differs_in_what_the_paper_notes_say(
         path: Path) -> None:
-    released = Config.fromfile(path).model.to_dict()
-    plain = Config.fromfile(
-        path.with_stem(path.stem.removesuffix('_released'))).model.to_dict()
-    different = {key for key in plain if plain[key] != released[key]}
+    different, released, plain = difference(path)
     assert different == {'adversarial_loss', 'image_losses'}
     assert released['adversarial_loss'] == dict(
         type='JSLoss',
@@ -162,15 +304,40 @@ def test_the_released_form_differs_in_what_the_paper_notes_say(
     assert released['batch_size'] == 1024
 
 
+@pytest.mark.parametrize('path', variants('ta'), ids=name_of)
+def test_the_lenient_expert_is_all_that_another_algorithm_gets(
+        path: Path) -> None:
+    different, with_expert, plain = difference(path)
+    assert different == {'selector'}
+    assert with_expert['selector'] == dict(type='GMMSelector')
+    assert 'selector' not in plain
+
+
 @pytest.mark.parametrize(
-    'path', [leaf for leaf in LEAVES if leaf.stem.endswith('_pixels')],
-    ids=name_of)
+    'path', [*variants('basic'), *variants('basic_prior')], ids=name_of)
+def test_the_ablation_has_no_selection_and_may_have_a_class_prior(
+        path: Path) -> None:
+    different, ablation, plain = difference(path)
+    assert ablation['selector'] == dict(type='SelectAll')
+    assert plain['selector'] == dict(type='GMMSelector')
+    has_prior = path.stem.endswith('_prior')
+    assert different == {'selector', *['class_prior'] * has_prior}
+
+
+@pytest.mark.parametrize('path', variants('generative'), ids=name_of)
+def test_generative_replay_differs_in_the_replay(path: Path) -> None:
+    generative, buffered = (
+        read(file).model.to_dict() for file in (path, plain(path)))
+    assert different_keys(generative,
+                          buffered) == {'replay', 'num_replay_steps'}
+    assert generative['replay']['type'] == 'GenerativeReplay'
+    assert buffered['replay']['type'] == 'BufferReplay'
+
+
+@pytest.mark.parametrize('path', variants('pixels'), ids=name_of)
 def test_pixel_statistics_stand_in_for_the_terms_of_batch_norm_teachers(
         path: Path) -> None:
-    pixels = Config.fromfile(path).model.to_dict()
-    plain = Config.fromfile(path.with_stem(
-        path.stem.removesuffix('_pixels'))).model.to_dict()
-    different = {key for key in pixels if plain.get(key) != pixels[key]}
+    different, pixels, _ = difference(path)
     assert different == {'image_losses'}
     weights = {
         name: loss['loss_weight']
@@ -234,39 +401,77 @@ def test_the_watch_sees_data_files(tmp_path: Path) -> None:
     assert len(found) == 3
 
 
-@pytest.mark.parametrize('path', LEAVES, ids=name_of)
-def test_no_image_file_is_opened_while_training(path: Path,
-                                                tmp_path: Path) -> None:
+def test_only_vanilla_distillation_names_training_images() -> None:
+    for path in LEAVES:
+        config = read(path)
+        training = config.train_dataloader.dataset
+        if path in REAL:
+            assert training.type == config.val_dataloader.dataset.type
+            assert training.split == 'train'
+        else:
+            assert training.type == 'StepDataset', path
+        assert config.val_dataloader.dataset.split == 'test'
+
+
+@pytest.fixture
+def plain_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configs are logged as they are: to format them, five times a run, takes
+    a quarter of it."""
+    monkeypatch.setattr('mmengine.config.config.FormatCode',
+                        lambda text, **style: (text, True))
+
+
+def train_shrunk(path: Path, work_dir: Path) -> tuple[BaseDFKD, list[str]]:
+    """Two iterations of a config; the model, and the data files opened."""
     options = {
-        'model.batch_size': 4,
-        'model.num_student_steps': 2,
-        'model.generator.width': 4,
+        f'model.{key}': value
+        for key, value in shrunk(read(path).model).items()
+    } | {
         'model.teacher.checkpoint': None,
-        'train_dataloader.dataset.num_steps': 2,
         'train_cfg.max_epochs': 1,
         'default_hooks.summary.num_images': 4,
         'default_hooks.samples.num_images': 4,
+        'default_hooks.teacher_sanity.num_images': 8,
     }
-    model = Config.fromfile(path).model
-    options |= {
-        f'model.{name}.{key}': value
-        for name, network in (('teacher.model', model.teacher.model),
-                              ('student', model.student))
-        for key, value in narrow(network).items()
-    }
+    if path in REAL:
+        options |= {
+            'train_dataloader.batch_size': 4,
+            'train_dataloader.dataset.indices': 8,
+        }
+    else:
+        options['train_dataloader.dataset.num_steps'] = 2
     config = load_config(
-        path, options=options, work_dir=str(tmp_path), evaluate=False)
+        path, options=options, work_dir=str(work_dir), evaluate=False)
     config.model.teacher.allow_random_weights = True
     with opened_data_files() as found:
-        train(config)
+        model = train(config)
+    assert model.counters.student_steps > 0
+    assert (work_dir / 'epoch_1.pth').is_file()
+    assert (work_dir / 'samples.png').is_file()
+    return model, found
+
+
+@pytest.mark.usefixtures('plain_log')
+@pytest.mark.parametrize(
+    'path', [leaf for leaf in TRAINED if leaf not in REAL], ids=name_of)
+def test_no_image_file_is_opened_while_training(path: Path,
+                                                tmp_path: Path) -> None:
+    model, found = train_shrunk(path, tmp_path)
     assert found == []
-    assert (tmp_path / 'epoch_1.pth').is_file()
-    assert (tmp_path / 'samples.png').is_file()
+    if 'generator' in model.trained_networks:
+        assert model.counters.generator_steps > 0
+
+
+@pytest.mark.usefixtures('plain_log')
+def test_vanilla_distillation_is_seen_opening_its_images(
+        tmp_path: Path) -> None:
+    _, found = train_shrunk(*{*TRAINED} & {*REAL}, tmp_path)
+    assert found != []
 
 
 @pytest.mark.parametrize('path', TEACHERS, ids=name_of)
 def test_a_teacher_config_builds_in_mmpretrains_scope(path: Path) -> None:
-    config = Config.fromfile(path)
+    config = read(path)
     assert config.default_scope == 'mmpretrain'
     assert network_name(config.model) == path.stem.partition('_')[0]
     init_default_scope('mmpretrain')
@@ -304,6 +509,10 @@ def test_the_readme_of_an_algorithm_has_the_figures_of_its_metafile() -> None:
             stem = Path(model['Config']).stem
             named = [row for row in rows if f'`{stem}.py`' in row]
             assert named, stem
+            if 'Results' not in model:
+                assert all(
+                    re.search(r'\| not (yet|measured) \|', row)
+                    for row in named), stem
             for result in model.get('Results', []):
                 for value in result['Metrics'].values():
                     assert any(f' {value:.2f} ' in row for row in named)
