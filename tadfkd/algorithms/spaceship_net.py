@@ -2,7 +2,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.inversion import InversionDFKD
