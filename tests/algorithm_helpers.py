@@ -466,6 +466,8 @@ def runs_three_iterations(
         assert torch.equal(value, weights[name]), name
     [log] = (folder / type).glob('*/vis_data/scalars.json')
     rows = [json.loads(line) for line in log.read_text().splitlines()]
+    # The measures at the end of an epoch are a row of their own.
+    rows = [row for row in rows if 'iter' in row]
     networks = ('student_', 'generator_', 'replay_')
     losses = [{
         name: value
