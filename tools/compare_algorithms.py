@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import torch
+from mmengine.config import DictAction
 
 from tadfkd.apis import distill, load_config
 from tadfkd.evaluation.comparison import comparison_table, replace_table
@@ -40,23 +41,30 @@ def parse_arguments() -> argparse.Namespace:
         '--work-dir', default='work_dirs/comparison', help='where runs write')
     parser.add_argument('--teacher-checkpoint', metavar='FILE')
     parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings for all of the configs')
+    parser.add_argument(
         '--jobs', type=int, default=1, help='runs at a time, one thread each')
     return parser.parse_args()
 
 
-def fingerprint(config: str) -> str:
-    """What tells whether a config has changed."""
-    return hashlib.sha256(
-        load_config(config).pretty_text.encode()).hexdigest()[:16]
+def fingerprint(config: str, options: dict | None) -> str:
+    """What tells whether a config, with options, has changed."""
+    return hashlib.sha256(load_config(
+        config, options).pretty_text.encode()).hexdigest()[:16]
 
 
-def run(config: str, seed: int, work_dir: str,
+def run(config: str, seed: int, options: dict | None, work_dir: str,
         teacher_checkpoint: str | None) -> dict:
     """One distillation in this process."""
     torch.set_num_threads(1)
     path = Path(config)
     summary = distill(
         config,
+        options=options,
         seed=seed,
         work_dir=str(
             Path(work_dir, f'{path.parent.name}_{path.stem}', f'seed_{seed}')),
@@ -64,9 +72,13 @@ def run(config: str, seed: int, work_dir: str,
     return dict(
         config=config,
         seed=seed,
-        fingerprint=fingerprint(config),
+        fingerprint=fingerprint(config, options),
         commit=commit(),
-        command=f'python tools/train.py {config} --seed {seed}',
+        command=' '.join([
+            f'python tools/train.py {config} --seed {seed}',
+            *(['--cfg-options'] if options else []),
+            *(f'{key}={value}' for key, value in (options or {}).items())
+        ]),
         machine=f'{os.cpu_count()} cores, {platform.machine()}',
         threads=torch.get_num_threads(),
         summary=summary)
@@ -93,18 +105,19 @@ def main() -> None:
         (record['config'], record['seed']): record['fingerprint']
         for record in records
     }
-    wanted = [(config, seed) for seed in arguments.seeds
-              for config in arguments.configs
-              if known.get((config, seed)) != fingerprint(config)]
+    wanted = [
+        (config, seed) for seed in arguments.seeds
+        for config in arguments.configs
+        if known.get((config,
+                      seed)) != fingerprint(config, arguments.cfg_options)
+    ]
     print(f'{len(wanted)} runs to do', flush=True)
-    # One job a process: what a run leaves behind does not reach the next.
     with ProcessPoolExecutor(
             arguments.jobs,
-            mp_context=multiprocessing.get_context('spawn'),
-            max_tasks_per_child=1) as pool:
+            mp_context=multiprocessing.get_context('spawn')) as pool:
         futures = [
-            pool.submit(run, config, seed, arguments.work_dir,
-                        arguments.teacher_checkpoint)
+            pool.submit(run, config, seed, arguments.cfg_options,
+                        arguments.work_dir, arguments.teacher_checkpoint)
             for config, seed in wanted
         ]
         for future in as_completed(futures):

@@ -22,5 +22,5 @@ model = dict(
     embedding_size=64,
     bank_capacity=960,
     num_negatives=256)
-train_cfg = dict(max_epochs=15)
+train_cfg = dict(max_epochs=10)
 train_dataloader = dict(dataset=dict(num_steps=1))

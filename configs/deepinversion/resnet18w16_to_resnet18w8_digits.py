@@ -18,5 +18,5 @@ model = dict(
     num_generator_steps=60,
     num_student_steps=50,
     pool=dict(capacity=960))
-train_cfg = dict(max_epochs=15)
+train_cfg = dict(max_epochs=10)
 train_dataloader = dict(dataset=dict(num_steps=1))

@@ -15,7 +15,7 @@ model = dict(
     generator={{_base_.generator}},
     data_preprocessor={{_base_.data_preprocessor}},
     batch_size=64)
-train_cfg = dict(max_epochs=15)
+train_cfg = dict(max_epochs=10)
 train_dataloader = dict(dataset=dict(num_steps=10))
 param_scheduler = dict(
     student=[dict(type='CosineAnnealingLR', by_epoch=True)], generator=[])

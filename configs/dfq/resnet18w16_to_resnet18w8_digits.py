@@ -16,5 +16,5 @@ model = dict(
     data_preprocessor={{_base_.data_preprocessor}},
     batch_size=64,
     num_student_steps=5)
-train_cfg = dict(max_epochs=15)
+train_cfg = dict(max_epochs=10)
 train_dataloader = dict(dataset=dict(num_steps=10))

@@ -17,9 +17,9 @@ model = dict(
     batch_size=64,
     num_generator_steps=5,
     num_student_steps=15,
-    warmup_iterations=10,
+    warmup_iterations=6,
     reset_iteration=None,
     pool=dict(capacity=3840))
-train_cfg = dict(max_epochs=15)
+train_cfg = dict(max_epochs=10)
 train_dataloader = dict(dataset=dict(num_steps=4))
 param_scheduler = dict(student=[dict(type='CosineAnnealingLR', by_epoch=True)])

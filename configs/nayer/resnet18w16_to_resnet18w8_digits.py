@@ -20,6 +20,6 @@ model = dict(
     num_student_steps=25,
     warmup_iterations=0,
     pool=dict(capacity=3900))
-train_cfg = dict(max_epochs=15)
+train_cfg = dict(max_epochs=10)
 train_dataloader = dict(dataset=dict(num_steps=2))
 param_scheduler = dict(student=[dict(type='CosineAnnealingLR', by_epoch=True)])

@@ -19,6 +19,6 @@ model = dict(
     num_student_steps=5,
     replay_batch_size=16,
     num_replay_steps=2)
-train_cfg = dict(max_epochs=15)
+train_cfg = dict(max_epochs=10)
 train_dataloader = dict(dataset=dict(num_steps=10))
 optim_wrapper = dict(generator=dict(optimizer=dict(lr=2e-3)))

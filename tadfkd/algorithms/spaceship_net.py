@@ -27,8 +27,8 @@ class SpaceshipNet(InversionDFKD):
 
         generator:  0.5 CE(T(x), y) + BN(x)
         student:    30^2 KL(softmax T(x) / 30 || softmax S(x) / 30)
-                    + 250 sum_l mean (A_l(S) - A_l(T))^2
-                    + 250 mean (M(S) - M(T))^2
+                    + 25 sum_l mean (A_l(S) - A_l(T))^2
+                    + 2.5 mean (M(S) - M(T))^2
 
     where A_l is the attention map that ends resolution l, and M the class
     activation map of the teacher's class, each scaled to length 1. CVPR 2023;
@@ -56,9 +56,9 @@ class SpaceshipNet(InversionDFKD):
                  exchange_share: float = 0.5,
                  bank_capacity: int = 512,
                  attention_loss: dict = dict(
-                     type='AttentionTransferLoss', loss_weight=250.0),
+                     type='AttentionTransferLoss', loss_weight=25.0),
                  activation_loss: dict = dict(
-                     type='ClassActivationLoss', loss_weight=250.0),
+                     type='ClassActivationLoss', loss_weight=2.5),
                  one_hot_loss: dict = dict(type='OneHotLoss', loss_weight=0.5),
                  student_loss: dict = dict(type='KLLoss', temperature=30.0),
                  **inversion: Any) -> None:

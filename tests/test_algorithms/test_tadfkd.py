@@ -9,7 +9,7 @@ from tiny_networks import classifier
 from torch import Tensor
 
 from tadfkd.registry import MODELS
-from tadfkd.structures import SyntheticBatch
+from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.errors import UserError
 
 
@@ -65,8 +65,10 @@ def test_the_generator_minimises_the_papers_sum(make_model: Callable) -> None:
 
 def test_the_student_minimises_the_mean_difference_of_logits(
         make_model: Callable) -> None:
-    student_BK, teacher_BK = torch.randn(4, 5), torch.randn(4, 5)
-    losses = make_model().student_losses(student_BK, teacher_BK)
+    model = make_model().eval()
+    images_BCHW, teacher_BK = torch.rand(4, 1, 8, 8), torch.randn(4, 5)
+    losses = model.student_losses(images_BCHW, TeacherOutput(teacher_BK))
+    student_BK = model.student_logits(images_BCHW).detach()
     expected = np.abs(student_BK.numpy() - teacher_BK.numpy()).mean()
     assert losses['logits'].item() == pytest.approx(expected)
     assert set(losses) == {'logits'}

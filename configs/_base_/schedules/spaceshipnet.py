@@ -13,8 +13,8 @@ model = dict(
     bank_capacity=512,
     one_hot_loss=dict(type='OneHotLoss', loss_weight=0.5),
     bn_loss=dict(type='BNStatisticsLoss', loss_weight=1.0),
-    attention_loss=dict(type='AttentionTransferLoss', loss_weight=250.0),
-    activation_loss=dict(type='ClassActivationLoss', loss_weight=250.0),
+    attention_loss=dict(type='AttentionTransferLoss', loss_weight=25.0),
+    activation_loss=dict(type='ClassActivationLoss', loss_weight=2.5),
     student_loss=dict(type='KLLoss', temperature=30.0))
 train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=1)
 train_dataloader = dict(
