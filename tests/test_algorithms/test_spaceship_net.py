@@ -96,8 +96,8 @@ def test_the_student_minimises_the_papers_sum() -> None:
     } == pytest.approx(
         dict(
             logits=equations.kl(student_BK, teacher_BK, 30),
-            attention=250 * attention,
-            activation=250 * activation),
+            attention=25 * attention,
+            activation=2.5 * activation),
         rel=1e-3)
 
 
