@@ -80,9 +80,13 @@ def tiny_teacher_checkpoint(tmp_path_factory: pytest.TempPathFactory,
         network = build_classifier(config.model.teacher.model.to_dict())
         dataset = Digits('train')
         samples = [dataset[i] for i in range(len(dataset))]
-        images_BCHW = torch.stack(
-            [torch.from_numpy(sample['img']) for sample in samples])
-        images_BCHW = images_BCHW.permute(0, 3, 1, 2)
+        # Permuted one by one: a permuted batch of grey images has the strides
+        # of channels-last memory, and training on it with oneDNN (torch 2.14)
+        # corrupts the heap, which ends the process or hangs it.
+        images_BCHW = torch.stack([
+            torch.from_numpy(sample['img']).permute(2, 0, 1)
+            for sample in samples
+        ])
         labels_B = torch.tensor([sample['gt_label'] for sample in samples])
         inputs_BCHW = network.data_preprocessor(
             dict(inputs=images_BCHW))['inputs']
