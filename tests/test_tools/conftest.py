@@ -1,5 +1,6 @@
 """Running the tools as a user does."""
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -41,6 +42,18 @@ def run_tool_process() -> Callable[..., subprocess.CompletedProcess]:
         return process
 
     return run
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A port that nobody listens to, also not a test in another process."""
+
+    def find() -> int:
+        with socket.socket() as listener:
+            listener.bind(('127.0.0.1', 0))
+            return listener.getsockname()[1]
+
+    return find
 
 
 @pytest.fixture(scope='session')
