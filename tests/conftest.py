@@ -1,4 +1,5 @@
 """What all tests share."""
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,12 @@ NARROW = {
     'head.in_channels': 32
 }
 
-# Two cores are what a continuous-integration machine has. Here and not in a
-# fixture, because runs are compared with those of fixtures of wider scope.
-torch.set_num_threads(2)
+# The networks are too small for more threads to help, and `make test` fills
+# the cores with workers. Here and not in a fixture, because runs are compared
+# with those of fixtures of wider scope; the variable is for the processes that
+# tests start.
+torch.set_num_threads(1)
+os.environ['OMP_NUM_THREADS'] = '1'
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope='session')
 def run_tool_process() -> Callable[..., subprocess.CompletedProcess]:
-    """Runs a tool from the root of the repository, on one thread.
+    """Runs a tool from the root of the repository.
 
     ``check=False`` returns a failed process instead of failing the test.
     """
@@ -28,12 +28,10 @@ def run_tool_process() -> Callable[..., subprocess.CompletedProcess]:
         command = [str(ROOT / 'tools' / tool), *map(str, arguments)]
         if tool.endswith('.py'):
             command.insert(0, sys.executable)
-        environment = dict(
-            os.environ, OMP_NUM_THREADS='1', PYTHON=sys.executable)
         process = subprocess.run(
             command,
             cwd=ROOT,
-            env=environment,
+            env=dict(os.environ, PYTHON=sys.executable),
             capture_output=True,
             text=True,
             timeout=300)

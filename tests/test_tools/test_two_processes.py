@@ -1,5 +1,4 @@
 """Two processes hold one student and draw numbers of their own."""
-import os
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,6 @@ def run(config: str, work_dir: Path, options: dict[str, Any], port: int,
     ],
                    check=True,
                    cwd=ROOT,
-                   env=dict(os.environ, OMP_NUM_THREADS='1'),
                    timeout=300)
     return [
         torch.load(work_dir / f'rank_{rank}.pth', weights_only=True)
