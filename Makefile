@@ -9,8 +9,13 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/python tools/demo.py --seed $(SEED)
 
+# Workers here and not in setup.cfg: a single file is done before they have
+# imported torch, and a debugger needs pytest's own process. A worker a core,
+# but each takes 1 GB. By worksteal neighbours mostly stay together, with the
+# fixtures that they share, and no worker waits for a long file of the other.
 test: $(VENV)/.installed lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
+		--dist worksteal
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -45,5 +45,5 @@ setup(
         # Teachers from these libraries.
         'timm': ['timm>=1.0,<1.1'],
         'transformers': ['transformers>=4.40,<6'],
-        'tests': ['pytest>=7', 'scikit-learn>=1.3'],
+        'tests': ['pytest>=7', 'pytest-xdist>=3.2', 'scikit-learn>=1.3'],
     })

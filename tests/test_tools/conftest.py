@@ -1,5 +1,6 @@
 """Running the tools as a user does."""
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope='session')
 def run_tool_process() -> Callable[..., subprocess.CompletedProcess]:
-    """Runs a tool from the root of the repository, on one thread.
+    """Runs a tool from the root of the repository.
 
     ``check=False`` returns a failed process instead of failing the test.
     """
@@ -27,12 +28,10 @@ def run_tool_process() -> Callable[..., subprocess.CompletedProcess]:
         command = [str(ROOT / 'tools' / tool), *map(str, arguments)]
         if tool.endswith('.py'):
             command.insert(0, sys.executable)
-        environment = dict(
-            os.environ, OMP_NUM_THREADS='1', PYTHON=sys.executable)
         process = subprocess.run(
             command,
             cwd=ROOT,
-            env=environment,
+            env=dict(os.environ, PYTHON=sys.executable),
             capture_output=True,
             text=True,
             timeout=300)
@@ -41,6 +40,18 @@ def run_tool_process() -> Callable[..., subprocess.CompletedProcess]:
         return process
 
     return run
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A port that nobody listens to, also not a test in another process."""
+
+    def find() -> int:
+        with socket.socket() as listener:
+            listener.bind(('127.0.0.1', 0))
+            return listener.getsockname()[1]
+
+    return find
 
 
 @pytest.fixture(scope='session')

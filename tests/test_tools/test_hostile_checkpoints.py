@@ -163,7 +163,6 @@ def test_no_file_gets_further_than_a_sentence(hostile: Hostile) -> None:
         str(hostile.path('run')), '--teacher-checkpoint'
     ],
                              cwd=ROOT,
-                             env=dict(os.environ, OMP_NUM_THREADS='1'),
                              capture_output=True,
                              text=True)
     assert process.returncode == 0, process.stderr

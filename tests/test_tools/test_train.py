@@ -1,6 +1,5 @@
 """tools/train.py and its distributed form, as a user calls them."""
 import json
-import os
 import pickle
 import subprocess
 from collections.abc import Callable
@@ -134,7 +133,7 @@ def cifar10_folder(tmp_path: Path) -> Path:
 def test_the_flagship_runs_in_one_process_and_in_two(
         run_tool_process: Run, teacher_of: Callable[[str], Path],
         cifar10_folder: Path, tmp_path: Path, processes: int,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+        free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = [
         '--work-dir', tmp_path / 'run', '--cfg-options',
         f'model.teacher.checkpoint={teacher_of("resnet34_cifar10")}',
@@ -148,7 +147,7 @@ def test_the_flagship_runs_in_one_process_and_in_two(
     if processes == 1:
         run_tool_process('train.py', FLAGSHIP, *arguments)
     else:
-        monkeypatch.setenv('PORT', str(29500 + os.getpid() % 1000))
+        monkeypatch.setenv('PORT', str(free_port()))
         run_tool_process('dist_train.sh', FLAGSHIP, processes, *arguments)
     summary = json.loads((tmp_path / 'run/summary.json').read_text())
     assert summary['finished'] is True

@@ -1,8 +1,8 @@
 """Two processes hold one student and draw numbers of their own."""
-import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ def run(config: str, work_dir: Path, options: dict[str, Any], port: int,
     ],
                    check=True,
                    cwd=ROOT,
-                   env=dict(os.environ, OMP_NUM_THREADS='1'),
                    timeout=300)
     return [
         torch.load(work_dir / f'rank_{rank}.pth', weights_only=True)
@@ -41,10 +40,10 @@ def assert_one_student_and_two_streams(states: list[dict]) -> None:
 
 
 def test_two_processes_agree_after_training_and_after_resuming(
-        digits_config: str, tiny_options: dict[str, Any],
-        tmp_path: Path) -> None:
-    port = 30500 + os.getpid() % 1000
-    whole = run(digits_config, tmp_path / 'whole', tiny_options, port, False)
+        digits_config: str, tiny_options: dict[str, Any], tmp_path: Path,
+        free_port: Callable[[], int]) -> None:
+    whole = run(digits_config, tmp_path / 'whole', tiny_options, free_port(),
+                False)
     assert_one_student_and_two_streams(whole)
 
     # As if the run had been stopped after its first epoch.
@@ -52,7 +51,7 @@ def test_two_processes_agree_after_training_and_after_resuming(
     shutil.copytree(tmp_path / 'whole', cut)
     (cut / 'epoch_2.pth').unlink()
     (cut / 'last_checkpoint').write_text(str(cut / 'epoch_1.pth'))
-    resumed = run(digits_config, cut, tiny_options, port + 1, True)
+    resumed = run(digits_config, cut, tiny_options, free_port(), True)
     assert_one_student_and_two_streams(resumed)
     for before, after in zip(whole, resumed):
         for key, value in before['networks'].items():
