@@ -11,8 +11,6 @@ from tadfkd.memory import RingBuffer
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.errors import UserError, require_at_least
-from tadfkd.utils.feature_maps import find_classification_layer
-from tadfkd.utils.freezing import frozen
 
 _CPU = torch.device('cpu')
 
@@ -81,30 +79,7 @@ class SpaceshipNet(InversionDFKD):
             for _ in self.network.feature_layers
         ]
         if self.teacher is not None:
-            self.class_layers = self._find_class_layers()
-
-    def _find_class_layers(self) -> tuple[Any, Any]:
-        """The linear layers of teacher and student whose rows weight the
-        last maps."""
-        images_BCHW = torch.zeros(2, self.network.image_channels,
-                                  *self.network.image_size)
-        teacher_layer: Any = self.teacher.classification_layer
-        with frozen(self.student):
-            student_layer: Any = find_classification_layer(
-                self.student, lambda: self.student_logits(images_BCHW),
-                self.num_classes)
-            _, student_maps = self.stage_maps.of_student(self, images_BCHW)
-        teacher_maps = self.teacher(
-            images_BCHW, maps_at=self.stage_maps.teacher).maps
-        for name, layer, maps in (('teacher', teacher_layer, teacher_maps),
-                                  ('student', student_layer, student_maps)):
-            if layer is None or layer.weight.flatten(
-                    1).shape[1] != maps[-1].shape[1]:
-                raise UserError(
-                    f'the {name} has no linear layer right after the mean of '
-                    'its last feature map, so it has no class activation '
-                    f'maps: choose another model.{name} or algorithm')
-        return teacher_layer, student_layer
+            self.class_layers = self.stage_maps.class_layers(self)
 
     def end_synthesis(self, made: SyntheticBatch, latents_BZ: Tensor) -> None:
         """Keep the generator's features of the latents."""

@@ -1,5 +1,6 @@
 """Feature maps that teacher and student have at the same resolutions."""
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +8,8 @@ from torch import Tensor, nn
 from tadfkd.algorithms.networks import DistillationNetworks
 from tadfkd.utils.capture import capture
 from tadfkd.utils.errors import UserError
-from tadfkd.utils.feature_maps import find_map_layers
+from tadfkd.utils.feature_maps import (find_classification_layer,
+                                       find_map_layers)
 from tadfkd.utils.freezing import frozen
 
 
@@ -31,8 +33,7 @@ class StageMaps:
         """
         if model.teacher is None:
             return cls()
-        images_BCHW = torch.zeros(2, model.generator.image_channels,
-                                  *model.generator.image_size)
+        images_BCHW = _blank_images(model)
         teacher = find_map_layers(model.teacher.network,
                                   lambda: model.teacher(images_BCHW))
         with frozen(model.student):
@@ -55,3 +56,33 @@ class StageMaps:
         with capture(self.student, lambda _, inputs: inputs) as maps:
             logits_BK = model.student_logits(images_BCHW)
         return logits_BK, maps
+
+    def class_layers(self, model: DistillationNetworks) -> tuple[Any, Any]:
+        """The linear layers of teacher and student whose rows weight the
+        channels of their last maps.
+
+        Raises:
+            UserError: If a network has no such layer.
+        """
+        images_BCHW = _blank_images(model)
+        teacher_layer: Any = model.teacher.classification_layer
+        with frozen(model.student):
+            student_layer: Any = find_classification_layer(
+                model.student, lambda: model.student_logits(images_BCHW),
+                model.num_classes)
+            _, student_maps = self.of_student(model, images_BCHW)
+        teacher_maps = model.teacher(images_BCHW, maps_at=self.teacher).maps
+        for name, layer, maps in (('teacher', teacher_layer, teacher_maps),
+                                  ('student', student_layer, student_maps)):
+            if layer is None or layer.weight.flatten(
+                    1).shape[1] != maps[-1].shape[1]:
+                raise UserError(
+                    f'the {name} has no linear layer right after the mean of '
+                    'its last feature map, so it has no class activation '
+                    f'maps: choose another model.{name} or algorithm')
+        return teacher_layer, student_layer
+
+
+def _blank_images(model: DistillationNetworks) -> Tensor:
+    return torch.zeros(2, model.generator.image_channels,
+                       *model.generator.image_size)
