@@ -146,10 +146,13 @@ def _check(config: Config) -> None:
         require_at_least('randomness', 'seed', seed, 0)
     wrappers = config.get('optim_wrapper')
     if is_distillation(config) and wrappers is not None:
+        # Which others are trained, the algorithm says when it is built.
+        if not isinstance(wrappers.get('student'), dict):
+            raise UserError('optim_wrapper has no student: set '
+                            'optim_wrapper.student')
         schedulers = config.get('param_scheduler')
-        for network in wrappers:
-            if network not in ('constructor', 'type') \
-                    and isinstance(schedulers, dict) \
+        for network, wrapper in wrappers.items():
+            if isinstance(wrapper, dict) and isinstance(schedulers, dict) \
                     and 'type' not in schedulers \
                     and network not in schedulers:
                 raise UserError(f'param_scheduler has no {network}: set '

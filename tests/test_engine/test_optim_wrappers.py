@@ -1,10 +1,13 @@
 """One optimiser a network, and bfloat16 on any device."""
+from collections.abc import Callable
+
 import pytest
 import torch
 from mmengine.optim import OptimWrapperDict
 from mmengine.registry import MODEL_WRAPPERS
 from torch import Tensor, nn
 
+from tadfkd.algorithms import BaseDFKD
 from tadfkd.engine import AutocastOptimWrapper, PerNetworkConstructor
 from tadfkd.utils.errors import UserError
 
@@ -109,6 +112,15 @@ def test_an_unknown_network_is_answered_with_the_nearest() -> None:
     with pytest.raises(
             UserError, match="key 'studnet'.*did you mean 'student'"):
         constructor(TwoNetworks())
+
+
+def test_a_network_that_is_trained_without_optimiser_is_named(
+        make_model: Callable[..., BaseDFKD]) -> None:
+    with pytest.raises(
+            UserError,
+            match='optim_wrapper has no generator: set optim_wrapper.generator'
+    ):
+        PerNetworkConstructor(dict(student=sgd(0.1)))(make_model())
 
 
 def test_paramwise_settings_of_all_networks_are_a_user_error() -> None:
