@@ -54,7 +54,8 @@ class BaseDFKD(CandidateSelection):
         student_first: Whether an iteration begins with its student steps.
         student_loss: Config of the student's loss on logits.
         bn_loss: Config of the batch-norm statistics loss, in the algorithms
-            that have one. It is left out for a teacher without batch norm.
+            that have one; None leaves it out, and so does a teacher without
+            batch norm.
         **selection: See :class:`CandidateSelection`.
 
     Raises:
@@ -168,8 +169,8 @@ class BaseDFKD(CandidateSelection):
         return with_total(losses)
 
     def bn_terms(self, statistics: Sequence[BNStatistics] | None) -> Losses:
-        """The batch-norm term, where the teacher has any statistics."""
-        if not statistics:
+        """The batch-norm term, where there is one and the teacher has any
+        statistics."""
+        if not statistics or self.bn_loss is None:
             return {}
-        assert self.bn_loss is not None
         return dict(bn=self.bn_loss(statistics))

@@ -150,11 +150,3 @@ def _check(config: Config) -> None:
         if not isinstance(wrappers.get('student'), dict):
             raise UserError('optim_wrapper has no student: set '
                             'optim_wrapper.student')
-        schedulers = config.get('param_scheduler')
-        for network, wrapper in wrappers.items():
-            if isinstance(wrapper, dict) and isinstance(schedulers, dict) \
-                    and 'type' not in schedulers \
-                    and network not in schedulers:
-                raise UserError(f'param_scheduler has no {network}: set '
-                                f'param_scheduler.{network}, to [] for a '
-                                'constant learning rate')

@@ -172,6 +172,7 @@ def _try_to_build(config: Config, model: nn.Module) -> None:
             known = OPTIMIZERS.module_dict
             raise UserError(f'no optimizer is registered as {name!r}: '
                             f'{nearest(name, known)}')
+    _check_schedules(config, model)
     try:
         build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
     except UserError:
@@ -179,6 +180,18 @@ def _try_to_build(config: Config, model: nn.Module) -> None:
     except ValueError as error:
         raise UserError(f'an optimizer cannot be built ({error}): change '
                         'optim_wrapper') from error
+
+
+def _check_schedules(config: Config, model: nn.Module) -> None:
+    schedules = config.get('param_scheduler')
+    # A list, or one schedule with its type, is for all networks.
+    if not isinstance(schedules, dict) or 'type' in schedules:
+        return
+    for network in getattr(model, 'trained_networks', ()):
+        if network not in schedules:
+            raise UserError(f'param_scheduler has no {network}: set '
+                            f'param_scheduler.{network}, to [] for a '
+                            'constant learning rate')
 
 
 def _build_loader(config: Config, stage: str) -> Any:

@@ -173,15 +173,3 @@ def test_resuming_takes_the_latest_or_the_named_checkpoint(
     Path(checkpoint).touch()
     config = load_config(digits_config, resume=checkpoint)
     assert (config.resume, config.load_from) == (True, checkpoint)
-
-
-def test_a_network_without_schedule_is_named(tmp_path: Path,
-                                             digits_config: str) -> None:
-    path = write_config(
-        tmp_path / 'config.py', f"_base_ = '{digits_config}'\n"
-        'optim_wrapper = dict(projection=dict(optimizer=dict()))')
-    with pytest.raises(
-            UserError,
-            match='param_scheduler has no projection: set '
-            'param_scheduler.projection, to \\[\\]'):
-        load_config(path)

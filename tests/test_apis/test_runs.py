@@ -349,3 +349,13 @@ def test_a_config_can_be_used_again(tiny_config: Config) -> None:
     train(tiny_config)
     # Of the seed that was given already, and nothing of the run itself.
     assert tiny_config.pretty_text == before
+
+
+def test_a_network_without_schedule_is_named(tiny_config: Config) -> None:
+    del tiny_config.param_scheduler['generator']
+    with pytest.raises(
+            UserError,
+            match='param_scheduler has no generator: set '
+            r'param_scheduler.generator, to \[\] for'):
+        train(tiny_config)
+    assert not Path(tiny_config.work_dir).exists()

@@ -79,7 +79,7 @@ def attempt(config: str, teacher: Path, work_dir: Path, options: dict) -> None:
         'model.selector': None
     }, 'no dictionary'),
     ({
-        'model.bn_loss': None
+        'model.adversarial_loss': None
     }, 'no dictionary'),
     ({
         'model.image_losses': []

@@ -2,12 +2,19 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from tadfkd.registry import MODELS
 from tadfkd.utils.augmentation import (RandomCropFlip, RandomResizedCropFlip,
                                        RandomShift)
 from tadfkd.utils.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def the_scope() -> None:
+    """Where configs find what they name."""
+    init_default_scope('tadfkd')
 
 
 def stream(seed: int = 0) -> torch.Generator:
