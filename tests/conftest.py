@@ -1,5 +1,6 @@
 """What all tests share."""
 import os
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapperDict
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope, init_default_scope
 from tiny_networks import classifier
 
 from tadfkd.algorithms import BaseDFKD
@@ -37,6 +38,15 @@ os.environ['OMP_NUM_THREADS'] = '1'
 def a_seed() -> None:
     """What a test draws is always the same."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a new process: mmengine keeps the scope of the last run.
+
+    Which tests ran before, and in which worker, must not matter.
+    """
+    monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
 
 
 @pytest.fixture(scope='session')
