@@ -28,14 +28,11 @@ def summed(losses: Losses) -> Tensor:
     return torch.stack(list(losses.values())).sum()
 
 
-def with_total(losses: Losses) -> Losses:
+def with_total(losses: Losses, total: Tensor) -> Losses:
     """The terms and their sum without graph, as a step returns them."""
     # Named "total" and not "loss": mmengine sums and smooths the latter.
-    total = summed(losses).detach()
-    return {
-        name: value.detach()
-        for name, value in losses.items()
-    } | dict(total=total)
+    losses = losses | dict(total=total)
+    return {name: value.detach() for name, value in losses.items()}
 
 
 class BaseDFKD(CandidateSelection):
@@ -165,8 +162,9 @@ class BaseDFKD(CandidateSelection):
         """
 
     def _update(self, losses: Losses, optim_wrapper: OptimWrapper) -> Losses:
-        optim_wrapper.update_params(summed(losses))
-        return with_total(losses)
+        total = summed(losses)
+        optim_wrapper.update_params(total)
+        return with_total(losses, total)
 
     def bn_terms(self, statistics: Sequence[BNStatistics] | None) -> Losses:
         """The batch-norm term, where there is one and the teacher has any

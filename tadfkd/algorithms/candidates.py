@@ -94,7 +94,7 @@ class CandidateSelection(DistillationNetworks):
         return self._keep(candidates, output)[0]
 
     def select_and_ask(self, candidates: SyntheticBatch,
-                       **asked: bool) -> tuple[SyntheticBatch, TeacherOutput]:
+                       **asked: Any) -> tuple[SyntheticBatch, TeacherOutput]:
         """Select on the view that enters the losses, in the very pass of
         the teacher that the losses use.
 

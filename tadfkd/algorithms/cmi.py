@@ -76,12 +76,12 @@ class CMI(InversionDFKD):
             nn.Linear(embedding_size, embedding_size))
         self.contrastive_loss = MODELS.build(contrastive_loss)
         self.local_augment = MODELS.build(local_augment)
-        self.bank = RingBuffer(bank_capacity, owner='model')
+        self.bank = RingBuffer(bank_capacity)
         self.num_negatives = num_negatives
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
         """A new generator, and a new optimiser of it."""
-        self.reinitialize(self.network)
+        self.reinitialize(self.bare_generator)
         wrapper.optimizer.state.clear()
 
     def further_losses(self, batch: SyntheticBatch,
@@ -94,7 +94,7 @@ class CMI(InversionDFKD):
         global_NF = output.features_BF
         assert local_BF is not None and global_NF is not None
         if len(self.bank) > 0 and self.num_negatives > 0:
-            stream = self.streams.get('bank', torch.device('cpu'))
+            stream = self.streams.get('bank')
             negatives_NF = self.bank.sample(self.num_negatives, stream)
             global_NF = torch.cat((global_NF, negatives_NF.to(self.device)))
         # One call, so that a distributed wrapper sees one forward.

@@ -51,7 +51,8 @@ class DeepInversion(InversionDFKD):
             # Pixels are all that is optimised.
             latent_lr=0.0,
             **inversion)
-        if getattr(self.network, 'batch_size', 0) < self.synthesis_batch_size:
+        if getattr(self.bare_generator, 'batch_size',
+                   0) < self.synthesis_batch_size:
             raise UserError(
                 'the generator must be a PixelGenerator with batch_size >= '
                 f'{self.synthesis_batch_size}, as many images as a synthesis '
@@ -60,7 +61,7 @@ class DeepInversion(InversionDFKD):
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
         """New noise, and an optimiser that has seen none."""
-        self.network.reset(self.streams.get('pixels', self.device))
+        self.bare_generator.reset(self.streams.get('pixels', self.device))
         wrapper.optimizer.state.clear()
 
     def further_losses(self, batch: SyntheticBatch,
@@ -75,12 +76,12 @@ class DeepInversion(InversionDFKD):
         """Images of the pool, as there are no others, or noise while it is
         empty. See :meth:`DistillationNetworks.synthesize`."""
         if len(self.pool) > 0:
-            stream = self.streams.fresh(purpose, torch.device('cpu'))
+            stream = self.streams.fresh(purpose)
             return self.pool.sample(size, stream).to(self.device)
-        return torch.rand(
-            (size, self.network.image_channels, *self.network.image_size),
-            generator=self.streams.fresh(purpose, self.device),
-            device=self.device)
+        return torch.rand((size, self.bare_generator.image_channels,
+                           *self.bare_generator.image_size),
+                          generator=self.streams.fresh(purpose, self.device),
+                          device=self.device)
 
 
 @MODELS.register_module()

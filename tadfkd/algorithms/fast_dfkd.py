@@ -8,11 +8,10 @@ from torch import Tensor
 from torch.func import functional_call
 
 from tadfkd.algorithms.base import Losses, summed, with_total
-from tadfkd.algorithms.inversion import BestImages, InversionDFKD
+from tadfkd.algorithms.inversion import (SYNTHESIS_BETAS, BestImages,
+                                         InversionDFKD)
 from tadfkd.registry import MODELS
 from tadfkd.utils.errors import UserError, require_at_least
-
-_BETAS = (0.5, 0.999)
 
 
 @MODELS.register_module()
@@ -77,12 +76,12 @@ class FastDFKD(InversionDFKD):
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
         """Once, a new first layer."""
         if self.iterations == self.reset_iteration:
-            self.reinitialize(self.network.project)
+            self.reinitialize(self.bare_generator.project)
 
     def invert(self, latents_BZ: Tensor, labels_B: Tensor,
                optim_wrapper: OptimWrapperDict) -> tuple[Tensor, Losses]:
         """Train a copy, then make the meta step."""
-        wrapper, network = optim_wrapper['generator'], self.network
+        wrapper, network = optim_wrapper['generator'], self.bare_generator
         weights = dict(network.named_parameters())
         copies = {
             name: weight.detach().clone().requires_grad_()
@@ -92,7 +91,7 @@ class FastDFKD(InversionDFKD):
             dict(params=[*copies.values()], lr=self.inner_lr),
             dict(params=[latents_BZ], lr=self.latent_lr)
         ]
-        optimizer = torch.optim.Adam(groups, betas=_BETAS)
+        optimizer = torch.optim.Adam(groups, betas=SYNTHESIS_BETAS)
         gradients = {
             name: torch.zeros_like(copy)
             for name, copy in copies.items()
@@ -103,9 +102,10 @@ class FastDFKD(InversionDFKD):
                 images_BCHW = functional_call(network, copies,
                                               (latents_BZ, labels_B))
                 losses = self.inversion_losses(images_BCHW, labels_B)
-            best.offer(images_BCHW, losses)
+            total = summed(losses)
+            best.offer(images_BCHW, total)
             optimizer.zero_grad()
-            summed(losses).backward()
+            total.backward()
             for name, copy in copies.items():
                 if self.meta == 'maml' and copy.grad is not None:
                     gradients[name] += copy.grad
@@ -118,4 +118,4 @@ class FastDFKD(InversionDFKD):
             all_reduce(weight.grad, 'mean')
         wrapper.step()
         wrapper.zero_grad()
-        return best.images_BCHW, with_total(losses)
+        return best.images_BCHW, with_total(losses, total)

@@ -6,7 +6,7 @@ import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
-from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed, summed
+from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
 from tadfkd.memory import AveragedStatistics, ImagePool
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
@@ -15,7 +15,8 @@ from tadfkd.utils.freezing import frozen
 from tadfkd.utils.reinitialize import reinitialize
 from tadfkd.utils.wrappers import unwrapped
 
-_BETAS = (0.5, 0.999)
+#: Of Adam within a synthesis.
+SYNTHESIS_BETAS = (0.5, 0.999)
 
 
 class InversionDFKD(BaseDFKD):
@@ -28,7 +29,8 @@ class InversionDFKD(BaseDFKD):
         CE(T(x), y) + BN(x) - d(S(x), T(x)) + further losses
 
     each with its weight, and what it made at its lowest loss goes into the
-    pool, as far as the selector keeps it.
+    pool, as far as the selector keeps it. ``student_first``, ``select_on`` and
+    ``max_rounds`` are not read: nothing is selected within a step.
 
     Args:
         pool: Arguments of an :class:`~tadfkd.memory.ImagePool`.
@@ -122,9 +124,7 @@ class InversionDFKD(BaseDFKD):
 
     def reinitialize(self, module: nn.Module) -> None:
         """Begin a part of the generator anew, alike in all processes."""
-        reinitialize(
-            module,
-            self.streams.get('generator', torch.device('cpu'), shared=True))
+        reinitialize(module, self.streams.get('generator', shared=True))
 
     def end_synthesis(self, made: SyntheticBatch, latents_BZ: Tensor) -> None:
         """Remember what the next ones or the student need.
@@ -142,16 +142,17 @@ class InversionDFKD(BaseDFKD):
             The images at the lowest loss, and the losses of the last step.
         """
         wrapper = optim_wrapper['generator']
-        optimizer = torch.optim.Adam([latents_BZ], self.latent_lr, _BETAS)
+        optimizer = torch.optim.Adam([latents_BZ], self.latent_lr,
+                                     SYNTHESIS_BETAS)
         best = BestImages()
         for _ in range(self.num_generator_steps):
             with wrapper.optim_context(self.generator):
                 images_BCHW = self.generator(latents_BZ, labels_B)
                 losses = self.inversion_losses(images_BCHW, labels_B)
-            best.offer(images_BCHW, losses)
             optimizer.zero_grad()
             losses = self._update(losses, wrapper)
             optimizer.step()
+            best.offer(images_BCHW, losses['total'])
             self.step_along(optim_wrapper)
             self.counters.generator_steps += 1
         return best.images_BCHW, losses
@@ -194,8 +195,8 @@ class InversionDFKD(BaseDFKD):
 
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
         """Images of the pool, augmented, and the teacher's answer."""
-        images_BCHW = self.pool.sample(
-            self.batch_size, self.streams.get('pool', torch.device('cpu')))
+        images_BCHW = self.pool.sample(self.batch_size,
+                                       self.streams.get('pool'))
         batch = self.augmented(SyntheticBatch(images_BCHW.to(self.device)))
         with torch.no_grad():
             return batch.views_BCHW, self.teacher(batch.views_BCHW)
@@ -205,7 +206,7 @@ class InversionDFKD(BaseDFKD):
         self.pool.add(images_BCHW)
 
     @property
-    def network(self) -> Any:
+    def bare_generator(self) -> Any:
         """The generator outside of its wrapper."""
         return unwrapped(self.generator)
 
@@ -230,10 +231,10 @@ class BestImages:
     def __init__(self) -> None:
         self._lowest: Tensor | None = None
 
-    def offer(self, images_BCHW: Tensor, losses: Losses) -> None:
-        """Keep the images if the sum of their losses is lower than all
-        before; one that is not a number never is."""
-        images_BCHW, loss = images_BCHW.detach(), summed(losses).detach()
+    def offer(self, images_BCHW: Tensor, loss: Tensor) -> None:
+        """Keep the images if their loss, a scalar, is lower than all before;
+        one that is not a number never is."""
+        images_BCHW, loss = images_BCHW.detach(), loss.detach()
         if self._lowest is None:
             self.images_BCHW = images_BCHW
             self._lowest = loss.nan_to_num(nan=torch.inf)

@@ -14,7 +14,10 @@ class JointDFKD(BaseDFKD):
 
     The teacher is asked about it once. With a selector both networks learn
     from the images of the batch that are selected, so their number varies.
-    ``num_generator_steps`` is the number of batches an iteration.
+    ``num_generator_steps`` is the number of batches an iteration. What is
+    selected is always the view that the losses see, by that one answer, and
+    never filled up, so ``select_on``, ``max_rounds`` and ``student_first`` are
+    not read.
     """
 
     def train_step(self, data: object,

@@ -6,7 +6,7 @@ from mmengine.dist import all_reduce
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
-from tadfkd.algorithms.base import BaseDFKD, Losses, summed, with_total
+from tadfkd.algorithms.base import Losses, summed, with_total
 from tadfkd.algorithms.pre_dfkd import PREDFKD
 from tadfkd.registry import MODELS
 from tadfkd.structures import TeacherOutput
@@ -39,9 +39,7 @@ class KAKR(PREDFKD):
 
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
         """New images alone."""
-        images_BCHW, target = BaseDFKD.student_batch(self)
-        unwrapped(self.replay).observe(images_BCHW)
-        return images_BCHW, target
+        return self.new_batch()
 
     def student_update(self, images_BCHW: Tensor, target: TeacherOutput,
                        optim_wrapper: OptimWrapper) -> Losses:
@@ -57,7 +55,7 @@ class KAKR(PREDFKD):
         optim_wrapper.step()
         optim_wrapper.zero_grad()
         self.counters.student_steps += 1
-        return with_total(losses)
+        return with_total(losses, summed(losses))
 
     def _retain(self, weights: dict[str, Tensor], images_BCHW: Tensor,
                 target: TeacherOutput, optim_wrapper: OptimWrapper) -> Tensor:

@@ -59,17 +59,16 @@ class NAYER(InversionDFKD):
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
         """A new noisy layer, and now and then a new generator."""
         if self.iterations > 0 and self.iterations % self.reset_interval == 0:
-            self.reinitialize(self.network)
-        cpu = torch.device('cpu')
-        self.network.reset_noise(
-            self.streams.get('noisy_layer', cpu, shared=True))
+            self.reinitialize(self.bare_generator)
+        self.bare_generator.reset_noise(
+            self.streams.get('noisy_layer', shared=True))
         wrapper.optimizer.state.clear()
 
     @torch.no_grad()
     def synthesize(self, size: int, purpose: str = 'held_out') -> Tensor:
         """Images of noisy layers that training never draws. See
         :meth:`DistillationNetworks.synthesize`."""
-        network = self.network
+        network = self.bare_generator
         stream = self.streams.fresh(purpose, self.device)
         labels_B = self.sample_labels(size, stream)
         noisy_GEZ = network.draw_noise(stream)

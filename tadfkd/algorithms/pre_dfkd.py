@@ -59,7 +59,7 @@ class PREDFKD(BaseDFKD):
     def train_step(self, data: object,
                    optim_wrapper: OptimWrapperDict) -> Losses:
         """The student steps, in some of which the replay learns, then the
-        generator steps."""
+        generator steps; ``student_first`` is not read."""
         replay_losses: Losses = {}
         for step in range(self.num_student_steps):
             with optim_wrapper['student'].optim_context(self.student):
@@ -85,8 +85,7 @@ class PREDFKD(BaseDFKD):
 
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
         """New images and replayed ones."""
-        images_BCHW, target = super().student_batch()
-        unwrapped(self.replay).observe(images_BCHW)
+        images_BCHW, target = self.new_batch()
         recalled = self.recalled_batch()
         if recalled is None:
             return images_BCHW, target
@@ -94,15 +93,22 @@ class PREDFKD(BaseDFKD):
                 TeacherOutput(
                     torch.cat((target.logits_BK, recalled[1].logits_BK))))
 
+    def new_batch(self) -> tuple[Tensor, TeacherOutput]:
+        """New images, which the replay takes in, and the teacher's answer."""
+        images_BCHW, target = super().student_batch()
+        unwrapped(self.replay).observe(images_BCHW)
+        return images_BCHW, target
+
     @torch.no_grad()
     def recalled_batch(self) -> tuple[Tensor, TeacherOutput] | None:
         """Replayed images, augmented like new ones, and the teacher's answer
         to them; None while there is nothing to replay."""
-        images_BCHW = unwrapped(self.replay).recall(
-            self.replay_batch_size, self.streams.get('recall', self.device))
+        images_BCHW = unwrapped(self.replay).recall(self.replay_batch_size,
+                                                    self.streams.get('recall'))
         if images_BCHW is None:
             return None
-        views_BCHW = self.augmented(SyntheticBatch(images_BCHW)).views_BCHW
+        views_BCHW = self.augmented(
+            SyntheticBatch(images_BCHW.to(self.device))).views_BCHW
         return views_BCHW, self.teacher(views_BCHW)
 
     def generator_losses(self, candidates: SyntheticBatch,

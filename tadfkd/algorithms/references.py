@@ -1,6 +1,7 @@
 """What data-free distillation lies between: real data, and noise."""
 from typing import Any
 
+import torch
 from mmengine.optim import OptimWrapperDict
 
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
@@ -63,7 +64,7 @@ class VanillaKD(RandomNoiseKD):
         wrapper = optim_wrapper['student']
         with wrapper.optim_context(self.student):
             batch = self.augmented(SyntheticBatch(images_BCHW))
-            target = self.teacher(batch.views_BCHW)
-        losses = self.student_update(batch.views_BCHW, target.detach(),
-                                     wrapper)
+            with torch.no_grad():
+                target = self.teacher(batch.views_BCHW)
+        losses = self.student_update(batch.views_BCHW, target, wrapper)
         return prefixed('student', losses)

@@ -12,8 +12,6 @@ from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.errors import UserError, require_at_least
 
-_CPU = torch.device('cpu')
-
 
 @MODELS.register_module()
 class SpaceshipNet(InversionDFKD):
@@ -75,8 +73,8 @@ class SpaceshipNet(InversionDFKD):
         self.activation_loss = MODELS.build(activation_loss)
         self.stage_maps = StageMaps.of(self, 'model.attention_loss')
         self.banks = [
-            RingBuffer(bank_capacity, owner='model')
-            for _ in self.network.feature_layers
+            RingBuffer(bank_capacity)
+            for _ in self.bare_generator.feature_layers
         ]
         if self.teacher is not None:
             self.class_layers = self.stage_maps.class_layers(self)
@@ -85,7 +83,7 @@ class SpaceshipNet(InversionDFKD):
         """Keep the generator's features of the latents."""
         with torch.no_grad():
             for bank, features in zip(self.banks,
-                                      self.network.encode(latents_BZ)):
+                                      self.bare_generator.encode(latents_BZ)):
                 bank.add(features)
 
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
@@ -95,7 +93,7 @@ class SpaceshipNet(InversionDFKD):
         if size > 0 and len(self.banks[0]) > 0:
             made.append(self.select(self.exchanged(size)).images_BCHW)
         stored = self.pool.sample(self.batch_size - sum(map(len, made)),
-                                  self.streams.get('pool', _CPU))
+                                  self.streams.get('pool'))
         images_BCHW = torch.cat((*made, stored.to(self.device)))
         views_BCHW = self.augmented(SyntheticBatch(images_BCHW)).views_BCHW
         with torch.no_grad():
@@ -105,7 +103,7 @@ class SpaceshipNet(InversionDFKD):
     @torch.no_grad()
     def exchanged(self, size: int) -> SyntheticBatch:
         """Images of features that two kept images exchange at a layer."""
-        stream = self.streams.get('exchange', _CPU)
+        stream = self.streams.get('exchange')
         layer = int(torch.randint(len(self.banks), (), generator=stream))
         own, other = (self.banks[layer].sample(size, stream) for _ in range(2))
         exchange_BC = torch.rand(
@@ -113,8 +111,9 @@ class SpaceshipNet(InversionDFKD):
         features = torch.where(exchange_BC[:, :, None, None], other, own)
         self.counters.images_generated += size
         return SyntheticBatch(
-            self.network.decode(
-                features.to(self.device), self.network.feature_layers[layer]))
+            self.bare_generator.decode(
+                features.to(self.device),
+                self.bare_generator.feature_layers[layer]))
 
     def student_losses(self, images_BCHW: Tensor,
                        target: TeacherOutput) -> Losses:

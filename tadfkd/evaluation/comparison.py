@@ -19,8 +19,8 @@ def comparison_table(records: Iterable[dict[str, Any]]) -> str:
 
     Returns:
         A table. Accuracies and agreement in percent; mean and population
-        standard deviation over seeds; other figures are means over seeds.
-        A run without a last epoch counts with no figure, and is named.
+        standard deviation over seeds (0 for one seed); other figures are
+        means over seeds. All runs were evaluated.
     """
     by_config: dict[str, list[dict]] = {}
     for record in records:

@@ -72,10 +72,8 @@ class VariationalAutoencoder(BaseModule):
         return Reconstruction(self.decoder(latents_BZ), divergence_B.mean())
 
     def recall(self, size: int, stream: torch.Generator) -> Tensor:
-        """images_BCHW of latents from N(0, 1)."""
-        return self.decoder(
-            torch.randn(
-                size,
-                self.decoder.latent_size,
-                generator=stream,
-                device=stream.device))
+        """images_BCHW of latents from N(0, 1), drawn by a generator of the
+        CPU."""
+        latents_BZ = torch.randn(
+            size, self.decoder.latent_size, generator=stream)
+        return self.decoder(latents_BZ.to(next(self.parameters()).device))

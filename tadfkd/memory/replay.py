@@ -20,7 +20,7 @@ class BaseReplay(nn.Module):
 
         Args:
             size: Number of images.
-            stream: On the device that the images are wanted on.
+            stream: A generator of the CPU.
         """
 
     def observe(self, images_BCHW: Tensor) -> None:
@@ -72,10 +72,7 @@ class BufferReplay(BaseReplay):
         """See :meth:`BaseReplay.recall`."""
         if len(self.buffer) == 0:
             return None
-        rows_BCHW = self.buffer.rows()
-        places = torch.randint(
-            len(rows_BCHW), (size, ), generator=stream, device=stream.device)
-        return rows_BCHW[places.cpu()].to(stream.device)
+        return self.buffer.sample(size, stream)
 
     def training_state(self) -> dict:
         """See :meth:`BaseReplay.training_state`."""

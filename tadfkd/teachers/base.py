@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.instancenorm import _InstanceNorm
 
-from tadfkd.structures import BNStatistics, TeacherOutput
+from tadfkd.structures import TeacherOutput
 from tadfkd.teachers.facts import settle
+from tadfkd.teachers.readings import (has_running_statistics,
+                                      read_bn_statistics, read_features)
 from tadfkd.utils.capture import capture
 from tadfkd.utils.classifier_facts import Fact, Facts
 from tadfkd.utils.classifiers import OutputPart, as_logits
@@ -106,7 +107,7 @@ class BaseTeacher(nn.Module):
         time, because mmengine's Runner replaces SyncBN by BN and back."""
         return [
             module for module in self.network.modules()
-            if _has_running_statistics(module)
+            if has_running_statistics(module)
         ]
 
     @property
@@ -161,8 +162,8 @@ class BaseTeacher(nn.Module):
                             'gives one value a class, so it has no '
                             'penultimate features: use an algorithm that '
                             'needs none')
-        with capture(bn_layers, _read_bn_statistics) as statistics, \
-                capture(heads, _read_features) as features, \
+        with capture(bn_layers, read_bn_statistics) as statistics, \
+                capture(heads, read_features) as features, \
                 capture(maps_at, lambda _, inputs: inputs) as maps:
             logits_BK = self.logits(self.input_adapter(images_BCHW))
         return TeacherOutput(
@@ -224,30 +225,3 @@ class BaseTeacher(nn.Module):
     def train(self, mode: bool = True) -> 'BaseTeacher':
         """Always eval: loops call ``model.train()`` on everything."""
         return super().train(False)
-
-
-def _has_running_statistics(module: nn.Module) -> bool:
-    # By what it has: frozen and fused batch norms have classes of their own.
-    # Those of instance norm are of another kind.
-    return isinstance(getattr(module, 'running_mean', None), Tensor) \
-        and isinstance(getattr(module, 'running_var', None), Tensor) \
-        and not isinstance(module, _InstanceNorm | torch.jit.ScriptModule)
-
-
-def _read_bn_statistics(layer: nn.Module, inputs: Tensor) -> BNStatistics:
-    """Mean and biased variance over all dimensions but the second."""
-    variance_F, mean_F = torch.var_mean(
-        inputs.float(),
-        dim=[dim for dim in range(inputs.ndim) if dim != 1],
-        unbiased=False)
-    assert isinstance(layer.running_mean, Tensor)
-    assert isinstance(layer.running_var, Tensor)
-    return BNStatistics(mean_F, variance_F, layer.running_mean,
-                        layer.running_var)
-
-
-def _read_features(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """One vector a sample: the mean over positions, if there are any."""
-    if inputs.ndim > 2 and isinstance(layer, nn.Conv2d):
-        return inputs.flatten(2).mean(2)
-    return inputs.flatten(1, -2).mean(1) if inputs.ndim > 2 else inputs

@@ -26,9 +26,10 @@ def find_map_layers(
         forward: Passes images through it, once.
 
     Returns:
-        In the order of the forward, from high to low resolution; without one
-        that only the image itself has, or a single pixel, and empty for a
-        network without maps. Passed over are normalisation layers, as
+        From high to low resolution, which is the order of the forward in a
+        network that does not enlarge its maps; without one that only the
+        image itself has, or a single pixel, and empty for a network without
+        maps. Passed over are normalisation layers, as
         mmengine replaces them, and layers that run more than once, as their
         inputs are several maps.
     """

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from tadfkd.utils.errors import UserError
 
+_CPU = torch.device('cpu')
+
 
 class RandomStreams:
     """One ``torch.Generator`` a purpose, seeded by run, purpose and rank.
@@ -27,7 +29,7 @@ class RandomStreams:
 
     def fresh(self,
               purpose: str,
-              device: torch.device,
+              device: torch.device = _CPU,
               shared: bool = False) -> torch.Generator:
         """A new stream at its start: the same numbers at each call.
 
@@ -45,7 +47,7 @@ class RandomStreams:
 
     def get(self,
             purpose: str,
-            device: torch.device,
+            device: torch.device = _CPU,
             shared: bool = False) -> torch.Generator:
         """The stream of ``purpose``, which goes on where it stopped; see
         :meth:`fresh`."""

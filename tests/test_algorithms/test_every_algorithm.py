@@ -119,8 +119,8 @@ def test_batch_norm_statistics_are_read_where_a_loss_needs_them(
         type: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_algorithm(type)
     reads: list[object] = []
-    read = teachers._read_bn_statistics
-    monkeypatch.setattr(teachers, '_read_bn_statistics', lambda *inputs:
+    read = teachers.read_bn_statistics
+    monkeypatch.setattr(teachers, 'read_bn_statistics', lambda *inputs:
                         (reads.append(1), read(*inputs))[1])
     model.train_step(real_batch(), optimisers(model))
     forwards = model.counters.generator_steps if model.bn_loss else 0

@@ -13,6 +13,7 @@ from algorithm_helpers import (CONFIGS, assert_unchanged, continues_exactly,
 from equations import agreeing
 from torch import Tensor, nn
 
+from tadfkd.algorithms.base import summed
 from tadfkd.algorithms.inversion import BestImages, InversionDFKD
 from tadfkd.apis import load_config, train
 from tadfkd.registry import MODELS
@@ -42,11 +43,11 @@ def offers(losses: list[list[float]]) -> BestImages:
     """Images of 0, 1, 2 ..., with these losses."""
     best = BestImages()
     for index, terms in enumerate(losses):
-        best.offer(
-            torch.full((2, 1, 2, 2), float(index)), {
-                str(i): torch.tensor(term)
-                for i, term in enumerate(terms)
-            })
+        total = summed({
+            str(i): torch.tensor(term)
+            for i, term in enumerate(terms)
+        })
+        best.offer(torch.full((2, 1, 2, 2), float(index)), total)
     return best
 
 
@@ -71,9 +72,9 @@ def test_the_images_of_the_lowest_loss_are_kept(losses: list[list[float]],
 def test_images_are_kept_without_their_graph() -> None:
     best = BestImages()
     images_BCHW = torch.rand(2, 1, 2, 2, requires_grad=True) * 2
-    best.offer(images_BCHW, dict(a=images_BCHW.sum()))
+    best.offer(images_BCHW, images_BCHW.sum())
     assert not best.images_BCHW.requires_grad
-    best.offer(images_BCHW - 9, dict(a=(images_BCHW - 9).sum()))
+    best.offer(images_BCHW - 9, (images_BCHW - 9).sum())
     assert not best.images_BCHW.requires_grad
     torch.testing.assert_close(best.images_BCHW, images_BCHW.detach() - 9)
 

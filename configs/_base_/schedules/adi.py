@@ -1,35 +1,5 @@
-# arXiv 1912.08795, the adaptive form: 1000 to 2000 steps on the pixels of a
-# batch, and 400 student steps on the pool, an iteration and epoch. The weight
-# of the divergence is ours.
+# arXiv 1912.08795, the adaptive form. The weight of the divergence is ours.
+_base_ = './deepinversion.py'
 model = dict(
     type='ADI',
-    batch_size=256,
-    # Steps of a synthesis, and student steps after it.
-    num_generator_steps=1000,
-    num_student_steps=400,
-    # All that 200 syntheses make.
-    pool=dict(capacity=51200),
-    one_hot_loss=dict(type='OneHotLoss', loss_weight=1.0),
-    bn_loss=dict(type='BNStatisticsLoss', loss_weight=10.0),
-    # 2.5e-5 on a norm over a batch of 256 images acts like sqrt(256) times as
-    # much on the mean of norms over samples.
-    tv_loss=dict(type='TotalVariationLoss', loss_weight=4e-4),
-    adversarial_loss=dict(type='JSLoss', temperature=3.0, loss_weight=1.0),
-    synthesis_augment=dict(type='RandomShift', max_pixels=2),
-    student_loss=dict(type='KLLoss', temperature=20.0))
-train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=1)
-train_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    dataset=dict(type='StepDataset', num_steps=1),
-    sampler=dict(type='StepSampler'))
-optim_wrapper = dict(
-    constructor='PerNetworkConstructor',
-    student=dict(
-        type='OptimWrapper',
-        optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4)),
-    generator=dict(
-        type='OptimWrapper',
-        optimizer=dict(type='Adam', lr=0.1, betas=(0.9, 0.999))))
-param_scheduler = dict(
-    student=[dict(type='CosineAnnealingLR', by_epoch=True)], generator=[])
+    adversarial_loss=dict(type='JSLoss', temperature=3.0, loss_weight=1.0))

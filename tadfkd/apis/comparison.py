@@ -1,0 +1,120 @@
+"""Several configs over several seeds, recorded run by run."""
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tadfkd.apis.config import load_config
+from tadfkd.apis.runs import distill
+from tadfkd.utils.errors import UserError
+from tadfkd.utils.files import write_json
+
+Options = dict[str, Any] | None
+
+
+def compare(configs: Sequence[str],
+            seeds: Sequence[int],
+            record: str | os.PathLike,
+            options: Options = None,
+            work_dir: str | os.PathLike = 'work_dirs/comparison',
+            teacher_checkpoint: str | None = None,
+            jobs: int = 1) -> list[dict[str, Any]]:
+    """Distil by every config with every seed, as far as the record lacks it.
+
+    Args:
+        configs: Paths as they are to stand in the record, relative to the
+            working directory.
+        seeds: All configs have run with one before the next begins.
+        record: JSON file, written anew after each run; a run of a config
+            that has changed since takes the place of its entry.
+        options: Dotted keys and values for all configs.
+        work_dir: Where the runs write, each into a folder of its own.
+        teacher_checkpoint: See :func:`load_config`.
+        jobs: Runs at a time, each in a process with one thread, >= 1.
+
+    Returns:
+        The entries of the record, those of earlier calls included.
+
+    Raises:
+        UserError: If a path is absolute, or a run cannot be done.
+    """
+    for config in configs:
+        if Path(config).is_absolute():
+            raise UserError(f'config {config} must be relative to the '
+                            'repository: name it as configs/...')
+    path = Path(record)
+    entries = json.loads(path.read_text()) if path.is_file() else []
+    known = {
+        (entry['config'], entry['seed']): entry['fingerprint']
+        for entry in entries
+    }
+    wanted = [(config, seed) for seed in seeds for config in configs
+              if known.get((config, seed)) != _fingerprint(config, options)]
+    print(f'{len(wanted)} runs to do', flush=True)
+    with ProcessPoolExecutor(
+            jobs, mp_context=multiprocessing.get_context('spawn')) as pool:
+        futures = [
+            pool.submit(_run, config, seed, options, os.fspath(work_dir),
+                        teacher_checkpoint) for config, seed in wanted
+        ]
+        for future in as_completed(futures):
+            new = future.result()
+            key = new['config'], new['seed']
+            entries = [
+                entry
+                for entry in entries if (entry['config'], entry['seed']) != key
+            ] + [new]
+            entries.sort(key=lambda entry: (entry['config'], entry['seed']))
+            write_json(path, entries)
+            print(*key, new['summary']['student_top1_last'], flush=True)
+    return entries
+
+
+def _fingerprint(config: str, options: Options) -> str:
+    """What tells whether a config, with options, has changed; the order of
+    its keys does not matter."""
+    content = load_config(config, options).to_dict()
+    text = json.dumps(content, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _run(config: str, seed: int, options: Options, work_dir: str,
+         teacher_checkpoint: str | None) -> dict[str, Any]:
+    """One distillation in this process, as an entry of the record."""
+    torch.set_num_threads(1)
+    path = Path(config)
+    run = f'{path.parent.name}_{path.stem}/seed_{seed}'
+    summary = distill(
+        config,
+        options=options,
+        seed=seed,
+        work_dir=str(Path(work_dir, run)),
+        teacher_checkpoint=teacher_checkpoint)
+    return dict(
+        config=config,
+        seed=seed,
+        fingerprint=_fingerprint(config, options),
+        commit=_commit(),
+        command=' '.join([
+            f'python tools/train.py {config} --seed {seed}',
+            *(['--cfg-options'] if options else []),
+            *(f'{key}={value}' for key, value in (options or {}).items())
+        ]),
+        machine=f'{os.cpu_count()} cores, {platform.machine()}',
+        threads=torch.get_num_threads(),
+        summary=summary)
+
+
+def _commit() -> str:
+    """The commit of the checkout, and whether there are changes to it."""
+    return subprocess.run(['git', 'describe', '--always', '--dirty'],
+                          capture_output=True,
+                          text=True).stdout.strip()
