@@ -37,6 +37,11 @@ class DistillationNetworks(BaseModel):
             names; images stay as they are for a model dict.
         num_classes: Of a named student without a teacher; otherwise the
             teacher tells.
+        channels_last: Whether convolutions keep the channels of a pixel side
+            by side in memory, which many processors and GPUs convolve
+            faster; results change by rounding. Not for networks of a few
+            channels on one thread: oneDNN of torch 2.14 damages memory in
+            their backward pass.
 
     Raises:
         UserError: If a network cannot take the generated images, or the
@@ -52,7 +57,8 @@ class DistillationNetworks(BaseModel):
                  generator: dict,
                  data_preprocessor: dict | None = None,
                  student_input_size: int | tuple[int, int] | None = None,
-                 num_classes: int | None = None) -> None:
+                 num_classes: int | None = None,
+                 channels_last: bool = False) -> None:
         super().__init__(data_preprocessor)
         self.generator: BaseGenerator = MODELS.build(generator)
         # None for evaluation only; every training step asks it.
@@ -64,6 +70,10 @@ class DistillationNetworks(BaseModel):
         self.student, self.student_input, self._student_part = build_student(
             student, num_classes, student_input_size)
         self.num_classes = self._check_networks()
+        if channels_last:
+            # The weights alone: what a convolution makes is ordered like
+            # them, and what is loaded into them is copied in their order.
+            self.to(memory_format=torch.channels_last)
         # The seed that the Runner (or the user) gave to torch.
         self.streams = RandomStreams(torch.initial_seed(), get_rank())
         self._register_state_dict_hook(_drop_teacher)

@@ -4,12 +4,14 @@ import inspect
 import itertools
 import json
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import (DATASETS, HOOKS, MODELS, OPTIMIZERS,
                                init_default_scope)
@@ -57,11 +59,12 @@ def distill(config: str | os.PathLike | Config,
     return json.loads(summary.read_text())
 
 
-def train(config: Config) -> nn.Module:
+def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
     """Train what the config describes: a student, or a plain classifier.
 
     Args:
         config: From :func:`load_config`.
+        hooks: Called after all those of the config.
 
     Returns:
         The trained model.
@@ -88,6 +91,8 @@ def train(config: Config) -> nn.Module:
             test_cfg=None,
             test_evaluator=None,
             **loaders)
+        for hook in hooks:
+            runner.register_hook(hook, 'LOWEST')
         return runner.train()
 
 

@@ -82,7 +82,8 @@ def calibrate_batch_norm(teacher: BaseTeacher, images_BCHW: Tensor) -> None:
         layer.momentum = None
         nn.Module.train(layer)
     try:
-        teacher(images_BCHW)
+        # Not through a copy without batch norm.
+        teacher(images_BCHW, with_bn=True)
     finally:
         for layer, momentum in zip(layers, momenta):
             layer.momentum = momentum

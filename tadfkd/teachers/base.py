@@ -13,6 +13,7 @@ from tadfkd.utils.capture import capture
 from tadfkd.utils.classifier_facts import Fact, Facts
 from tadfkd.utils.classifiers import OutputPart, as_logits
 from tadfkd.utils.errors import UserError
+from tadfkd.utils.folding import folded
 from tadfkd.utils.input_adapter import ChannelOrder, InputAdapter
 
 
@@ -44,6 +45,9 @@ class BaseTeacher(nn.Module):
             a key, or ``'sum'``. Only needed where there is a choice.
         grey_to_rgb: Whether grey images may enter a network of three
             channels, as three equal ones.
+        fold_bn: Whether forwards that only ask for logits go through a copy,
+            made now, whose batch norms are folded into its convolutions. It
+            costs memory, and changes logits by rounding.
 
     Attributes:
         facts: By name of a field: its value and where that is from.
@@ -64,7 +68,8 @@ class BaseTeacher(nn.Module):
                  num_classes: int | None = None,
                  activation: str | None = None,
                  output: OutputPart = None,
-                 grey_to_rgb: bool = False) -> None:
+                 grey_to_rgb: bool = False,
+                 fold_bn: bool = False) -> None:
         super().__init__()
         given = dict(
             input_size=input_size,
@@ -95,6 +100,8 @@ class BaseTeacher(nn.Module):
         # In a list, so that it is no child of its own.
         self._heads: list[nn.Module] = []
         self._try_blank_images()
+        self._folded = folded(self.network, self.logits,
+                              self._shape()) if fold_bn else None
 
     @property
     def num_classes(self) -> int:
@@ -116,19 +123,28 @@ class BaseTeacher(nn.Module):
         input are the penultimate features."""
         return self._heads[0] if self._heads else None
 
-    def ask(self, inputs_BCHW: Tensor) -> Any:
-        """What the network returns for inputs that are adapted already."""
-        return self.network(inputs_BCHW)
+    @property
+    def fastest(self) -> nn.Module:
+        """What logits alone are asked of: the network, or its folded copy."""
+        return self.network if self._folded is None else self._folded
 
-    def logits(self, inputs_BCHW: Tensor) -> Tensor:
+    def ask(self, network: nn.Module, inputs_BCHW: Tensor) -> Any:
+        """What a network like the teacher's returns for adapted inputs."""
+        return network(inputs_BCHW)
+
+    def logits(self, network: nn.Module, inputs_BCHW: Tensor) -> Tensor:
         """The (B, K) logits for inputs that are adapted already.
+
+        Args:
+            network: The network, or its folded copy.
+            inputs_BCHW: As the network takes them.
 
         Raises:
             UserError: If the network gives anything else.
         """
         part = self.facts['output'].value if 'output' in self.facts else None
         return as_logits(
-            self.ask(inputs_BCHW), len(inputs_BCHW),
+            self.ask(network, inputs_BCHW), len(inputs_BCHW),
             type(self.network).__name__, part)
 
     def forward(
@@ -162,10 +178,12 @@ class BaseTeacher(nn.Module):
                             'gives one value a class, so it has no '
                             'penultimate features: use an algorithm that '
                             'needs none')
+        reads = with_bn or with_features or maps_at
+        network = self.network if reads else self.fastest
         with capture(bn_layers, read_bn_statistics) as statistics, \
                 capture(heads, read_features) as features, \
                 capture(maps_at, lambda _, inputs: inputs) as maps:
-            logits_BK = self.logits(self.input_adapter(images_BCHW))
+            logits_BK = self.logits(network, self.input_adapter(images_BCHW))
         return TeacherOutput(
             logits_BK=logits_BK,
             features_BF=features[-1] if with_features else None,
@@ -175,8 +193,7 @@ class BaseTeacher(nn.Module):
     @torch.no_grad()
     def _try_blank_images(self) -> None:
         """Find out the class count and the layer that gives the classes."""
-        shape = (self.facts['num_channels'].value,
-                 *self.facts['input_size'].value)
+        shape = self._shape()
         layers = [
             module for module in self.network.modules()
             if isinstance(module, nn.Linear | nn.Conv2d)
@@ -184,6 +201,7 @@ class BaseTeacher(nn.Module):
         with capture(layers, lambda layer, _: layer) as called:
             try:
                 logits_BK = self.logits(
+                    self.network,
                     self.input_adapter(torch.full((2, *shape), 0.5)))
             except UserError:
                 raise
@@ -214,6 +232,11 @@ class BaseTeacher(nn.Module):
                 layer, nn.Linear) else layer.out_channels
             if width == num_classes:
                 self._heads = [layer]
+
+    def _shape(self) -> tuple[int, ...]:
+        """(C, H, W) of what the network takes."""
+        return (self.facts['num_channels'].value,
+                *self.facts['input_size'].value)
 
     def _apply(self, fn: Callable, recurse: bool = True) -> 'BaseTeacher':
         # What Module.to, .half, .cuda and the like go through. LeViT, TinyViT

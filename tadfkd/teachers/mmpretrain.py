@@ -57,9 +57,9 @@ class MMPretrainTeacher(LoadedTeacher):
             has_weights=has_weights,
             **options)
 
-    def ask(self, inputs_BCHW: Tensor) -> Any:
+    def ask(self, network: nn.Module, inputs_BCHW: Tensor) -> Any:
         """See :meth:`BaseTeacher.ask`."""
-        return self.network(inputs_BCHW, mode='tensor')
+        return network(inputs_BCHW, mode='tensor')
 
 
 def _brings_weights(model: dict) -> bool:

@@ -1,5 +1,6 @@
 """Teachers from mmpretrain: finding, loading, feeding."""
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
+from tadfkd.evaluation import calibrate_batch_norm
 from tadfkd.teachers import MMPretrainTeacher
+from tadfkd.utils.capture import capture
 from tadfkd.utils.classifiers import build_classifier
 from tadfkd.utils.errors import UserError
 
@@ -684,3 +687,37 @@ def test_a_wrapped_backbone_without_its_library_comes_with_its_cure(
     model['backbone'] = dict(type='TIMMBackbone', model_name='test_resnet')
     with pytest.raises(UserError, match=r'pip install "tadfkd\[timm\]"'):
         random_teacher(model)
+
+
+def test_a_folded_copy_is_asked_where_logits_alone_are_wanted(
+        tmp_path: Path) -> None:
+    plain = random_teacher(classifier(), input_size=16)
+    images_BCHW = torch.rand(16, 3, 16, 16)
+    calibrate_batch_norm(plain, images_BCHW)
+    torch.save(plain.network.state_dict(), tmp_path / 'teacher.pth')
+    teacher = MMPretrainTeacher(
+        classifier(),
+        input_size=16,
+        checkpoint=str(tmp_path / 'teacher.pth'),
+        fold_bn=True)
+    assert plain.fastest is plain.network
+    assert teacher.fastest is not teacher.network
+    expected = plain(images_BCHW, with_bn=True, with_features=True)
+    with forwards_of(teacher.fastest) as folded_forwards:
+        output = teacher(images_BCHW, with_bn=True, with_features=True)
+        assert folded_forwards == []
+        assert len(output.bn_statistics) == len(expected.bn_statistics) > 0
+        assert torch.equal(output.logits_BK, expected.logits_BK)
+        logits_BK = teacher(images_BCHW).logits_BK
+        assert len(folded_forwards) == 1
+    assert not torch.equal(logits_BK, expected.logits_BK)
+    torch.testing.assert_close(
+        logits_BK, expected.logits_BK, rtol=1e-3, atol=1e-4)
+    assert not any(p.requires_grad for p in teacher.parameters())
+    assert not teacher.train().fastest.training
+
+
+def forwards_of(network: nn.Module) -> AbstractContextManager[list]:
+    """The first of its layers' inputs, one a forward."""
+    first = next(x for x in network.modules() if isinstance(x, nn.Conv2d))
+    return capture([first], lambda _, inputs: inputs)
