@@ -5,7 +5,9 @@ from pathlib import Path
 import torch
 from mmengine.config import DictAction
 
-from tadfkd.benchmarks import benchmark_step, profile_training, step_table
+from tadfkd.benchmarks import (benchmark_memory, benchmark_scale,
+                               benchmark_step, memory_table, profile_training,
+                               scale_table, step_table)
 from tadfkd.utils.errors import run_tool
 from tadfkd.utils.files import write_json
 
@@ -29,12 +31,25 @@ def parse_arguments() -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='change settings of the config, for example '
         'model.batch_size=64')
+    figures = argparse.ArgumentParser(add_help=False)
+    figures.add_argument('--json', metavar='FILE', help='where figures go')
     commands = parser.add_subparsers(dest='command', required=True)
-    step = commands.add_parser(
+    commands.add_parser(
         'step',
-        parents=[shared],
+        parents=[shared, figures],
         help='the steps beside a bare loop and the passes that they need')
-    step.add_argument('--json', metavar='FILE', help='where figures go')
+    scale = commands.add_parser(
+        'scale',
+        parents=[shared, figures],
+        help='how the time of an iteration grows')
+    scale.add_argument(
+        '--batch-sizes', type=int, nargs='+', default=[32, 64, 128, 256])
+    scale.add_argument(
+        '--class-counts', type=int, nargs='+', default=[10, 100, 1000])
+    commands.add_parser(
+        'memory',
+        parents=[shared, figures],
+        help='peak memory after a tenth, a half and all of the iterations')
     profile = commands.add_parser(
         'profile', parents=[shared], help='time by phase and operator')
     profile.add_argument(
@@ -52,13 +67,20 @@ def main() -> None:
         amp=arguments.amp,
         iterations=arguments.iterations,
         warmup=arguments.warmup)
+    config = arguments.config
     if arguments.command == 'profile':
-        print(
-            profile_training(
-                arguments.config, trace=arguments.trace, **measured))
+        print(profile_training(config, trace=arguments.trace, **measured))
         return
-    report = benchmark_step(arguments.config, **measured)
-    print(step_table(report))
+    if arguments.command == 'scale':
+        report = benchmark_scale(config, arguments.batch_sizes,
+                                 arguments.class_counts, **measured)
+        print(scale_table(report))
+    elif arguments.command == 'memory':
+        report = benchmark_memory(config, **measured)
+        print(memory_table(report))
+    else:
+        report = benchmark_step(config, **measured)
+        print(step_table(report))
     if arguments.json:
         write_json(Path(arguments.json), report)
 

@@ -1,6 +1,5 @@
 """Times a training iteration against a bare loop and against its passes."""
 import os
-import resource
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from tadfkd.apis import train
 from tadfkd.benchmarks.bare_loop import BareLoop
 from tadfkd.benchmarks.floor import Floor, Needs, flops
 from tadfkd.benchmarks.quiet import quiet_config
+from tadfkd.benchmarks.scale import peak_mib
 from tadfkd.benchmarks.step_report import STEPS, Iteration, medians
 from tadfkd.utils.errors import UserError, require_at_least
 
@@ -88,7 +88,7 @@ class _Stopwatch(Hook):
         iteration = Iteration(
             Needs(self.rounds, self.selected), steps | dict(outside=outside))
         if batch_idx == self.warmup:
-            self.peak_mib = _peak_mib(self.model.device)
+            self.peak_mib = peak_mib(self.model.device)
         for step in STEPS if self.model.student_first else STEPS[::-1]:
             iteration.bare[step] = self._timed(
                 getattr(self.bare, f'{step}_step'))
@@ -151,14 +151,6 @@ class _Stopwatch(Hook):
         if self.model.device.type == 'cuda':
             torch.cuda.synchronize()
         return time.perf_counter()
-
-
-def _peak_mib(device: torch.device) -> float:
-    """The most memory so far: of the device, or of the whole process."""
-    if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    # Kibibytes on Linux.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def _matrix_product_peak(device: torch.device, dtype: torch.dtype) -> float:

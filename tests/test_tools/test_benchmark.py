@@ -69,3 +69,49 @@ def test_an_algorithm_is_profiled(run_tool_process: Callable[
     assert '| aten::mkldnn_convolution |' in output
     events = json.loads(trace.read_text())['traceEvents']
     assert sum(event.get('name') == 'student step' for event in events) == 4
+
+
+def test_growth_is_measured(run_tool_process: Callable[
+    ..., subprocess.CompletedProcess], shared_tiny_options: dict[str, Any],
+                            tmp_path: Path) -> None:
+    options = [
+        f'{key}={value}' for key, value in shared_tiny_options.items()
+        if key.startswith('model.') and key not in ('model.batch_size',
+                                                    'model.num_student_steps')
+    ]
+    path = tmp_path / 'growth.json'
+    output = run_tool_process('benchmark.py', 'scale', DIGITS, '--iterations',
+                              2, '--warmup', 1, '--threads', 1, '--json', path,
+                              '--batch-sizes', 4, 8, '--class-counts', 5, 7,
+                              '--cfg-options', *options).stdout
+    report = json.loads(path.read_text())
+    assert report['batch_size']['sizes'] == [4, 8]
+    assert report['num_classes']['sizes'] == [5, 7]
+    assert all(row['seconds'][0] > 0 for row in report.values())
+    assert '| num_classes | seconds |' in output
+
+
+def test_one_size_is_one_line(
+        run_tool_process: Callable[..., subprocess.CompletedProcess]) -> None:
+    process = run_tool_process(
+        'benchmark.py', 'scale', DIGITS, '--batch-sizes', 8, check=False)
+    assert process.returncode == 1
+    assert process.stderr.splitlines()[-1].endswith('name more of them')
+
+
+def test_memory_is_measured(run_tool_process: Callable[
+    ..., subprocess.CompletedProcess], shared_tiny_options: dict[str, Any],
+                            tmp_path: Path) -> None:
+    options = [
+        f'{key}={value}' for key, value in shared_tiny_options.items()
+        if key.startswith('model.')
+    ]
+    path = tmp_path / 'memory.json'
+    output = run_tool_process('benchmark.py', 'memory', DIGITS, '--iterations',
+                              20, '--warmup', 0, '--threads', 1, '--json',
+                              path, '--cfg-options', *options).stdout
+    report = json.loads(path.read_text())
+    assert report['iterations'] == [2, 10, 20]
+    peaks = report['peak_memory_mib']
+    assert 0 < peaks[0] <= peaks[1] <= peaks[2]
+    assert f'| 20 | {peaks[2]:.1f} |' in output
