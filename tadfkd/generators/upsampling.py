@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from tadfkd.generators.base import BaseGenerator
+from tadfkd.generators.nearest import NearestUpsample
 from tadfkd.registry import MODELS
 from tadfkd.utils.errors import UserError, require_at_least
 
@@ -90,9 +91,9 @@ class UpsamplingGenerator(BaseGenerator):
         self.upsample = nn.Sequential(
             nn.Unflatten(1, (wide, height, width_)), nn.BatchNorm2d(wide),
             nn.LeakyReLU(0.2) if first_activation else nn.Identity(),
-            nn.Upsample(scale_factor=2), nn.Conv2d(wide, wide, 3, padding=1),
+            NearestUpsample(), nn.Conv2d(wide, wide, 3, padding=1),
             nn.BatchNorm2d(wide, eps=bn_eps), nn.LeakyReLU(0.2),
-            nn.Upsample(scale_factor=2), nn.Conv2d(wide, width, 3, padding=1),
+            NearestUpsample(), nn.Conv2d(wide, width, 3, padding=1),
             nn.BatchNorm2d(width, eps=bn_eps), nn.LeakyReLU(0.2),
             nn.Conv2d(width, image_channels, 3, padding=1))
         if spectral:
