@@ -27,10 +27,12 @@ class _Doubled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps_BCHW: Tensor) -> Tensor:
         batch, channels, height, width = ctx.shape = maps_BCHW.shape
-        return maps_BCHW[:, :, :, None, :,
-                         None].expand(-1, -1, -1, 2, -1,
-                                      2).reshape(batch, channels, 2 * height,
-                                                 2 * width)
+        # Columns first: then whole rows are copied, which is faster.
+        wide = maps_BCHW[..., None].expand(-1, -1, -1, -1,
+                                           2).reshape(batch, channels, height,
+                                                      1, 2 * width)
+        return wide.expand(-1, -1, -1, 2, -1).reshape(batch, channels,
+                                                      2 * height, 2 * width)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
