@@ -3,11 +3,11 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 
 from tadfkd.benchmarks import (benchmark_memory, benchmark_scale,
                                benchmark_step, memory_table, profile_training,
                                scale_table, step_table)
+from tadfkd.utils.arguments import add_cfg_options
 from tadfkd.utils.errors import run_tool
 from tadfkd.utils.files import write_json
 
@@ -24,13 +24,7 @@ def parse_arguments() -> argparse.Namespace:
     shared.add_argument(
         '--warmup', type=int, default=2, help='that come before')
     shared.add_argument('--threads', type=int, help='of the processor')
-    shared.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config, for example '
-        'model.batch_size=64')
+    add_cfg_options(shared)
     figures = argparse.ArgumentParser(add_help=False)
     figures.add_argument('--json', metavar='FILE', help='where figures go')
     commands = parser.add_subparsers(dest='command', required=True)

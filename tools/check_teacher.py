@@ -5,10 +5,9 @@ import math
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from tadfkd.apis import check_teacher, check_zoo, write_teachers_page
 from tadfkd.evaluation import teacher_page
+from tadfkd.utils.arguments import add_cfg_options
 from tadfkd.utils.errors import UserError, run_tool
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
@@ -63,12 +62,7 @@ def parse_arguments() -> argparse.Namespace:
         '--time-limit', type=float, default=600, help='seconds a model')
     zoo.add_argument(
         '--memory-limit', type=float, default=12, help='GiB a model')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='for example model.teacher.input_size=32')
+    add_cfg_options(parser)
     arguments = parser.parse_args()
     if (arguments.teacher is None) != arguments.zoo:
         parser.error('name one teacher, or give --zoo')

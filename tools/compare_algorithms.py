@@ -6,10 +6,9 @@ again, so a comparison can be interrupted and gone on with.
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from tadfkd.apis import compare
 from tadfkd.evaluation.comparison import comparison_table, replace_table
+from tadfkd.utils.arguments import add_cfg_options
 from tadfkd.utils.errors import run_tool
 from tadfkd.utils.files import write_atomically
 
@@ -32,12 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', default='work_dirs/comparison', help='where runs write')
     parser.add_argument('--teacher-checkpoint', metavar='FILE')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings for all of the configs')
+    add_cfg_options(parser, 'settings for all of the configs')
     parser.add_argument(
         '--jobs', type=int, default=1, help='runs at a time, one thread each')
     return parser.parse_args()

@@ -1,10 +1,9 @@
 """Evaluate the student (or the classifier) in a checkpoint."""
 import argparse
 
-from mmengine.config import DictAction
-
 from tadfkd.apis import load_config, test
 from tadfkd.engine.launchers import LAUNCHERS
+from tadfkd.utils.arguments import add_cfg_options
 from tadfkd.utils.errors import run_tool
 
 
@@ -14,12 +13,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('config', help='path of a config file')
     parser.add_argument('checkpoint', help='a checkpoint of that config')
     parser.add_argument('--work-dir', help='where logs go')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config')
+    add_cfg_options(parser)
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args()

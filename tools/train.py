@@ -1,10 +1,9 @@
 """Train a student without data, or a teacher of configs/teachers/ with."""
 import argparse
 
-from mmengine.config import DictAction
-
 from tadfkd.apis import load_config, train
 from tadfkd.engine.launchers import LAUNCHERS
+from tadfkd.utils.arguments import add_cfg_options
 from tadfkd.utils.errors import run_tool
 
 
@@ -31,13 +30,7 @@ def parse_arguments() -> argparse.Namespace:
         '--no-eval',
         action='store_true',
         help='train without any evaluation data')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config, for example '
-        'model.batch_size=64')
+    add_cfg_options(parser)
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
     # torch.distributed.launch passes it; torchrun sets the environment.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

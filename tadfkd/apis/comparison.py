@@ -56,8 +56,9 @@ def compare(configs: Sequence[str],
         (entry['config'], entry['seed']): entry['fingerprint']
         for entry in entries
     }
+    now = {config: _fingerprint(config, options) for config in configs}
     wanted = [(config, seed) for seed in seeds for config in configs
-              if known.get((config, seed)) != _fingerprint(config, options)]
+              if known.get((config, seed)) != now[config]]
     print(f'{len(wanted)} runs to do', flush=True)
     with ProcessPoolExecutor(
             jobs, mp_context=multiprocessing.get_context('spawn')) as pool:

@@ -1,22 +1,22 @@
 """TA-DFKD as a plain loop, to measure what the framework adds to it."""
 import copy
-from contextlib import AbstractContextManager
 
 import torch
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 
 from tadfkd.algorithms import TADFKD
-from tadfkd.engine import AutocastOptimWrapper
+from tadfkd.benchmarks.copies import Copies
 from tadfkd.structures import BNStatistics, TeacherOutput
 from tadfkd.teachers.readings import read_bn_statistics
 from tadfkd.utils.errors import UserError
 from tadfkd.utils.random_streams import RandomStreams
 
 
-class BareLoop:
+class BareLoop(Copies):
     """The mathematics of :class:`~tadfkd.algorithms.TADFKD` on copies of its
-    networks, without Runner, optimiser wrappers, contexts or typed values.
+    networks, without Runner, optimiser wrappers, batches as values and hooks
+    that come and go.
 
     It draws the same numbers as the model and reaches the same weights, bit
     by bit, which a test checks, so what it needs less time for is what the
@@ -39,18 +39,10 @@ class BareLoop:
                             f'prior and labels only, got a config of '
                             f'{type(model).__name__}: name one of '
                             'configs/tadfkd/')
-        self.model = model
-        self.generator = copy.deepcopy(model.generator)
-        self.student = copy.deepcopy(model.student)
+        super().__init__(model, wrappers)
         self.teacher = copy.deepcopy(model.teacher)
         self.streams = RandomStreams(model.streams.seed, model.streams.rank)
         self.streams.load_state_dict(model.streams.state_dict())
-        self.student_optimizer = copied_optimizer(
-            wrappers['student'].optimizer, self.student)
-        self.generator_optimizer = copied_optimizer(
-            wrappers['generator'].optimizer, self.generator)
-        self.is_autocast = isinstance(wrappers['student'],
-                                      AutocastOptimWrapper)
         self.images_BCHW = self.logits_BK = torch.empty(0)
         self.statistics: list[BNStatistics] = []
         self.is_reading = False
@@ -62,7 +54,7 @@ class BareLoop:
         model, size = self.model, self.model.batch_size
         changes_view = model.augment is not None and \
             model.select_on == 'plain'
-        with self._autocast(), torch.no_grad():
+        with self.autocast(), torch.no_grad():
             while len(self.images_BCHW) < size:
                 images_BCHW = self._generate()
                 if not changes_view:
@@ -84,7 +76,7 @@ class BareLoop:
             else:
                 target_BK = self.logits_BK[:size]
                 self.logits_BK = self.logits_BK[size:]
-        with self._autocast():
+        with self.autocast():
             loss = model.student_loss(self._student(images_BCHW), target_BK)
         loss.backward()
         self.student_optimizer.step()
@@ -95,7 +87,7 @@ class BareLoop:
         """One step of the generator; returns its loss."""
         model = self.model
         self.student.eval().requires_grad_(False)
-        with self._autocast():
+        with self.autocast():
             images_BCHW = self._generate()
             views_BCHW = self._augment(images_BCHW)
             chosen_MCHW, plain_MCHW = views_BCHW, images_BCHW
@@ -163,16 +155,6 @@ class BareLoop:
     def _read(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if self.is_reading:
             self.statistics.append(read_bn_statistics(layer, inputs[0]))
-
-    def _autocast(self) -> AbstractContextManager:
-        return torch.autocast(
-            self.model.device.type, torch.bfloat16, enabled=self.is_autocast)
-
-
-def copied_optimizer(optimizer: torch.optim.Optimizer,
-                     network: nn.Module) -> torch.optim.Optimizer:
-    """An optimiser of the same settings for another network."""
-    return type(optimizer)(network.parameters(), **optimizer.defaults)
 
 
 def _joined(waiting: Tensor, new: Tensor) -> Tensor:

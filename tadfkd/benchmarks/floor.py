@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tadfkd.algorithms import TADFKD
-from tadfkd.benchmarks.bare_loop import copied_optimizer
-from tadfkd.engine import AutocastOptimWrapper
+from tadfkd.benchmarks.copies import Copies
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Needs:
     selected: int
 
 
-class Floor:
+class Floor(Copies):
     """Forward and backward passes of the networks of a model in isolation.
 
     On copies of student and generator, so that the model does not change.
@@ -37,18 +36,10 @@ class Floor:
     """
 
     def __init__(self, model: TADFKD, wrappers: OptimWrapperDict) -> None:
-        self.model = model
+        super().__init__(model, wrappers)
         self.teacher = model.teacher
-        self.generator = copy.deepcopy(model.generator)
-        self.student = copy.deepcopy(model.student)
         self.frozen_student = copy.deepcopy(model.student)
         self.frozen_student.eval().requires_grad_(False)
-        self.student_optimizer = copied_optimizer(
-            wrappers['student'].optimizer, self.student)
-        self.generator_optimizer = copied_optimizer(
-            wrappers['generator'].optimizer, self.generator)
-        self.is_autocast = isinstance(wrappers['student'],
-                                      AutocastOptimWrapper)
         device = model.device
         self.latents_BZ = torch.randn(
             model.batch_size, self.generator.latent_size, device=device)
@@ -84,17 +75,17 @@ class Floor:
 
     def generate(self) -> None:
         """Forward of the generator."""
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), self.autocast():
             self.generator(self.latents_BZ)
 
     def ask(self) -> None:
         """Forward of the teacher."""
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), self.autocast():
             self._teacher(self.images_BCHW)
 
     def train_student(self) -> None:
         """Forward, backward and update of the student."""
-        with self._autocast():
+        with self.autocast():
             loss = self.model.student_loss(
                 self.student(
                     self.model.student_input(self.images_BCHW), mode='tensor'),
@@ -106,7 +97,7 @@ class Floor:
     def ask_with_gradient(self, images_MCHW: Tensor) -> None:
         """Forward of the teacher, backward to its images."""
         images_MCHW = images_MCHW.detach().requires_grad_()
-        with self._autocast():
+        with self.autocast():
             logits_MK = self.teacher.ask(
                 self.teacher.network, self.teacher.input_adapter(images_MCHW))
         logits_MK.sum().backward()
@@ -114,14 +105,14 @@ class Floor:
     def student_with_gradient(self, images_MCHW: Tensor) -> None:
         """Forward of the frozen student, backward to its images."""
         images_MCHW = images_MCHW.detach().requires_grad_()
-        with self._autocast():
+        with self.autocast():
             logits_MK = self.frozen_student(
                 self.model.student_input(images_MCHW), mode='tensor')
         logits_MK.sum().backward()
 
     def train_generator(self) -> None:
         """Forward, backward and update of the generator."""
-        with self._autocast():
+        with self.autocast():
             images_BCHW = self.generator(self.latents_BZ)
         images_BCHW.sum().backward()
         self.generator_optimizer.step()
@@ -130,10 +121,6 @@ class Floor:
     def _teacher(self, images_BCHW: Tensor) -> Tensor:
         teacher = self.teacher
         return teacher.ask(teacher.fastest, teacher.input_adapter(images_BCHW))
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.model.device.type, torch.bfloat16, enabled=self.is_autocast)
 
 
 def flops(function: Callable[[], None]) -> int:

@@ -87,10 +87,10 @@ def benchmark_scale(config: str | os.PathLike,
                             f'{list(sizes)}: name more of them')
         seconds = []
         for size in sizes:
-            changes = _HALF | {
+            changes = _HALF | (options or {}) | {
                 'model.num_student_steps': 1,
                 'model.num_generator_steps': 1
-            } | (options or {}) | dict.fromkeys(keys, size)
+            } | dict.fromkeys(keys, size)
             timer = IterationTimer()
             with quiet_config(config, changes, amp,
                               warmup + iterations) as loaded:

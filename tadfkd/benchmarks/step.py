@@ -32,7 +32,8 @@ def benchmark_step(config: str | os.PathLike,
     Args:
         config: A config of ``configs/tadfkd/``.
         options: Dotted keys and values, as of :func:`load_config`. Without a
-            teacher's checkpoint its weights are random.
+            teacher's checkpoint its weights are random; the numbers of steps
+            stay one.
         amp: Whether forward passes are in bfloat16.
         iterations: That are measured, >= 1.
         warmup: That come before, >= 1.
@@ -47,7 +48,7 @@ def benchmark_step(config: str | os.PathLike,
     require_at_least('the benchmark', 'warmup', warmup, 1)
     one_each = {'model.num_student_steps': 1, 'model.num_generator_steps': 1}
     hook = _Stopwatch(warmup)
-    with quiet_config(config, one_each | (options or {}), amp,
+    with quiet_config(config, (options or {}) | one_each, amp,
                       warmup + iterations) as loaded:
         train(loaded, hooks=[hook])
     if not hook.iterations:

@@ -129,10 +129,9 @@ def step_table(report: dict[str, Any]) -> str:
     ]
     for name, step in report['steps'].items():
         for pass_, row in step['passes'].items():
-            if row['times']:
-                lines.append(f'| {name}: {pass_} | {row["times"]} | '
-                             f'{row["seconds"]:.4f} | {row["gflop"]:.2f} | '
-                             f'{row["gflop"] / row["seconds"]:.0f} |')
+            lines.append(f'| {name}: {pass_} | {row["times"]} | '
+                         f'{row["seconds"]:.4f} | {row["gflop"]:.2f} | '
+                         f'{row["gflop"] / row["seconds"]:.0f} |')
     lines += [
         '', f'outside of the steps: {report["outside_s"] * 1e3:.1f} ms; '
         f'{report["images_per_second"]:.1f} images/s in student steps; peak '

@@ -9,9 +9,8 @@ from torch.nn import functional
 class NearestUpsample(nn.Module):
     """Every pixel as two by two, bit by bit as ``nn.Upsample`` does.
 
-    On a CPU, torch 2.14 turns maps of more than a few channels into
-    channels-last order, enlarges them and turns them back, which takes three
-    times as long as the copy that it needs.
+    On a CPU, torch 2.14 copies contiguous maps into channels-last order,
+    enlarges them and copies the result back.
     """
 
     def forward(self, maps_BCHW: Tensor) -> Tensor:

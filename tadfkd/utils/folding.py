@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from tadfkd.utils.capture import capture
 from tadfkd.utils.errors import UserError
 
 #: Largest change of a logit, as a share of the largest logit, that counts as
@@ -34,7 +35,7 @@ def folded(network: nn.Module, ask: Callable[[nn.Module, Tensor], Tensor],
     inputs_BCHW = torch.randn(
         2, *shape, generator=torch.Generator().manual_seed(0))
     expected_BK = ask(network, inputs_BCHW)
-    copied = copy.deepcopy(network).requires_grad_(False)
+    copied = copy.deepcopy(network)
     pairs = _pairs(copied, lambda: ask(copied, inputs_BCHW))
     if not pairs:
         raise UserError(f'{type(network).__name__} has no batch norm behind a '
@@ -60,19 +61,18 @@ def _pairs(
     """Convolutions and the batch norm behind each."""
     # The tensors are kept, so that no two of them have one id.
     made: list[tuple[Tensor, nn.Conv2d]] = []
-    taken: list[tuple[Tensor, nn.BatchNorm2d]] = []
-    handles = []
-    for module in network.modules():
-        if type(module) is nn.Conv2d:
-            handles.append(
-                module.register_forward_hook(
-                    lambda module, _, output: made.append((output, module))))
-        elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
-            handles.append(
-                module.register_forward_pre_hook(
-                    lambda module, inputs: taken.append((inputs[0], module))))
+    handles = [
+        module.register_forward_hook(lambda module, _, output: made.append(
+            (output, module))) for module in network.modules()
+        if type(module) is nn.Conv2d
+    ]
+    folds = [
+        module for module in network.modules()
+        if isinstance(module, nn.BatchNorm2d) and module.track_running_stats
+    ]
     try:
-        forward()
+        with capture(folds, lambda norm, inputs: (inputs, norm)) as taken:
+            forward()
     finally:
         for handle in handles:
             handle.remove()

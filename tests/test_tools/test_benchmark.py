@@ -10,14 +10,20 @@ import pytest
 DIGITS = 'configs/tadfkd/resnet18w16_to_resnet18w8_digits.py'
 
 
+def narrow(options: dict[str, Any]) -> list[str]:
+    """Those of the model, as on a command line; steps and epochs are the
+    benchmark's own."""
+    return [
+        f'{key}={value}' for key, value in options.items()
+        if key.startswith('model.')
+    ]
+
+
 @pytest.mark.parametrize('amp', [False, True])
 def test_a_step_is_measured(run_tool_process: Callable[
     ..., subprocess.CompletedProcess], shared_tiny_options: dict[str, Any],
                             tmp_path: Path, amp: bool) -> None:
-    options = [
-        f'{key}={value}' for key, value in shared_tiny_options.items()
-        if key.startswith('model.') and key != 'model.num_student_steps'
-    ]
+    options = narrow(shared_tiny_options)
     path = tmp_path / 'figures.json'
     process = run_tool_process('benchmark.py', 'step', DIGITS, '--iterations',
                                2, '--warmup', 1, '--threads', 1, '--json',
@@ -54,10 +60,7 @@ def test_another_algorithm_is_one_line(
 def test_an_algorithm_is_profiled(run_tool_process: Callable[
     ..., subprocess.CompletedProcess], shared_tiny_options: dict[str, Any],
                                   tmp_path: Path) -> None:
-    options = [
-        f'{key}={value}' for key, value in shared_tiny_options.items()
-        if key.startswith('model.')
-    ]
+    options = narrow(shared_tiny_options)
     trace = tmp_path / 'trace.json'
     output = run_tool_process(
         'benchmark.py', 'profile',
@@ -74,11 +77,7 @@ def test_an_algorithm_is_profiled(run_tool_process: Callable[
 def test_growth_is_measured(run_tool_process: Callable[
     ..., subprocess.CompletedProcess], shared_tiny_options: dict[str, Any],
                             tmp_path: Path) -> None:
-    options = [
-        f'{key}={value}' for key, value in shared_tiny_options.items()
-        if key.startswith('model.') and key not in ('model.batch_size',
-                                                    'model.num_student_steps')
-    ]
+    options = narrow(shared_tiny_options)
     path = tmp_path / 'growth.json'
     output = run_tool_process('benchmark.py', 'scale', DIGITS, '--iterations',
                               2, '--warmup', 1, '--threads', 1, '--json', path,
@@ -102,10 +101,7 @@ def test_one_size_is_one_line(
 def test_memory_is_measured(run_tool_process: Callable[
     ..., subprocess.CompletedProcess], shared_tiny_options: dict[str, Any],
                             tmp_path: Path) -> None:
-    options = [
-        f'{key}={value}' for key, value in shared_tiny_options.items()
-        if key.startswith('model.')
-    ]
+    options = narrow(shared_tiny_options)
     path = tmp_path / 'memory.json'
     output = run_tool_process('benchmark.py', 'memory', DIGITS, '--iterations',
                               20, '--warmup', 0, '--threads', 1, '--json',

@@ -1,9 +1,8 @@
 """Print a config with everything that it inherits."""
 import argparse
 
-from mmengine.config import DictAction
-
 from tadfkd.apis import load_config
+from tadfkd.utils.arguments import add_cfg_options
 from tadfkd.utils.errors import run_tool
 
 
@@ -11,12 +10,7 @@ def main() -> None:
     """Parse, load, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of a config file')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change settings of the config')
+    add_cfg_options(parser)
     arguments = parser.parse_args()
     print(
         load_config(arguments.config,
