@@ -12,6 +12,7 @@ from tadfkd.generators import BaseGenerator
 from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
 from tadfkd.utils.classifiers import classifier_logits, with_predictions
+from tadfkd.utils.compiling import compile_in_place
 from tadfkd.utils.errors import UserError
 from tadfkd.utils.freezing import frozen
 from tadfkd.utils.random_streams import RandomStreams
@@ -42,6 +43,10 @@ class DistillationNetworks(BaseModel):
             faster; results change by rounding. Not for networks of a few
             channels on one thread: oneDNN of torch 2.14 damages memory in
             their backward pass.
+        compile: Whether student, generator and the teacher, where logits
+            alone are asked of it, go through ``torch.compile``; a dict has
+            its arguments. The first steps take minutes then; results change
+            by rounding.
 
     Raises:
         UserError: If a network cannot take the generated images, or the
@@ -58,7 +63,8 @@ class DistillationNetworks(BaseModel):
                  data_preprocessor: dict | None = None,
                  student_input_size: int | tuple[int, int] | None = None,
                  num_classes: int | None = None,
-                 channels_last: bool = False) -> None:
+                 channels_last: bool = False,
+                 compile: bool | dict = False) -> None:
         super().__init__(data_preprocessor)
         self.generator: BaseGenerator = MODELS.build(generator)
         # None for evaluation only; every training step asks it.
@@ -74,6 +80,10 @@ class DistillationNetworks(BaseModel):
             # The weights alone: what a convolution makes is ordered like
             # them, and what is loaded into them is copied in their order.
             self.to(memory_format=torch.channels_last)
+        self.compiled_with = compile
+        if compile:
+            compile_in_place(compile, self.student, self.generator,
+                             getattr(self.teacher, 'fastest', None))
         # The seed that the Runner (or the user) gave to torch.
         self.streams = RandomStreams(torch.initial_seed(), get_rank())
         self._register_state_dict_hook(_drop_teacher)

@@ -41,6 +41,7 @@ class BareLoop(Copies):
                             'configs/tadfkd/')
         super().__init__(model, wrappers)
         self.teacher = copy.deepcopy(model.teacher)
+        self.compile_like_model(self.teacher.fastest)
         self.streams = RandomStreams(model.streams.seed, model.streams.rank)
         self.streams.load_state_dict(model.streams.state_dict())
         self.images_BCHW = self.logits_BK = torch.empty(0)
@@ -142,7 +143,10 @@ class BareLoop(Copies):
     def _ask(self, images_BCHW: Tensor) -> Tensor:
         teacher = self.teacher
         network = teacher.network if self.is_reading else teacher.fastest
-        return teacher.ask(network, teacher.input_adapter(images_BCHW))
+        # Compiled, it would not call what reads statistics.
+        with torch.compiler.set_stance(
+                'force_eager' if self.is_reading else 'default'):
+            return teacher.ask(network, teacher.input_adapter(images_BCHW))
 
     def _select(self, logits_BK: Tensor) -> Tensor:
         mask_B = self.model.selector.select(TeacherOutput(logits_BK))

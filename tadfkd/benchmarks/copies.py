@@ -7,6 +7,7 @@ from torch import nn
 
 from tadfkd.algorithms import TADFKD
 from tadfkd.engine import AutocastOptimWrapper
+from tadfkd.utils.compiling import compile_in_place
 
 
 class Copies:
@@ -21,12 +22,18 @@ class Copies:
         self.model = model
         self.generator = copy.deepcopy(model.generator)
         self.student = copy.deepcopy(model.student)
+        self.compile_like_model(self.generator, self.student)
         self.student_optimizer = _copied(wrappers['student'].optimizer,
                                          self.student)
         self.generator_optimizer = _copied(wrappers['generator'].optimizer,
                                            self.generator)
         self.is_autocast = isinstance(wrappers['student'],
                                       AutocastOptimWrapper)
+
+    def compile_like_model(self, *networks: nn.Module) -> None:
+        """Copies are not compiled, even if the model's networks are."""
+        if self.model.compiled_with:
+            compile_in_place(self.model.compiled_with, *networks)
 
     def autocast(self) -> torch.autocast:
         """The context of forward passes, as the model's wrappers have it."""

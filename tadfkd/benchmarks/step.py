@@ -67,6 +67,7 @@ class _Stopwatch(Hook):
         self.warmup = warmup
         self.iterations: list[Iteration] = []
         self.seconds: dict[str, float] = defaultdict(float)
+        self.warmup_s = 0.0
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Build the others from the model before it is trained."""
@@ -98,7 +99,9 @@ class _Stopwatch(Hook):
                 name: (count, self._timed(function))
                 for name, (count, function) in passes.items() if count
             }
-        if batch_idx >= self.warmup:
+        if batch_idx < self.warmup:
+            self.warmup_s += whole
+        else:
             self.iterations.append(iteration)
         self.start = self._now()
 
@@ -121,6 +124,7 @@ class _Stopwatch(Hook):
             dtype='bfloat16' if amp else 'float32',
             batch_size=self.model.batch_size,
             peak_memory_mib=self.peak_mib,
+            warmup_s=self.warmup_s,
             gflops_peak=_matrix_product_peak(device, dtype),
             **medians(self.iterations, gflop, self.model.batch_size))
 

@@ -111,7 +111,8 @@ def step_table(report: dict[str, Any]) -> str:
     lines = [
         f'{report["device"]}, {report["threads"]} threads, '
         f'{report["dtype"]}, batch {report["batch_size"]}, median of '
-        f'{report["iterations"]} iterations; {report["rounds"]:.2f} rounds '
+        f'{report["iterations"]} iterations after {report["warmup_s"]:.0f} s '
+        f'of warm-up; {report["rounds"]:.2f} rounds '
         f'of candidates a student step, {report["selected"]:.0f} images '
         'selected a generator step', '',
         '| step | framework s | bare s | floor s | framework / bare | '

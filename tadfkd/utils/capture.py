@@ -1,8 +1,9 @@
 """Reading what flows through a network, in one forward and no other."""
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 Module = TypeVar('Module', bound=nn.Module)
@@ -14,6 +15,9 @@ def capture(modules: Iterable[Module],
             read: Callable[[Module, Tensor], Value]) -> Iterator[list[Value]]:
     """Within the block, collect ``read(module, input)`` of every forward.
 
+    Compiled modules run as if they were not, as they would not call what
+    listens.
+
     Args:
         modules: The modules to listen to.
         read: Called with the module and its first input, before the module
@@ -23,6 +27,7 @@ def capture(modules: Iterable[Module],
         The collected values, in the order of the calls. The hooks are gone
         when the block ends, also by an exception.
     """
+    modules = list(modules)
     values: list[Value] = []
     handles = [
         module.register_forward_pre_hook(
@@ -31,7 +36,9 @@ def capture(modules: Iterable[Module],
             with_kwargs=True) for module in modules
     ]
     try:
-        yield values
+        with torch.compiler.set_stance(
+                'force_eager') if modules else nullcontext():
+            yield values
     finally:
         for handle in handles:
             handle.remove()

@@ -49,9 +49,11 @@ def test_the_table_has_a_row_for_each_step_and_pass() -> None:
         threads=1,
         dtype='float32',
         batch_size=16,
+        warmup_s=3.0,
         peak_memory_mib=100.0,
         gflops_peak=40.0)
     table = step_table(report)
+    assert 'after 3 s of warm-up' in table
     assert '| student step | 8.0000 | 6.0000 | 4.0000 | 1.333 | 2.000 |' \
         in table
     assert '| whole iteration | 20.0000 | 15.0000 | 10.0000 |' in table

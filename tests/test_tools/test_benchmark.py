@@ -32,7 +32,7 @@ def test_a_step_is_measured(run_tool_process: Callable[
     report = json.loads(path.read_text())
     for key in ('framework_s', 'bare_s', 'floor_s', 'framework_over_bare',
                 'framework_over_floor', 'images_per_second', 'peak_memory_mib',
-                'gflops', 'gflops_peak', 'outside_s'):
+                'gflops', 'gflops_peak', 'outside_s', 'warmup_s'):
         assert report[key] > 0, key
     assert report['dtype'] == ('bfloat16' if amp else 'float32')
     assert report['threads'] == 1 and report['iterations'] == 2
