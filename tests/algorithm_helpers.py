@@ -391,28 +391,13 @@ _NARROW = {
 }
 
 
-def runs_three_iterations(
-    type: str,
-    checkpoint: str,
-    folder: Path,
-    options: dict[str, Any] | None = None,
-    leaf: str = 'resnet18w16_to_resnet18w8_digits'
-) -> tuple[BaseDFKD, list[dict[str, float]]]:
-    """Run three iterations of an algorithm's config as a user would.
-
-    It has been checked then that the log of each iteration is finite, that
-    all networks of ``trained_networks`` have changed, and that the teacher is
-    still the one of the checkpoint.
+def shrinking_options(type: str, checkpoint: str) -> dict[str, Any]:
+    """Dotted options that make a digits config of an algorithm run for three
+    short iterations.
 
     Args:
         type: The registered name.
         checkpoint: The teacher's, of the fixture ``tiny_teacher_checkpoint``.
-        folder: An empty one.
-        options: Dotted keys of the config, in place of those here.
-        leaf: Name of the config below the algorithm's folder.
-
-    Returns:
-        The trained model, and the losses in the log of each iteration.
     """
     merged: dict[str, Any] = {
         f'{network}.{key}': value
@@ -440,7 +425,33 @@ def runs_three_iterations(
     if type not in ('ADI', 'DeepInversion', 'RandomNoiseKD', 'VanillaKD'):
         merged |= {'model.generator.latent_size': 16}
         merged |= {'model.generator.width': 4}
-    merged |= _SHRUNK.get(type, {}) | (options or {})
+    return merged | _SHRUNK.get(type, {})
+
+
+def runs_three_iterations(
+    type: str,
+    checkpoint: str,
+    folder: Path,
+    options: dict[str, Any] | None = None,
+    leaf: str = 'resnet18w16_to_resnet18w8_digits'
+) -> tuple[BaseDFKD, list[dict[str, float]]]:
+    """Run three iterations of an algorithm's config as a user would.
+
+    It has been checked then that the log of each iteration is finite, that
+    all networks of ``trained_networks`` have changed, and that the teacher is
+    still the one of the checkpoint.
+
+    Args:
+        type: The registered name.
+        checkpoint: The teacher's, of the fixture ``tiny_teacher_checkpoint``.
+        folder: An empty one.
+        options: Dotted keys of the config, in place of those here.
+        leaf: Name of the config below the algorithm's folder.
+
+    Returns:
+        The trained model, and the losses in the log of each iteration.
+    """
+    merged = shrinking_options(type, checkpoint) | (options or {})
     config = load_config(
         CONFIGS / type.lower() / f'{leaf}.py',
         merged,

@@ -8,7 +8,7 @@ from tadfkd.benchmarks import (benchmark_memory, benchmark_scale,
                                benchmark_step, memory_table, profile_training,
                                scale_table, step_table)
 from tadfkd.utils.arguments import add_cfg_options
-from tadfkd.utils.errors import run_tool
+from tadfkd.utils.errors import require_at_least, run_tool
 from tadfkd.utils.files import write_json
 
 
@@ -55,6 +55,7 @@ def main() -> None:
     """Parse, measure, print."""
     arguments = parse_arguments()
     if arguments.threads is not None:
+        require_at_least('the benchmark', 'threads', arguments.threads, 1)
         torch.set_num_threads(arguments.threads)
     measured = dict(
         options=arguments.cfg_options,

@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
 from tadfkd.algorithms.candidates import CandidateSelection
-from tadfkd.registry import MODELS
+from tadfkd.algorithms.parts import build_bn_loss, build_logits_loss
 from tadfkd.structures import BNStatistics, SyntheticBatch, TeacherOutput
 from tadfkd.utils.errors import require_at_least
 from tadfkd.utils.freezing import frozen
@@ -73,8 +73,9 @@ class BaseDFKD(CandidateSelection):
         self.num_student_steps = num_student_steps
         self.num_generator_steps = num_generator_steps
         self.student_first = student_first
-        self.student_loss = MODELS.build(student_loss)
-        self.bn_loss = MODELS.build(bn_loss) if bn_loss else None
+        self.student_loss = build_logits_loss(self, 'student_loss',
+                                              student_loss)
+        self.bn_loss = build_bn_loss(bn_loss) if bn_loss else None
         if self.bn_loss is not None and self.teacher is not None \
                 and not self.teacher.bn_layers:
             print_log(

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from tadfkd.algorithms.networks import DistillationNetworks
+from tadfkd.algorithms.parts import build_augmentation, build_part
 from tadfkd.generators import BaseGenerator
 from tadfkd.memory import CleanQueue
-from tadfkd.registry import MODELS, SELECTORS
+from tadfkd.registry import SELECTORS
+from tadfkd.selectors import BaseSelector
 from tadfkd.structures import Counters, SyntheticBatch, TeacherOutput
 from tadfkd.utils.errors import UserError, require_at_least
 from tadfkd.utils.wrappers import unwrapped
@@ -48,8 +50,9 @@ class CandidateSelection(DistillationNetworks):
         self.batch_size = batch_size
         self.select_on = select_on
         self.max_rounds = max_rounds
-        self.selector = SELECTORS.build(selector)
-        self.augment = MODELS.build(augment) if augment else None
+        self.selector = build_part('selector', selector, BaseSelector,
+                                   SELECTORS)
+        self.augment = build_augmentation(self, 'augment', augment)
         self.queue = CleanQueue()
         self.counters = Counters()
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.inversion import InversionDFKD
+from tadfkd.algorithms.parts import build_augmentation, build_loss
 from tadfkd.memory import RingBuffer
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
@@ -74,8 +75,11 @@ class CMI(InversionDFKD):
         self.projection = nn.Sequential(
             nn.Linear(num_features, embedding_size), nn.ReLU(),
             nn.Linear(embedding_size, embedding_size))
-        self.contrastive_loss = MODELS.build(contrastive_loss)
-        self.local_augment = MODELS.build(local_augment)
+        rows_BE = torch.zeros(2, embedding_size)
+        self.contrastive_loss = build_loss('contrastive_loss',
+                                           contrastive_loss, rows_BE, rows_BE)
+        self.local_augment = build_augmentation(self, 'local_augment',
+                                                local_augment)
         self.bank = RingBuffer(bank_capacity)
         self.num_negatives = num_negatives
 

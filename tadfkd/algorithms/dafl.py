@@ -3,6 +3,7 @@ from typing import Any
 
 from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.joint import JointDFKD
+from tadfkd.algorithms.parts import build_class_prior
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 
@@ -37,7 +38,7 @@ class DAFL(JointDFKD):
                  student_loss: dict = dict(type='KLLoss'),
                  **base: Any) -> None:
         super().__init__(student_loss=student_loss, **base)
-        self.class_prior = MODELS.build(class_prior)
+        self.class_prior = build_class_prior(self, class_prior)
 
     def questions(self) -> dict[str, Any]:
         """The features, if they have a weight."""

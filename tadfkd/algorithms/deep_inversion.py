@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.inversion import InversionDFKD
+from tadfkd.algorithms.parts import build_image_loss
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.errors import UserError
@@ -57,7 +58,7 @@ class DeepInversion(InversionDFKD):
                 'the generator must be a PixelGenerator with batch_size >= '
                 f'{self.synthesis_batch_size}, as many images as a synthesis '
                 'makes: set model.generator.batch_size')
-        self.tv_loss = MODELS.build(tv_loss)
+        self.tv_loss = build_image_loss(self, 'tv_loss', tv_loss)
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
         """New noise, and an optimiser that has seen none."""

@@ -2,6 +2,7 @@
 from typing import Any
 
 from tadfkd.algorithms.base import BaseDFKD, Losses
+from tadfkd.algorithms.parts import build_logits_loss
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch
 
@@ -26,7 +27,8 @@ class DFAD(BaseDFKD):
                  adversarial_loss: dict = dict(type='L1Loss'),
                  **base: Any) -> None:
         super().__init__(**base)
-        self.adversarial_loss = MODELS.build(adversarial_loss)
+        self.adversarial_loss = build_logits_loss(self, 'adversarial_loss',
+                                                  adversarial_loss)
 
     def generator_losses(self, candidates: SyntheticBatch,
                          selected: SyntheticBatch) -> Losses:

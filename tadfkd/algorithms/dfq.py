@@ -2,6 +2,7 @@
 from typing import Any
 
 from tadfkd.algorithms.base import BaseDFKD, Losses
+from tadfkd.algorithms.parts import build_class_prior, build_logits_loss
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch
 
@@ -39,8 +40,9 @@ class DFQ(BaseDFKD):
                  student_loss: dict = dict(type='KLLoss'),
                  **base: Any) -> None:
         super().__init__(student_loss=student_loss, bn_loss=bn_loss, **base)
-        self.adversarial_loss = MODELS.build(adversarial_loss)
-        self.class_prior = MODELS.build(class_prior)
+        self.adversarial_loss = build_logits_loss(self, 'adversarial_loss',
+                                                  adversarial_loss)
+        self.class_prior = build_class_prior(self, class_prior)
 
     def generator_losses(self, candidates: SyntheticBatch,
                          selected: SyntheticBatch) -> Losses:

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from tadfkd.algorithms.base import Losses, summed, with_total
 from tadfkd.algorithms.inversion import (SYNTHESIS_BETAS, BestImages,
                                          InversionDFKD)
+from tadfkd.algorithms.parts import require_generator
 from tadfkd.registry import MODELS
 from tadfkd.utils.errors import UserError, require_at_least
 
@@ -69,6 +70,7 @@ class FastDFKD(InversionDFKD):
         require_at_least('model', 'inner_lr', inner_lr, 1e-12)
         if reset_iteration is not None:
             require_at_least('model', 'reset_iteration', reset_iteration, 0)
+            require_generator(self, 'UpsamplingGenerator', 'project')
         self.meta = meta
         self.inner_lr = inner_lr
         self.reset_iteration = reset_iteration

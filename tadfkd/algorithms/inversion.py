@@ -7,8 +7,9 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
+from tadfkd.algorithms.parts import (build_augmentation, build_logits_loss,
+                                     build_loss)
 from tadfkd.memory import AveragedStatistics, ImagePool
-from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.errors import require_at_least
 from tadfkd.utils.freezing import frozen
@@ -75,13 +76,16 @@ class InversionDFKD(BaseDFKD):
         require_at_least('model', 'latent_lr', latent_lr, 0.0)
         require_at_least('model', 'warmup_iterations', warmup_iterations, 0)
         self.pool = ImagePool.from_config(pool)
-        self.one_hot_loss = MODELS.build(one_hot_loss)
+        self.one_hot_loss = build_loss('one_hot_loss', one_hot_loss,
+                                       torch.zeros(2, self.num_classes),
+                                       torch.zeros(2).long())
         self.past_statistics = AveragedStatistics(bn_momentum)
-        self.adversarial_loss = MODELS.build(
+        self.adversarial_loss = build_logits_loss(
+            self, 'adversarial_loss',
             adversarial_loss) if adversarial_loss else None
         self.synthesis_batch_size = synthesis_batch_size
-        self.synthesis_augment = MODELS.build(
-            synthesis_augment) if synthesis_augment else None
+        self.synthesis_augment = build_augmentation(self, 'synthesis_augment',
+                                                    synthesis_augment)
         self.latent_lr = latent_lr
         self.warmup_iterations = warmup_iterations
         self.iterations = 0

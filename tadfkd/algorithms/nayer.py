@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from tadfkd.algorithms.inversion import InversionDFKD
+from tadfkd.algorithms.parts import require_generator
 from tadfkd.registry import MODELS
 from tadfkd.utils.errors import require_at_least
 from tadfkd.utils.freezing import frozen
@@ -53,6 +54,8 @@ class NAYER(InversionDFKD):
             # The generator reads none.
             latent_lr=0.0,
             **inversion)
+        require_generator(self, 'LabelEmbeddingGenerator', 'reset_noise',
+                          'draw_noise')
         require_at_least('model', 'reset_interval', reset_interval, 1)
         self.reset_interval = reset_interval
 

@@ -7,9 +7,9 @@ from mmengine.model import BaseModel, is_model_wrapper
 from torch import Tensor
 from torch.func import functional_call
 
+from tadfkd.algorithms.parts import build_part
 from tadfkd.algorithms.student import build_student
 from tadfkd.generators import BaseGenerator
-from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
 from tadfkd.utils.classifiers import classifier_logits, with_predictions
 from tadfkd.utils.compiling import compile_in_place
@@ -66,11 +66,11 @@ class DistillationNetworks(BaseModel):
                  channels_last: bool = False,
                  compile: bool | dict = False) -> None:
         super().__init__(data_preprocessor)
-        self.generator: BaseGenerator = MODELS.build(generator)
+        self.generator = build_part('generator', generator, BaseGenerator)
+        if isinstance(teacher, dict):
+            teacher = build_part('teacher', teacher, BaseTeacher)
         # None for evaluation only; every training step asks it.
-        self.teacher = cast(
-            BaseTeacher,
-            MODELS.build(teacher) if isinstance(teacher, dict) else teacher)
+        self.teacher = cast(BaseTeacher, teacher)
         if self.teacher is not None:
             num_classes = self.teacher.num_classes
         self.student, self.student_input, self._student_part = build_student(

@@ -6,6 +6,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
+from tadfkd.algorithms.parts import (build_class_prior, build_logits_loss,
+                                     build_part)
 from tadfkd.memory import BaseReplay
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
@@ -48,11 +50,12 @@ class PREDFKD(BaseDFKD):
         super().__init__(**base)
         require_at_least('model', 'replay_batch_size', replay_batch_size, 2)
         require_at_least('model', 'num_replay_steps', num_replay_steps, 1)
-        self.replay: BaseReplay = MODELS.build(replay)
+        self.replay = build_part('replay', replay, BaseReplay)
         self.replay_batch_size = replay_batch_size
         self.num_replay_steps = num_replay_steps
-        self.class_prior = MODELS.build(class_prior)
-        self.adversarial_loss = MODELS.build(adversarial_loss)
+        self.class_prior = build_class_prior(self, class_prior)
+        self.adversarial_loss = build_logits_loss(self, 'adversarial_loss',
+                                                  adversarial_loss)
         if any(True for _ in self.replay.parameters()):
             self.trained_networks = (*self.trained_networks, 'replay')
 

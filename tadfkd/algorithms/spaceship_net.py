@@ -6,6 +6,7 @@ from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.inversion import InversionDFKD
+from tadfkd.algorithms.parts import build_loss, require_generator
 from tadfkd.algorithms.stage_maps import StageMaps
 from tadfkd.memory import RingBuffer
 from tadfkd.registry import MODELS
@@ -69,8 +70,14 @@ class SpaceshipNet(InversionDFKD):
         require_at_least('model', 'bank_capacity', bank_capacity, 2)
         self.exchange_probability = exchange_probability
         self.exchange_share = exchange_share
-        self.attention_loss = MODELS.build(attention_loss)
-        self.activation_loss = MODELS.build(activation_loss)
+        maps = [torch.zeros(2, 1, 4, 4)]
+        rows_BC = torch.zeros(2, 1)
+        require_generator(self, 'UpsamplingGenerator', 'feature_layers',
+                          'encode', 'decode')
+        self.attention_loss = build_loss('attention_loss', attention_loss,
+                                         maps, maps)
+        self.activation_loss = build_loss('activation_loss', activation_loss,
+                                          maps[0], rows_BC, maps[0], rows_BC)
         self.stage_maps = StageMaps.of(self, 'model.attention_loss')
         self.banks = [
             RingBuffer(bank_capacity)

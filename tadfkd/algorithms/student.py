@@ -56,7 +56,7 @@ def build_student(
                         'model.num_classes')
     if num_classes is not None and (is_named or _leaves_classes_open(model)):
         model = with_num_classes(model, num_classes)
-    network = build_classifier(model)
+    network = build_classifier(model, 'model.student')
     facts = facts_of(model, config, network)
 
     size = input_size

@@ -4,6 +4,8 @@ from typing import Any, Literal
 from torch import nn
 
 from tadfkd.algorithms.base import BaseDFKD, Losses
+from tadfkd.algorithms.parts import (build_class_prior, build_image_loss,
+                                     build_logits_loss)
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch
 from tadfkd.utils.errors import UserError
@@ -84,10 +86,13 @@ class TADFKD(BaseDFKD):
             raise UserError('image_losses must be a dictionary of names and '
                             f'losses, got {image_losses!r}: set '
                             'model.image_losses')
-        self.adversarial_loss = MODELS.build(adversarial_loss)
-        self.class_prior = MODELS.build(class_prior) if class_prior else None
+        self.adversarial_loss = build_logits_loss(self, 'adversarial_loss',
+                                                  adversarial_loss)
+        self.class_prior = build_class_prior(
+            self, class_prior) if class_prior else None
         self.image_losses = nn.ModuleDict({
-            name: MODELS.build(loss)
+            name:
+            build_image_loss(self, f'image_losses.{name}', loss)
             for name, loss in image_losses.items()
         })
         self.bn_on = bn_on

@@ -1,10 +1,12 @@
 """Zero-shot knowledge transfer via adversarial belief matching (2019)."""
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.joint import JointDFKD
+from tadfkd.algorithms.parts import build_logits_loss, build_loss
 from tadfkd.algorithms.stage_maps import StageMaps
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
@@ -44,8 +46,11 @@ class ZSKT(JointDFKD):
             student_loss=student_loss,
             num_student_steps=num_student_steps,
             **base)
-        self.adversarial_loss = MODELS.build(adversarial_loss)
-        self.attention_loss = MODELS.build(attention_loss)
+        self.adversarial_loss = build_logits_loss(self, 'adversarial_loss',
+                                                  adversarial_loss)
+        maps = [torch.zeros(2, 1, 4, 4)]
+        self.attention_loss = build_loss('attention_loss', attention_loss,
+                                         maps, maps)
         self.stage_maps = StageMaps.of(self, 'model.attention_loss') \
             if self.attention_loss.loss_weight > 0 else StageMaps()
 

@@ -14,7 +14,7 @@ import torch
 
 from tadfkd.apis.config import load_config
 from tadfkd.apis.runs import distill
-from tadfkd.utils.errors import UserError
+from tadfkd.utils.errors import UserError, require_at_least
 from tadfkd.utils.files import write_json
 
 Options = dict[str, Any] | None
@@ -44,14 +44,20 @@ def compare(configs: Sequence[str],
         The entries of the record, those of earlier calls included.
 
     Raises:
-        UserError: If a path is absolute, or a run cannot be done.
+        UserError: If a path is absolute, there are fewer jobs than one, the
+            record cannot be read, or a run cannot be done.
     """
+    require_at_least('the comparison', 'jobs', jobs, 1)
     for config in configs:
         if Path(config).is_absolute():
             raise UserError(f'config {config} must be relative to the '
                             'repository: name it as configs/...')
     path = Path(record)
-    entries = json.loads(path.read_text()) if path.is_file() else []
+    try:
+        entries = json.loads(path.read_text()) if path.is_file() else []
+    except ValueError as error:
+        raise UserError(f'the record {record} is no JSON ({error}): name '
+                        'another file, or remove it') from error
     known = {
         (entry['config'], entry['seed']): entry['fingerprint']
         for entry in entries

@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
 
-from tadfkd.utils.errors import UserError, nearest, require_at_least
+from tadfkd.utils.errors import UserError, nearest, reason_of, require_at_least
+from tadfkd.utils.signatures import check_arguments
 
 #: Parts that base configs define and a leaf puts into ``model``.
 PARTS = ('teacher', 'student', 'generator', 'replay', 'data_preprocessor')
@@ -49,11 +51,12 @@ def load_config(path: str | os.PathLike,
                         'configs/')
     try:
         config = Config.fromfile(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A config is a program: it can fail in any way.
-        raise UserError(
-            f'config {path} cannot be read ({error}): mend it') from error
+        raise UserError(f'config {path} cannot be read '
+                        f'({reason_of(error)}): mend it') from error
     merge_options(config, options or {})
+    check_arguments('', Runner, config)
     if seed is not None:
         config.randomness = dict(config.get('randomness') or {}, seed=seed)
     config.launcher = launcher
@@ -86,7 +89,8 @@ def load_config(path: str | os.PathLike,
 
 def is_distillation(config: Config) -> bool:
     """Whether the config distils, or trains a classifier on data."""
-    return 'teacher' in config.get('model', {})
+    model = config.get('model')
+    return isinstance(model, dict) and 'teacher' in model
 
 
 def merge_options(config: Config, options: dict[str, Any]) -> None:
@@ -106,9 +110,10 @@ def merge_options(config: Config, options: dict[str, Any]) -> None:
     try:
         config.merge_from_dict(options)
     except (KeyError, TypeError, AssertionError) as error:
-        raise UserError('--cfg-options cannot be applied '
-                        f'({error}): see tools/misc/print_config.py for what '
-                        'the config has') from error
+        raise UserError(
+            '--cfg-options cannot be applied '
+            f'({reason_of(error)}): see tools/misc/print_config.py for what '
+            'the config has') from error
 
 
 def _use_autocast(config: Config) -> None:

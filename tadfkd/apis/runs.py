@@ -10,20 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.evaluator import Evaluator
-from mmengine.hooks import Hook
-from mmengine.optim import build_optim_wrapper
-from mmengine.registry import (DATASETS, HOOKS, MODELS, OPTIMIZERS,
-                               init_default_scope)
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from torch import nn
 
+from tadfkd.apis.checks import (check_components, check_loops, try_data,
+                                try_optimizers)
 from tadfkd.apis.config import is_distillation, load_config
 from tadfkd.engine import process_group
 from tadfkd.utils.checkpoint import read_checkpoint, use_restricted_unpickling
-from tadfkd.utils.errors import (UserError, nearest,
+from tadfkd.utils.errors import (UserError, building,
+                                 memory_errors_as_user_errors,
                                  registry_errors_as_user_errors)
 from tadfkd.utils.weights import load_weights
+
+#: Default hooks of mmengine's Runner.
+_OWN_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger',
+              'param_scheduler', 'checkpoint')
 
 _run_numbers = itertools.count()
 
@@ -78,22 +82,29 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
         if is_distillation(config) and config.model.teacher is None:
             raise UserError('model.teacher is None, so there is nothing to '
                             'distil: set model.teacher')
-        model = MODELS.build(config.model)
+        check_loops(config, 'train', 'val')
+        check_components(config)
+        with building('model'):
+            model = MODELS.build(config.model)
         _try_to_build(config, model)
         loaders = {
-            f'{stage}_dataloader': _build_loader(config, stage)
+            f'{stage}_dataloader': _build_loader(config, stage, model)
             for stage in ('train', 'val')
         }
-        runner = _build_runner(
-            config,
-            model=model,
-            test_dataloader=None,
-            test_cfg=None,
-            test_evaluator=None,
-            **loaders)
-        for hook in hooks:
+        with building('the run'):
+            runner = _build_runner(
+                config,
+                model=model,
+                test_dataloader=None,
+                test_cfg=None,
+                test_evaluator=None,
+                **loaders)
+        start = _Start()
+        for hook in (*hooks, start):
             runner.register_hook(hook, 'LOWEST')
-        return runner.train()
+        with memory_errors_as_user_errors(), building('the run',
+                                                      start.has_happened):
+            return runner.train()
 
 
 def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
@@ -117,6 +128,8 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
             raise UserError(f'{config.filename} has no test data: set '
                             'test_dataloader, test_cfg and test_evaluator')
         _prepare(config)
+        check_loops(config, 'test')
+        check_components(config)
         content = read_checkpoint(checkpoint)
         model = MODELS.build(
             _student_only(config.model, content.get('meta')
@@ -126,13 +139,28 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
         runner = _build_runner(
             config,
             model=model,
-            test_dataloader=_build_loader(config, 'test'),
+            test_dataloader=_build_loader(config, 'test', model),
             load_from=None,
             resume=False,
             **dict.fromkeys(('train_dataloader', 'train_cfg', 'optim_wrapper',
                              'param_scheduler', 'val_dataloader', 'val_cfg',
                              'val_evaluator')))
         return runner.test()
+
+
+class _Start(Hook):
+    """Knows whether everything is built and the first step can come."""
+
+    def __init__(self) -> None:
+        self._happened = False
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Called after those of all other hooks."""
+        self._happened = True
+
+    def has_happened(self) -> bool:
+        """Whether training has begun."""
+        return self._happened
 
 
 def _student_only(model: dict, meta: Any) -> dict:
@@ -162,54 +190,34 @@ def _try_to_build(config: Config, model: nn.Module) -> None:
 
     What is built here is small, and thrown away.
     """
-    hooks = config.get('default_hooks', {}).values()
-    for hook in (*hooks, *config.get('custom_hooks', ())):
-        if isinstance(hook, dict) and 'type' in hook:
-            HOOKS.build(hook)
-    if config.get('val_evaluator') is not None:
-        Evaluator(config.val_evaluator)
-    wrappers = config.get('optim_wrapper') or {}
-    for wrapper in (wrappers, *wrappers.values()):
-        if not isinstance(wrapper, dict) or 'optimizer' not in wrapper:
-            continue
-        name = wrapper['optimizer'].get('type')
-        if isinstance(name, str) and OPTIMIZERS.get(name) is None:
-            known = OPTIMIZERS.module_dict
-            raise UserError(f'no optimizer is registered as {name!r}: '
-                            f'{nearest(name, known)}')
-    _check_schedules(config, model)
-    try:
-        build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f'an optimizer cannot be built ({error}): change '
-                        'optim_wrapper') from error
+    for part in ('default_hooks', 'custom_hooks'):
+        hooks = config.get(part) or {}
+        names = hooks if isinstance(hooks, dict) else range(len(hooks))
+        for name in names:
+            # None takes a default hook out.
+            if not isinstance(hooks[name], Hook | None):
+                with building(f'{part}.{name}'):
+                    hook = HOOKS.build(hooks[name])
+                    if isinstance(hook, CheckpointHook):
+                        # What it does not know, it hands on when it saves.
+                        inspect.signature(Runner.save_checkpoint).bind(
+                            None, out_dir='', filename='', **hook.args)
+    try_optimizers(model, config)
 
 
-def _check_schedules(config: Config, model: nn.Module) -> None:
-    schedules = config.get('param_scheduler')
-    # A list, or one schedule with its type, is for all networks.
-    if not isinstance(schedules, dict) or 'type' in schedules:
-        return
-    for network in getattr(model, 'trained_networks', ()):
-        if network not in schedules:
-            raise UserError(f'param_scheduler has no {network}: set '
-                            f'param_scheduler.{network}, to [] for a '
-                            'constant learning rate')
-
-
-def _build_loader(config: Config, stage: str) -> Any:
+def _build_loader(config: Config, stage: str, model: nn.Module) -> Any:
     """The dataloader of a stage, so that missing files are found at once."""
     loader = config.get(f'{stage}_dataloader')
     if loader is None:
         return None
     loader = loader.copy()
     if isinstance(loader.get('dataset'), dict):
-        dataset = DATASETS.build(loader['dataset'])
-        if hasattr(dataset, 'full_init'):
-            dataset.full_init()
+        with building(f'{stage}_dataloader.dataset'):
+            dataset = DATASETS.build(loader['dataset'])
+            if hasattr(dataset, 'full_init'):
+                dataset.full_init()
         loader['dataset'] = dataset
+    try_data(config, stage, loader, model)
     return loader
 
 
@@ -220,6 +228,12 @@ def _build_runner(config: Config, **built: Any) -> Runner:
     arguments = {
         name: copy.deepcopy(config[name])
         for name in inspect.signature(Runner).parameters if name in config
+    }
+    # None takes a hook out, but mmengine knows that only of its own.
+    arguments['default_hooks'] = {
+        name: hook
+        for name, hook in (arguments.get('default_hooks') or {}).items()
+        if hook is not None or name in _OWN_HOOKS
     }
     # mmengine keeps loggers by the experiment's name and time in seconds, so
     # two quick runs of one config would write into one folder.

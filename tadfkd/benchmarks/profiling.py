@@ -49,7 +49,7 @@ def profile_training(config: str | os.PathLike,
         UserError: If the config cannot be used.
     """
     hook = _Profiler(warmup, iterations)
-    with quiet_config(config, options, amp, warmup + iterations) as loaded:
+    with quiet_config(config, options, amp, iterations, warmup) as loaded:
         train(loaded, hooks=[hook])
     if trace is not None:
         hook.profile.export_chrome_trace(str(Path(trace)))

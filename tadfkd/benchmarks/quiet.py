@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from tadfkd.apis import load_config
+from tadfkd.utils.errors import require_at_least
 
 #: Files, measures of epochs, the teacher's check: what no iteration waits for.
 _AROUND = ('training_state', 'teacher_sanity', 'samples', 'summary')
@@ -15,7 +16,7 @@ _AROUND = ('training_state', 'teacher_sanity', 'samples', 'summary')
 
 @contextmanager
 def quiet_config(config: str | os.PathLike, options: dict[str, Any] | None,
-                 amp: bool, iterations: int) -> Iterator[Config]:
+                 amp: bool, iterations: int, warmup: int) -> Iterator[Config]:
     """The config for so many iterations in a folder that is then removed.
 
     Args:
@@ -23,15 +24,21 @@ def quiet_config(config: str | os.PathLike, options: dict[str, Any] | None,
         options: Dotted keys and values, over those of a benchmark: without a
             teacher's checkpoint its weights are random.
         amp: Whether forward passes are in bfloat16.
-        iterations: Of one epoch.
+        iterations: That are measured, >= 1.
+        warmup: That come before in the one epoch, >= 0.
+
+    Raises:
+        UserError: If a number is out of range, or the config cannot be used.
     """
+    require_at_least('the benchmark', 'iterations', iterations, 1)
+    require_at_least('the benchmark', 'warmup', warmup, 0)
     changes = {
         # mmengine's own, which would come back if it were missing.
         'default_hooks.checkpoint': None,
         'model.teacher.allow_random_weights': True,
         'model.teacher.checkpoint': None,
         'train_cfg.max_epochs': 1,
-        'train_dataloader.dataset.num_steps': iterations
+        'train_dataloader.dataset.num_steps': warmup + iterations
     } | (
         options or {})
     with tempfile.TemporaryDirectory() as work_dir:

@@ -92,8 +92,8 @@ def benchmark_scale(config: str | os.PathLike,
                 'model.num_generator_steps': 1
             } | dict.fromkeys(keys, size)
             timer = IterationTimer()
-            with quiet_config(config, changes, amp,
-                              warmup + iterations) as loaded:
+            with quiet_config(config, changes, amp, iterations,
+                              warmup) as loaded:
                 train(loaded, hooks=[timer])
             seconds.append(statistics.median(timer.seconds[warmup:]))
         report[axis] = growth(sizes, seconds)
@@ -123,7 +123,7 @@ def benchmark_memory(config: str | os.PathLike,
     """
     require_at_least('the benchmark', 'iterations', iterations, 10)
     timer = IterationTimer()
-    with quiet_config(config, options, amp, warmup + iterations) as loaded:
+    with quiet_config(config, options, amp, iterations, warmup) as loaded:
         train(loaded, hooks=[timer])
     total = len(timer.peak_mib)
     numbers = [total // 10, total // 2, total]

@@ -44,12 +44,11 @@ def benchmark_step(config: str | os.PathLike,
     Raises:
         UserError: If the config is no such config.
     """
-    require_at_least('the benchmark', 'iterations', iterations, 1)
     require_at_least('the benchmark', 'warmup', warmup, 1)
     one_each = {'model.num_student_steps': 1, 'model.num_generator_steps': 1}
     hook = _Stopwatch(warmup)
-    with quiet_config(config, (options or {}) | one_each, amp,
-                      warmup + iterations) as loaded:
+    with quiet_config(config, (options or {}) | one_each, amp, iterations,
+                      warmup) as loaded:
         train(loaded, hooks=[hook])
     if not hook.iterations:
         raise UserError('the run had no iteration to measure: leave '

@@ -47,8 +47,8 @@ class MMPretrainTeacher(LoadedTeacher):
             'checkpoint') and _brings_weights(found_model)
         is_built = has_weights and library == 'timm'
         network = build_classifier(
-            found_model if is_built else without_pretrained_weights(found_model
-                                                                    ))
+            found_model if is_built else
+            without_pretrained_weights(found_model), 'model.teacher.model')
         if has_weights and library == 'transformers':
             network.model = _from_transformers(found_model['model_name'])
         super().__init__(

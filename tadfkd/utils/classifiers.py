@@ -13,8 +13,12 @@ from tadfkd.utils.errors import UserError, registry_errors_as_user_errors
 OutputPart: TypeAlias = int | str | None
 
 
-def build_classifier(model: dict) -> nn.Module:
+def build_classifier(model: dict, owner: str = 'the classifier') -> nn.Module:
     """Build an mmpretrain classifier from its dict, whatever the scope.
+
+    Args:
+        model: The dict.
+        owner: Its config path, for messages.
 
     Raises:
         UserError: If it is one of another library, which is not installed or
@@ -42,7 +46,7 @@ def build_classifier(model: dict) -> nn.Module:
         # The dict is anybody's, and so is what builds it.
         reason = str(error).strip().partition('\n')[0]
         name = f'the {library} model {model.get("model_name")!r}' \
-            if library else 'the classifier'
+            if library else owner
         raise UserError(f'{name} cannot be built ({type(error).__name__}: '
                         f'{reason}): change its name or its dict') from error
 

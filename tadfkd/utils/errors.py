@@ -4,8 +4,10 @@ import inspect
 import math
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import mmengine.registry
 
@@ -71,7 +73,7 @@ def size_pair(where: str, name: str, value: object) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def _registries() -> Iterator[mmengine.registry.Registry]:
+def registries() -> Iterator[mmengine.registry.Registry]:
     """Every registry of mmengine with all of its descendants."""
     from tadfkd.registry import SELECTORS
     pending = [
@@ -86,6 +88,7 @@ def _registries() -> Iterator[mmengine.registry.Registry]:
 
 _NOT_REGISTERED = re.compile(
     r'(?P<name>[\w./-]+) is not in the (?P<scope>\w+)::(?P<role>.+?) registry')
+_NO_MEMORY = re.compile("can't allocate memory|out of memory")
 _NO_DICT = 'cfg should be a dict'
 _NO_TYPE = 'must contain the key "type"'
 _WRONG_ARGUMENT = re.compile(
@@ -98,7 +101,7 @@ def _arguments(owner: str) -> set[str]:
     which may hand unknown arguments on to a base class."""
     return {
         argument
-        for registry in _registries()
+        for registry in registries()
         for component in registry.module_dict.values()
         if inspect.isclass(component)
         and owner in {base.__name__
@@ -131,7 +134,7 @@ def registry_errors_as_user_errors() -> Iterator[None]:
         name = match['name'].rpartition('.')[2]
         known = {
             key
-            for registry in _registries() if registry.name == match['role']
+            for registry in registries() if registry.name == match['role']
             for key in registry.module_dict
         }
         raise UserError(
@@ -148,6 +151,61 @@ def registry_errors_as_user_errors() -> Iterator[None]:
             match['owner'])) if match['key'] else 'set it'
         raise UserError(f'{match["owner"]} in the config {match["problem"]}: '
                         f'{hint}') from error
+
+
+@contextmanager
+def building(what: str,
+             begun: Callable[[], bool] = lambda: False,
+             problem: str = 'cannot be built') -> Iterator[None]:
+    """Within the block something is built as a config says, so that whatever
+    fails does so over the config.
+
+    Args:
+        what: Stands in the message, with its config path.
+        begun: Whether what was built is at work already; what fails from
+            then on passes as it is.
+        problem: What is said of it.
+
+    Raises:
+        UserError: In place of any exception, with its kind, the first line
+            of its message, and where it was raised.
+    """
+    try:
+        with registry_errors_as_user_errors():
+            yield
+    except UserError:
+        raise
+    except Exception as error:
+        if begun():
+            raise
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f'{what} {problem} ({type(error).__name__}: '
+            f'{reason_of(error)}, in {Path(where.filename).name}, line '
+            f'{where.lineno}): change it') from error
+
+
+@contextmanager
+def memory_errors_as_user_errors() -> Iterator[None]:
+    """Turn a lack of memory, on whatever device, into a :class:`UserError`.
+
+    Raises:
+        UserError: With how much was asked for, where torch says it.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(
+                str(error)):
+            raise
+        raise UserError(f'there is not enough memory ({reason_of(error)}): '
+                        'lower model.batch_size, or what else the config has '
+                        'that many of') from error
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of what an exception says, or its kind."""
+    return str(error).strip().partition('\n')[0] or type(error).__name__
 
 
 def run_tool(main: Callable[[], object]) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tadfkd.utils.errors import UserError
+from tadfkd.utils.signatures import fits
 
 ChannelOrder = Literal['rgb', 'bgr']
 
@@ -39,9 +40,13 @@ class InputAdapter(nn.Module):
         if channel_order not in ('rgb', 'bgr'):
             raise UserError("channel_order must be 'rgb' or 'bgr', got "
                             f'{channel_order!r}: set channel_order')
-        if not all(value > 0 for value in std):
-            raise UserError(f'std must be > 0 for every channel, got {std}: '
-                            f'set {owner}.std')
+        for name, values in dict(mean=mean, std=std).items():
+            if not fits(values, Sequence[float]) or not values or \
+                    name == 'std' and min(values) <= 0:
+                above = ' > 0' if name == 'std' else ''
+                raise UserError(f'{name} must be a finite number{above} for '
+                                f'every channel, got {values}: set '
+                                f'{owner}.{name}')
         self.channel_order = channel_order
         self.input_size = input_size
         self.owner = owner

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tadfkd.apis import compare
+from tadfkd.utils.errors import UserError
 
 ENTRY = "_base_ = '{base}'\n{change}"
 
@@ -41,3 +42,16 @@ def test_a_config_runs_again_when_it_says_something_else(
     ]
     assert said == ['1 runs to do', f'{again} runs to do']
     assert len(second) == 1 and (second == first) == (not again)
+
+
+def test_fewer_jobs_than_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='jobs must be .* >= 1, got 0'):
+        compare([], [0], tmp_path / 'record.json', jobs=0)
+
+
+def test_a_record_that_is_no_json_is_named(tmp_path: Path) -> None:
+    record = tmp_path / 'record.json'
+    record.write_text('{')
+    with pytest.raises(UserError, match='record.json is no JSON'):
+        compare([], [0], record)
+    assert record.read_text() == '{'

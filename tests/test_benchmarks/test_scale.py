@@ -1,7 +1,9 @@
 """How growth is fitted."""
 import pytest
 
+from tadfkd.benchmarks import benchmark_scale, profile_training
 from tadfkd.benchmarks.scale import growth, scale_table
+from tadfkd.utils.errors import UserError
 
 
 def test_a_line_is_found() -> None:
@@ -24,3 +26,18 @@ def test_the_table_says_sizes_and_fit() -> None:
     table = scale_table(dict(batch_size=growth([1, 2], [3.0, 5.0])))
     assert '| 2 | 5.0000 |' in table
     assert '1.0000 s + 2 s x batch_size, within 0.0 %' in table
+
+
+@pytest.mark.parametrize('iterations, warmup, message', [
+    (0, 2, 'iterations must be a whole number >= 1, got 0'),
+    (1, -1, 'warmup must be a whole number >= 0, got -1'),
+])
+def test_too_few_iterations_are_refused(digits_config: str, iterations: int,
+                                        warmup: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        benchmark_scale(
+            digits_config, [2, 4], [10, 20],
+            iterations=iterations,
+            warmup=warmup)
+    with pytest.raises(UserError, match=message):
+        profile_training(digits_config, iterations=iterations, warmup=warmup)

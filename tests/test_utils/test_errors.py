@@ -1,9 +1,11 @@
 """A user's mistake is told in one sentence, and a bug is not hidden."""
 import pytest
+import torch
 from mmengine.registry import MODELS as ROOT_MODELS
 
 from tadfkd.registry import MODELS, SELECTORS
-from tadfkd.utils.errors import (UserError, nearest,
+from tadfkd.utils.errors import (UserError, building,
+                                 memory_errors_as_user_errors, nearest,
                                  registry_errors_as_user_errors,
                                  require_at_least, run_tool)
 
@@ -105,6 +107,31 @@ def test_a_bug_passes_as_it_is(bug: Exception) -> None:
         with registry_errors_as_user_errors():
             raise bug
     assert caught.value is bug
+
+
+def test_what_fails_while_building_is_told_with_its_place() -> None:
+    with pytest.raises(UserError) as caught:
+        with building('model'):
+            [].index('missing\nsecond line')
+    message = str(caught.value)
+    assert message.startswith('model cannot be built (ValueError: ')
+    assert 'in test_errors.py, line' in message
+    assert '\n' not in message
+
+
+def test_what_fails_at_work_passes_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        with building('model', begun=lambda: True):
+            raise ZeroDivisionError
+
+
+def test_a_lack_of_memory_is_no_bug() -> None:
+    with pytest.raises(UserError, match='memory.*lower model.batch_size'):
+        with memory_errors_as_user_errors():
+            torch.empty(2**50)
+    with pytest.raises(RuntimeError, match='another'):
+        with memory_errors_as_user_errors():
+            raise RuntimeError('another')
 
 
 def test_a_bug_in_a_component_is_not_taken_for_a_mistake() -> None:
