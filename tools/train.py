@@ -1,10 +1,11 @@
 """Train a student without data, or a teacher of configs/teachers/ with."""
 import argparse
+import sys
 
 from tadfkd.apis import load_config, train
 from tadfkd.engine.launchers import LAUNCHERS
-from tadfkd.utils.arguments import add_cfg_options
-from tadfkd.utils.errors import run_tool
+from tadfkd.utils.arguments import add_cfg_options, resuming_command
+from tadfkd.utils.errors import Interrupted, run_tool
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -17,8 +18,8 @@ def parse_arguments() -> argparse.Namespace:
         nargs='?',
         const=True,
         default=False,
-        help='go on from the given checkpoint, or from the latest one in the '
-        'work directory')
+        help='go on from the given checkpoint, or from the newest whole one '
+        'in the work directory; from the beginning if there is none')
     parser.add_argument(
         '--amp', action='store_true', help='forward passes in bfloat16')
     parser.add_argument('--seed', type=int, help='seed of the run')
@@ -40,17 +41,25 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Parse, build, call."""
     arguments = parse_arguments()
-    train(
-        load_config(
-            arguments.config,
-            options=arguments.cfg_options,
-            work_dir=arguments.work_dir,
-            seed=arguments.seed,
-            resume=arguments.resume,
-            amp=arguments.amp,
-            launcher=arguments.launcher,
-            teacher_checkpoint=arguments.teacher_checkpoint,
-            evaluate=not arguments.no_eval))
+    config = load_config(
+        arguments.config,
+        options=arguments.cfg_options,
+        work_dir=arguments.work_dir,
+        seed=arguments.seed,
+        resume=arguments.resume,
+        amp=arguments.amp,
+        launcher=arguments.launcher,
+        teacher_checkpoint=arguments.teacher_checkpoint,
+        evaluate=not arguments.no_eval)
+    try:
+        train(config)
+    except Interrupted as interruption:
+        # Of several processes the launcher's command is not known.
+        if arguments.launcher == 'none':
+            print(
+                f'{interruption}: {resuming_command(sys.argv)}',
+                file=sys.stderr)
+        raise
 
 
 if __name__ == '__main__':

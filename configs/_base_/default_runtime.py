@@ -7,10 +7,7 @@ env_cfg = dict(
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=10),
     checkpoint=dict(
-        type='CheckpointHook',
-        interval=1,
-        max_keep_ckpts=2,
-        backend_args=dict(backend='atomic_local')),
+        type='tadfkd.CheckpointHook', interval=1, max_keep_ckpts=2),
     training_state=dict(type='TrainingStateHook'),
     teacher_sanity=dict(type='TeacherSanityHook'),
     samples=dict(type='SampleGridHook', interval=10),

@@ -1,7 +1,7 @@
 # For configs/teachers/: plain mmpretrain classifiers on real data.
 default_scope = 'mmpretrain'
-# The data sets and the file back end are those of tadfkd.
-custom_imports = dict(imports=['tadfkd.datasets', 'tadfkd.engine'])
+# The data sets and the checkpoints are those of tadfkd.
+custom_imports = dict(imports=['tadfkd.datasets', 'tadfkd.engine.hooks'])
 randomness = dict(seed=0)
 env_cfg = dict(
     cudnn_benchmark=False,
@@ -12,10 +12,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook',
-        interval=10,
-        max_keep_ckpts=1,
-        backend_args=dict(backend='atomic_local')),
+        type='tadfkd.CheckpointHook', interval=10, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'))
 visualizer = dict(
     type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])

@@ -33,8 +33,9 @@ def load_config(path: str | os.PathLike,
         work_dir: Where the run writes; by default what the config says, or
             ``work_dirs/<folder of the config>/<name of the config>``.
         seed: Replaces ``randomness.seed``.
-        resume: True goes on from the latest checkpoint in ``work_dir``, if
-            there is one; a path goes on from that checkpoint.
+        resume: True goes on from the newest whole checkpoint in
+            ``work_dir``, or from the beginning if there is none; a path goes
+            on from that checkpoint.
         amp: Whether forward passes run in bfloat16.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         teacher_checkpoint: Replaces ``model.teacher.checkpoint``.

@@ -18,6 +18,8 @@ from torch import nn
 from tadfkd.apis.checks import (check_components, check_loops, try_data,
                                 try_optimizers)
 from tadfkd.apis.config import is_distillation, load_config
+from tadfkd.apis.resuming import (FormattedOnce, beginning_of, continuable,
+                                  writing_errors)
 from tadfkd.engine import process_group
 from tadfkd.utils.checkpoint import read_checkpoint, use_restricted_unpickling
 from tadfkd.utils.errors import (UserError, building,
@@ -75,7 +77,8 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
 
     Raises:
         UserError: For a mistake in the config or the files that it names;
-            nothing has been written then.
+            nothing has been written then. Also if the run cannot write.
+        Interrupted: If a signal told it to stop, and it has been saved.
     """
     with registry_errors_as_user_errors(), _processes(config):
         _prepare(config)
@@ -84,6 +87,7 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
                             'distil: set model.teacher')
         check_loops(config, 'train', 'val')
         check_components(config)
+        beginning, notes = beginning_of(config)
         with building('model'):
             model = MODELS.build(config.model)
         _try_to_build(config, model)
@@ -91,19 +95,23 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
             f'{stage}_dataloader': _build_loader(config, stage, model)
             for stage in ('train', 'val')
         }
-        with building('the run'):
+        with building('the run'), writing_errors(config):
             runner = _build_runner(
                 config,
                 model=model,
+                train_cfg=continuable(config.train_cfg),
+                **beginning,
                 test_dataloader=None,
                 test_cfg=None,
                 test_evaluator=None,
                 **loaders)
+        for note in notes:
+            runner.logger.warning(note)
         start = _Start()
         for hook in (*hooks, start):
             runner.register_hook(hook, 'LOWEST')
-        with memory_errors_as_user_errors(), building('the run',
-                                                      start.has_happened):
+        with memory_errors_as_user_errors(), building(
+                'the run', start.has_happened), writing_errors(config):
             return runner.train()
 
 
@@ -239,4 +247,4 @@ def _build_runner(config: Config, **built: Any) -> Runner:
     # two quick runs of one config would write into one folder.
     name = config.get('experiment_name') or Path(config.filename).stem
     arguments['experiment_name'] = f'{name}_{next(_run_numbers)}'
-    return Runner(**arguments | built, cfg=config)
+    return Runner(**arguments | built, cfg=FormattedOnce.of(config))

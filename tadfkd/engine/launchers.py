@@ -7,7 +7,7 @@ import torch
 import torch.distributed
 from mmengine.dist import init_dist, is_distributed
 
-from tadfkd.utils.errors import UserError
+from tadfkd.utils.errors import Interrupted, UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -45,7 +45,14 @@ def process_group(launcher: str,
         raise UserError(f'--launcher {launcher} needs a GPU in each process '
                         'and this machine shows none: use '
                         'tools/dist_train.sh, which runs on CPU too')
-    yield
-    # Not after an exception: the others may be waiting for something else.
+    # Not after another exception: the others may be waiting for something
+    # else. When a run is interrupted, all are.
+    interruption = None
+    try:
+        yield
+    except Interrupted as error:
+        interruption = error
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
+    if interruption is not None:
+        raise interruption

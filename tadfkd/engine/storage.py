@@ -11,8 +11,8 @@ class AtomicLocalBackend(LocalBackend):
     """Local files that are whole or not there.
 
     mmengine writes checkpoints in place; killed half-way it leaves a torn
-    one under its final name. ``CheckpointHook`` takes this back end by
-    ``backend_args=dict(backend='atomic_local')``.
+    one under its final name. Our
+    :class:`~tadfkd.engine.hooks.CheckpointHook` takes this back end.
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:

@@ -1,5 +1,8 @@
 """Command-line arguments that several tools take."""
 import argparse
+import shlex
+import sys
+from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
@@ -21,3 +24,14 @@ def add_cfg_options(
         action=DictAction,
         metavar='KEY=VALUE',
         help=help)
+
+
+def resuming_command(arguments: Sequence[str]) -> str:
+    """What a user types to go on with a run of ``tools/train.py``.
+
+    Args:
+        arguments: ``sys.argv`` of the run.
+    """
+    # The last one counts: the run may have begun from a named checkpoint.
+    more = [] if arguments[-1] == '--resume' else ['--resume']
+    return shlex.join([sys.executable, *arguments, *more])

@@ -20,6 +20,28 @@ class UserError(ValueError):
     """
 
 
+#: With this code a process ends whose run was told to stop and is saved. It
+#: is the system's "try again", and none that a shell gives to a killed one.
+INTERRUPTED = 75
+
+
+class Interrupted(SystemExit):
+    """A run was told to stop, has been saved, and can be resumed.
+
+    Left alone it ends the process with the code :data:`INTERRUPTED`.
+
+    Attributes:
+        message: What stopped it, and where it is.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(INTERRUPTED)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """A clause that names the allowed name nearest to ``name``."""
     allowed = sorted(allowed)

@@ -1,4 +1,5 @@
 """The record of a run."""
+import copy
 import json
 import logging
 from pathlib import Path
@@ -27,6 +28,7 @@ def runner(tiny_model: BaseDFKD, tiny_config: Config,
         seed=5,
         epoch=0,
         max_epochs=3,
+        _resume=True,
         val_loop=None,
         logger=logging.getLogger('test'),
         message_hub=MessageHub('test_summary_hook'),
@@ -165,22 +167,46 @@ def test_a_run_that_stops_early_is_not_finished(
     assert read(runner, 'summary.json')['finished'] is True
 
 
-def test_a_resumed_run_takes_up_its_history_up_to_its_epoch(
+def test_a_resumed_run_takes_up_the_history_of_its_checkpoint(
         runner: SimpleNamespace) -> None:
     hook = SummaryHook(num_images=4)
     hook.before_train(runner)
-    for accuracy in (50.0, 70.0, 60.0):
-        run_epoch(hook, runner, accuracy)
-    seconds = read(runner, 'history.json')['seconds']
+    run_epoch(hook, runner, 50.0)
+    # Within the second epoch, of which these are the first images.
+    runner.model.counters.images_generated += 30
+    runner.model.counters.images_selected += 20
+    checkpoint: dict = {}
+    hook.before_save_checkpoint(runner, checkpoint)
+    checkpoint = copy.deepcopy(checkpoint)
+    seconds = checkpoint['summary']['history']['seconds']
+    run_epoch(hook, runner, 70.0, generated=10, selected=0)
+    expected = read(runner, 'history.json')
 
+    # Elsewhere: the files of the first run are not read.
+    runner.work_dir = str(Path(runner.work_dir) / 'elsewhere')
+    runner.model.counters.images_generated -= 10
     runner.epoch = 1
     resumed = SummaryHook(num_images=4)
+    resumed.after_load_checkpoint(runner, checkpoint)
     resumed.before_train(runner)
-    run_epoch(resumed, runner, 90.0)
+    run_epoch(resumed, runner, 70.0, generated=10, selected=0)
     history = read(runner, 'history.json')
-    assert [(entry['epoch'], entry['student_top1'])
-            for entry in history['epochs']] == [(1, 50), (2, 90)]
+    assert history['epochs'] == expected['epochs']
+    assert history['epochs'][1]['selection_rate'] == 50
     assert history['seconds'] > seconds
+
+
+def test_weights_alone_bring_no_history(runner: SimpleNamespace) -> None:
+    hook = SummaryHook(num_images=4)
+    hook.before_train(runner)
+    run_epoch(hook, runner, 50.0)
+    checkpoint: dict = {}
+    hook.before_save_checkpoint(runner, checkpoint)
+    runner._resume = False
+    new = SummaryHook(num_images=4)
+    new.after_load_checkpoint(runner, checkpoint)
+    new.before_train(runner)
+    assert new.history['epochs'] == []
 
 
 def test_a_new_run_in_an_old_directory_starts_a_new_history(
@@ -213,7 +239,11 @@ def test_the_teacher_is_evaluated_once_where_there_are_data(
     hook = SummaryHook(num_images=4)
     hook.before_train(runner)
     run_epoch(hook, runner, 50.0)
-    SummaryHook(num_images=4).before_train(runner)
+    checkpoint: dict = {}
+    hook.before_save_checkpoint(runner, checkpoint)
+    resumed = SummaryHook(num_images=4)
+    resumed.after_load_checkpoint(runner, checkpoint)
+    resumed.before_train(runner)
     assert len(calls) == 1
     assert read(runner, 'summary.json')['teacher_top1'] == 97.5
 

@@ -65,37 +65,6 @@ def test_twenty_iterations_give_the_same_log_twice(run_tool_process: Run,
     assert summary['finished'] is True
 
 
-def test_a_resumed_run_ends_like_an_uninterrupted_one(run_tool_process: Run,
-                                                      teacher_of: Callable[
-                                                          [str], Path],
-                                                      tmp_path: Path) -> None:
-
-    def train(name: str, *more: object) -> None:
-        run_tool_process('train.py', DIGITS, '--work-dir', tmp_path / name,
-                         '--teacher-checkpoint',
-                         teacher_of('resnet18w16_digits'), *more,
-                         '--cfg-options', *SHORT,
-                         'train_dataloader.dataset.num_steps=3',
-                         'train_cfg.max_epochs=2')
-
-    train('whole')
-    train('cut')
-    # As if it had been stopped after the first epoch.
-    (tmp_path / 'cut/last_checkpoint').write_text(
-        str(tmp_path / 'cut/epoch_1.pth'))
-    (tmp_path / 'cut/epoch_2.pth').unlink()
-    train('cut', '--resume')
-    whole = networks(tmp_path / 'whole/epoch_2.pth')
-    cut = networks(tmp_path / 'cut/epoch_2.pth')
-    assert whole.keys() == cut.keys()
-    assert all(value.equal(cut[key]) for key, value in whole.items())
-    histories = [
-        json.loads((tmp_path / name / 'history.json').read_text())['epochs']
-        for name in ('whole', 'cut')
-    ]
-    assert histories[0] == histories[1]
-
-
 def test_without_data_agreement_takes_the_place_of_accuracy(
         run_tool_process: Run, teacher_of: Callable[[str], Path],
         tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Files that are whole or not there."""
+import errno
 import json
 import os
 from pathlib import Path
 
 import pytest
 
-from tadfkd.utils.files import write_atomically, write_json
+from tadfkd.utils.files import remove_leftovers, write_atomically, write_json
 
 
 def test_content_is_written_and_replaced(tmp_path: Path) -> None:
@@ -30,11 +31,13 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(
     def fail(*_: object) -> None:
         # Half of the work is done: what is there now is not the old file.
         assert len(os.listdir(tmp_path)) == 2
-        raise OSError('no space left on device')
+        raise OSError(errno.ENOSPC, 'no space left on device')
 
     monkeypatch.setattr(os, failing, fail)
-    with pytest.raises(OSError, match='no space left'):
+    with pytest.raises(OSError, match='no space left') as error:
         write_atomically(path, b'new')
+    # Of a full disk the system does not say which file it was.
+    assert error.value.filename == str(path)
     assert path.read_bytes() == b'old'
     assert os.listdir(tmp_path) == ['file']
 
@@ -71,7 +74,22 @@ def test_the_content_reaches_the_disk_before_the_name(
             lambda *args, real=real, name=name:
             (calls.append(name), real(*args)))
     write_atomically(tmp_path / 'file', b'new')
-    assert calls == ['fsync', 'replace']
+    # And then the name, which is in the folder.
+    assert calls == ['fsync', 'replace', 'fsync']
+
+
+def test_the_halves_that_killed_processes_left_are_removed(
+        tmp_path: Path) -> None:
+    (tmp_path / 'below').mkdir()
+    others = ['.hidden', '.notes.tmp', 'file.123.tmp', 'below/.file.12.tmp']
+    for name in ('.epoch_3.pth.4711.tmp', '.history.json.1.tmp', *others):
+        (tmp_path / name).write_bytes(b'half')
+    remove_leftovers(tmp_path)
+    left = {
+        str(path.relative_to(tmp_path))
+        for path in tmp_path.rglob('*') if path.is_file()
+    }
+    assert left == {*others}
 
 
 def test_json_is_readable_by_machines_and_by_people(tmp_path: Path) -> None:

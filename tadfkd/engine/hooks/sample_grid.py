@@ -10,7 +10,7 @@ from torchvision.utils import make_grid
 
 from tadfkd.registry import HOOKS
 from tadfkd.utils.errors import require_at_least
-from tadfkd.utils.files import write_atomically
+from tadfkd.utils.files import remove_leftovers, write_atomically
 from tadfkd.utils.wrappers import unwrapped
 
 
@@ -42,6 +42,11 @@ class SampleGridHook(Hook):
         self.num_images = num_images
         self.columns = columns
         self.min_side = min_side
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        """Clear up after a run that was killed."""
+        remove_leftovers(Path(runner.work_dir) / 'samples')
 
     @master_only
     def after_train_epoch(self, runner: Runner) -> None:

@@ -1,5 +1,4 @@
 """The record of a run: one line an epoch, one file for the whole."""
-import json
 import platform
 import statistics
 import time
@@ -49,16 +48,25 @@ class SummaryHook(Hook):
         self.num_images = num_images
         self.accuracy = accuracy
         self.history: dict = dict(teacher_top1=None, seconds=0.0, epochs=[])
+        # Images generated and selected before the current epoch.
+        self._images_before = 0, 0
+        self._resumed = False
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the history, and where the epoch began."""
+        self._note_seconds()
+        checkpoint['summary'] = dict(
+            history=self.history, images_before=self._images_before)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take up the history of a resumed run."""
+        if runner._resume and 'summary' in checkpoint:
+            self.history = checkpoint['summary']['history']
+            self._images_before = checkpoint['summary']['images_before']
+            self._resumed = True
 
     def before_train(self, runner: Runner) -> None:
-        """Take up the history of a resumed run; evaluate the teacher."""
-        path = Path(runner.work_dir) / 'history.json'
-        if runner.epoch > 0 and path.is_file():
-            self.history = json.loads(path.read_text())
-            self.history['epochs'] = [
-                entry for entry in self.history['epochs']
-                if entry['epoch'] <= runner.epoch
-            ]
+        """Evaluate the teacher."""
         if runner.val_loop is not None and \
                 self.history['teacher_top1'] is None:
             # The TeacherSanityHook has them, where there is one.
@@ -70,7 +78,8 @@ class SummaryHook(Hook):
             runner.logger.info(f'teacher: {metrics}')
         self._previous_seconds = self.history['seconds']
         self._start = time.perf_counter()
-        self._generated, self._selected = self._images(runner)
+        if not self._resumed:
+            self._images_before = self._images(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Measure on held-out synthetic images and log."""
@@ -78,13 +87,14 @@ class SummaryHook(Hook):
         generated, selected = self._images(runner)
         if not is_main_process():
             return
+        generated_before, selected_before = self._images_before
         metrics = dict(
             # A student that trains on data generates none.
-            selection_rate=100 * (selected - self._selected) /
-            max(1, generated - self._generated),
+            selection_rate=100 * (selected - selected_before) /
+            max(1, generated - generated_before),
             **asdict(
                 measure_synthetic(unwrapped(runner.model), self.num_images)))
-        self._generated, self._selected = generated, selected
+        self._images_before = generated, selected
         entry = dict(epoch=runner.epoch + 1, student_top1=None, **metrics)
         self.history['epochs'].append(entry)
         text = '  '.join(
@@ -127,9 +137,12 @@ class SummaryHook(Hook):
         all_reduce(images)
         return int(images[0]), int(images[1])
 
-    def _write(self, runner: Runner, finished: bool) -> None:
+    def _note_seconds(self) -> None:
         self.history['seconds'] = self._previous_seconds \
             + time.perf_counter() - self._start
+
+    def _write(self, runner: Runner, finished: bool) -> None:
+        self._note_seconds()
         work_dir = Path(runner.work_dir)
         write_json(work_dir / 'history.json', self.history)
         write_json(work_dir / 'summary.json', self._summary(runner, finished))
@@ -137,6 +150,7 @@ class SummaryHook(Hook):
     def _summary(self, runner: Runner, finished: bool) -> dict:
         model = unwrapped(runner.model)
         counters = model.counters
+        generated, selected = self._images_before
         epochs = self.history['epochs']
         top1 = [
             entry['student_top1'] for entry in epochs
@@ -159,8 +173,8 @@ class SummaryHook(Hook):
             agreement_last=epochs[-1]['agreement'] if epochs else None,
             student_steps=counters.student_steps,
             generator_steps=counters.generator_steps,
-            images_generated=self._generated,
-            images_selected=self._selected,
+            images_generated=generated,
+            images_selected=selected,
             wall_seconds=round(self.history['seconds'], 1),
             finished=finished,
             versions=dict(

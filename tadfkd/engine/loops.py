@@ -1,0 +1,149 @@
+"""The loop of a run, which can stop and go on between any two steps."""
+from typing import Any
+
+from mmengine.dist import all_gather_object, get_rank, is_distributed
+from mmengine.runner import EpochBasedTrainLoop
+from torch import nn
+
+from tadfkd.engine.signals import StopRequest, stop_requests
+from tadfkd.registry import LOOPS
+from tadfkd.utils.errors import Interrupted, UserError
+from tadfkd.utils.global_random import (global_random_state,
+                                        set_global_random_state)
+
+
+@LOOPS.register_module()
+class EpochLoop(EpochBasedTrainLoop):
+    """mmengine's loop by epochs, continued exactly from any checkpoint.
+
+    mmengine's own begins an epoch anew that was saved in its middle, and
+    leaves out the validation of an epoch that was saved before it. Here a
+    run goes on at the very place: after that step of the epoch, and with the
+    validation if it was still to come. Of the epoch's batches those that
+    were used are drawn and thrown away, so that whatever prepares them goes
+    on likewise.
+
+    A signal (see :data:`tadfkd.engine.signals.STOP_SIGNALS`) ends the run
+    after the step or the validation that is under way. Hooks that have a
+    ``save_now`` save then, and the loop raises
+    :class:`~tadfkd.utils.errors.Interrupted`. Several processes do so
+    together, after the epoch. Without such a hook signals mean what they
+    always do.
+
+    Hooks are called as by mmengine's loop; ``before_train_epoch`` is called
+    again where a run goes on within an epoch.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._steps_done = 0
+        self._validation_is_due = False
+        self._random_state: dict[str, Any] | None = None
+        self._request: StopRequest | None = None
+
+    @property
+    def steps_done(self) -> int:
+        """Iterations of the current epoch, the one under way included."""
+        return self._steps_done
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loop is, beside ``epoch`` and ``iter``.
+
+        Every process must call it.
+        """
+        return dict(
+            steps_done=self._steps_done,
+            validation_is_due=self._validation_is_due,
+            random_states=all_gather_object(global_random_state()))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there; random numbers at the place itself.
+
+        Raises:
+            UserError: If an epoch is shorter now than what was done of it.
+        """
+        steps = len(self.dataloader)
+        if state['steps_done'] > steps:
+            raise UserError(
+                f'the checkpoint was saved after {state["steps_done"]} '
+                f'iterations of an epoch, which has {steps} now: resume with '
+                'as many as it had')
+        self._steps_done = state['steps_done']
+        self._validation_is_due = state['validation_is_due']
+        states = state['random_states']
+        self._random_state = states[get_rank() % len(states)]
+
+    def run(self) -> nn.Module:
+        """Train, from the beginning or from where a checkpoint was saved.
+
+        Raises:
+            Interrupted: If a signal came and the run has been saved.
+        """
+        if not any(hasattr(hook, 'save_now') for hook in self.runner.hooks):
+            return self._run()
+        with stop_requests() as self._request:
+            return self._run()
+
+    def _run(self) -> nn.Module:
+        self.runner.call_hook('before_train')
+        if self._steps_done == 0:
+            self._restore_random_numbers()
+        self._validate()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._validate()
+            if self._epoch < self._max_epochs:
+                self._stop_if_asked()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        """One epoch, or the rest of it."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        batches = enumerate(self.dataloader)
+        for _ in range(self._steps_done):
+            next(batches)
+        self._restore_random_numbers()
+        for index, batch in batches:
+            self._steps_done = index + 1
+            self.run_iter(index, batch)
+            if not is_distributed():
+                self._stop_if_asked()
+        self._steps_done = 0
+        self._validation_is_due = True
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def _validate(self) -> None:
+        """Validate after an epoch, if that is due."""
+        if not self._validation_is_due:
+            return
+        # What is saved after it need not validate again.
+        self._validation_is_due = False
+        self._decide_current_val_interval()
+        if self.runner.val_loop is not None \
+                and self._epoch >= self.val_begin \
+                and (self._epoch % self.val_interval == 0
+                     or self._epoch == self._max_epochs):
+            self.runner.val_loop.run()
+
+    def _restore_random_numbers(self) -> None:
+        if self._random_state is not None:
+            set_global_random_state(self._random_state)
+            self._random_state = None
+
+    def _stop_if_asked(self) -> None:
+        if self._request is None:
+            return
+        signals = [
+            name for name in all_gather_object(self._request.name) if name
+        ]
+        if not signals:
+            return
+        self.runner.call_hook('save_now')
+        message = (f'stopped by {signals[0]} and saved after {self._iter} of '
+                   f'{self._max_iters} iterations, go on by --resume')
+        self.runner.logger.warning(message)
+        self.runner.visualizer.close()
+        raise Interrupted(message)

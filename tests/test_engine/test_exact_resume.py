@@ -1,0 +1,132 @@
+"""Runs that go on from a checkpoint end as if they had never stopped."""
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from algorithm_helpers import ALGORITHMS, CONFIGS, shrinking_options
+from mmengine.config import Config
+
+from tadfkd.apis import load_config, train
+from tadfkd.evaluation import differences, read_run_end
+from tadfkd.utils.checkpoint import read_checkpoint
+
+# An epoch of shrunk algorithms has as many steps.
+NUM_EPOCHS, NUM_STEPS = 2, 3
+SUPERVISED = CONFIGS / 'teachers/resnet18w16_digits.py'
+# Beside the usual one, which is the last to save: after each iteration.
+EVERY_STEP = dict(type='tadfkd.CheckpointHook', interval=1, by_epoch=False)
+WITHIN, AFTER = 'iter_2.pth', 'epoch_1.pth'
+
+
+def assert_goes_on_exactly(make_config: Callable[[Path], Config],
+                           tmp_path: Path, *checkpoints: str) -> None:
+    """Train once to the end, and again from each of the checkpoints."""
+    whole = tmp_path / 'whole'
+    config = make_config(whole)
+    config.custom_hooks = [*config.get('custom_hooks', []), EVERY_STEP]
+    train(config)
+    expected = read_run_end(whole)
+    log = expected.pop('log')
+    assert expected['figures'] and expected['train_loop']['random_states']
+    for name in checkpoints:
+        config = make_config(tmp_path / name)
+        config.resume, config.load_from = True, str(whole / name)
+        train(config)
+        found = read_run_end(tmp_path / name)
+        rest = found.pop('log')
+        assert differences(expected, found) == []
+        assert rest.items() <= log.items()
+        done = read_checkpoint(whole / name)['meta']['iter']
+        assert [row['iter'] for row in rest.values() if 'lr' in str(row)
+                ] == [*range(done + 1, NUM_EPOCHS * NUM_STEPS + 1)]
+        assert len([
+            row for row in rest.values() if 'accuracy/top1' in row
+        ]) == len([row for row in log.values() if 'accuracy/top1' in row])
+
+
+def tiny(type: str, checkpoint: str,
+         **changes: Any) -> Callable[[Path], Config]:
+    """Makes configs of an algorithm's digits with tiny networks."""
+
+    def make(work_dir: Path) -> Config:
+        merged = shrinking_options(type, checkpoint) | {
+            'train_cfg.max_epochs': NUM_EPOCHS,
+            # It would be packed, which takes as long as all the rest.
+            'val_dataloader.dataset.serialize_data': False
+        }
+        return load_config(
+            CONFIGS / type.lower() / 'resnet18w16_to_resnet18w8_digits.py',
+            merged,
+            work_dir=str(work_dir),
+            **changes)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def no_decoration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes much of the time here and leaves no figures."""
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+    monkeypatch.setattr('tadfkd.engine.hooks.summary.draw_curves',
+                        lambda *_: None)
+
+
+# With a queue, with pool and bank, with replay, with the data: the evaluation
+# of the epoch was still to come, too.
+FURTHER = dict.fromkeys(['TADFKD', 'CMI', 'PREDFKD', 'VanillaKD'], [AFTER])
+
+
+@pytest.mark.parametrize('type', ALGORITHMS)
+def test_every_algorithm_goes_on_within_an_epoch(type: str,
+                                                 tiny_teacher_checkpoint: str,
+                                                 tmp_path: Path) -> None:
+    assert_goes_on_exactly(
+        tiny(type, tiny_teacher_checkpoint), tmp_path, WITHIN,
+        *FURTHER.get(type, []))
+
+
+def test_so_does_a_run_with_averaged_weights_in_bfloat16_and_dropout(
+        tiny_teacher_checkpoint: str, tmp_path: Path) -> None:
+    # Dropout draws from the random numbers of everybody, as the evaluation
+    # does in between, whose images the averaged weights classify.
+    make = tiny('TADFKD', tiny_teacher_checkpoint, amp=True)
+
+    def make_config(work_dir: Path) -> Config:
+        config = make(work_dir)
+        config.model.student.backbone = dict(
+            type='tadfkd.WideResNet',
+            depth=10,
+            widen_factor=1,
+            in_channels=1,
+            dropout=0.3)
+        config.model.student.head.in_channels = 64
+        config.custom_hooks = [
+            dict(
+                type='EMAHook',
+                ema_type='ExponentialMovingAverage',
+                momentum=0.3)
+        ]
+        return config
+
+    assert_goes_on_exactly(make_config, tmp_path, WITHIN, AFTER)
+
+
+def test_so_does_a_classifier_with_random_transforms(tmp_path: Path) -> None:
+
+    def make_config(work_dir: Path) -> Config:
+        return load_config(
+            SUPERVISED, {
+                'model.backbone.base_channels': 4,
+                'model.backbone.stem_channels': 4,
+                'model.head.in_channels': 32,
+                'train_dataloader.batch_size': 40,
+                'train_dataloader.dataset.indices': 40 * NUM_STEPS,
+                'train_cfg.max_epochs': NUM_EPOCHS,
+                'train_cfg.val_interval': 1,
+                'default_hooks.logger.interval': 1,
+                'default_hooks.checkpoint.interval': 1
+            },
+            work_dir=str(work_dir))
+
+    assert_goes_on_exactly(make_config, tmp_path, WITHIN, AFTER)
