@@ -3,7 +3,8 @@ randomness = dict(seed=0)
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    # The back end is for GPUs; on CPU it is gloo. Time-out in seconds.
+    dist_cfg=dict(backend='nccl', timeout=600))
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=10),
     checkpoint=dict(
@@ -16,8 +17,7 @@ log_processor = dict(type='LogProcessor', by_epoch=True)
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='Visualizer', vis_backends=vis_backends)
 # Only used with --launcher; without device_ids it works on CPU and GPU alike.
-model_wrapper_cfg = dict(
-    type='MMSeparateDistributedDataParallel', device_ids=None)
+model_wrapper_cfg = dict(type='tadfkd.DistributedNetworks', device_ids=None)
 log_level = 'INFO'
 load_from = None
 resume = False

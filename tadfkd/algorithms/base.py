@@ -11,9 +11,11 @@ from torch import Tensor
 
 from tadfkd.algorithms.candidates import CandidateSelection
 from tadfkd.algorithms.parts import build_bn_loss, build_logits_loss
+from tadfkd.memory import AveragedStatistics
 from tadfkd.structures import BNStatistics, SyntheticBatch, TeacherOutput
 from tadfkd.utils.errors import require_at_least
 from tadfkd.utils.freezing import frozen
+from tadfkd.utils.processes import whole_means, whole_statistics
 
 Losses = dict[str, Tensor]
 
@@ -125,7 +127,8 @@ class BaseDFKD(CandidateSelection):
                        optim_wrapper: OptimWrapper) -> Losses:
         """Minimise :meth:`student_losses` on a batch."""
         with optim_wrapper.optim_context(self.student):
-            losses = self.student_losses(images_BCHW, target)
+            losses = whole_means(
+                self.student_losses(images_BCHW, target), len(images_BCHW))
         self.counters.student_steps += 1
         return self._update(losses, optim_wrapper)
 
@@ -135,7 +138,10 @@ class BaseDFKD(CandidateSelection):
             candidates = self.augmented(
                 self.generate(self.batch_size, self.generator))
             selected = self.select(candidates)
-            losses = self.generator_losses(candidates, selected)
+            losses = whole_means(
+                self.generator_losses(candidates, selected),
+                len(selected)) | whole_means(
+                    self.candidate_losses(candidates), len(candidates))
         losses = self._update(losses, optim_wrapper)
         self.counters.generator_steps += 1
         return losses
@@ -155,21 +161,39 @@ class BaseDFKD(CandidateSelection):
     @abstractmethod
     def generator_losses(self, candidates: SyntheticBatch,
                          selected: SyntheticBatch) -> Losses:
-        """The terms whose sum the generator minimises.
+        """The terms whose sum the generator minimises, but for
+        :meth:`candidate_losses`.
 
         Args:
             candidates: All images of the step, with their graph.
-            selected: Those that the selector kept, at least one.
+            selected: Those that the selector kept, at least one; the terms
+                are means over them.
         """
+
+    def candidate_losses(self, candidates: SyntheticBatch) -> Losses:
+        """The terms that are means over all candidates, selected or not."""
+        return {}
 
     def _update(self, losses: Losses, optim_wrapper: OptimWrapper) -> Losses:
         total = summed(losses)
         optim_wrapper.update_params(total)
         return with_total(losses, total)
 
-    def bn_terms(self, statistics: Sequence[BNStatistics] | None) -> Losses:
+    def bn_terms(self,
+                 statistics: Sequence[BNStatistics] | None,
+                 count: int,
+                 past: AveragedStatistics | None = None) -> Losses:
         """The batch-norm term, where there is one and the teacher has any
-        statistics."""
+        statistics.
+
+        Args:
+            statistics: Of a forward of the teacher.
+            count: Samples in that forward.
+            past: What they are averaged with.
+        """
         if not statistics or self.bn_loss is None:
             return {}
+        statistics = whole_statistics(statistics, count)
+        if past is not None:
+            statistics = past.average(statistics)
         return dict(bn=self.bn_loss(statistics))

@@ -3,6 +3,7 @@ from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import torch
+from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
 from tadfkd.algorithms.networks import DistillationNetworks
@@ -143,7 +144,9 @@ class CandidateSelection(DistillationNetworks):
 
         What is left over waits for the next call. Each candidate passes the
         teacher once for the selection, and a second time only if the losses
-        see another view of it.
+        see another view of it. In a distributed run a full batch is
+        ``batch_size`` images a process on average: each learns from those
+        that it made, and has as many rounds as the others.
 
         Args:
             generator: In place of the algorithm's.
@@ -160,14 +163,15 @@ class CandidateSelection(DistillationNetworks):
             generator = unwrapped(self.generator)
         if queue is None:
             queue = self.queue
+        size = self.batch_size * get_world_size()
         for round_ in range(self.max_rounds + 1):
-            if len(queue) >= self.batch_size:
+            if len(queue) >= size:
                 break
             if round_ == self.max_rounds:
                 raise UserError(
-                    f'after {self.max_rounds} rounds of {self.batch_size} '
+                    f'after {self.max_rounds} rounds of {size} '
                     f'candidates only {len(queue)} of '
-                    f'{self.batch_size} images were selected: raise '
+                    f'{size} images were selected: raise '
                     'model.max_rounds, or use a more lenient model.selector')
             batch = self.generate(self.batch_size, generator)
             if not changes_view:
@@ -178,8 +182,9 @@ class CandidateSelection(DistillationNetworks):
                     batch.views_BCHW,
                     labels_B=batch.labels_B,
                     teacher_logits_BK=None
-                    if changes_view else batch.teacher_logits_BK))
-        batch = queue.take(self.batch_size)
+                    if changes_view else batch.teacher_logits_BK),
+                equal=not self.selector.reads_teacher)
+        batch = queue.take(size)
         if changes_view:
             batch = self.augmented(batch)
         if batch.teacher_logits_BK is not None:
@@ -191,6 +196,7 @@ class CandidateSelection(DistillationNetworks):
         return dict(
             counters=asdict(self.counters),
             seed=self.streams.seed,
+            branch=self.streams.branch,
             streams=self.streams.state_dict(),
             queue=self.queue.state_dict())
 
@@ -199,5 +205,6 @@ class CandidateSelection(DistillationNetworks):
         self.counters = Counters(**state['counters'])
         # Of streams from which nothing was drawn; older checkpoints have none.
         self.streams.seed = state.get('seed', self.streams.seed)
+        self.streams.branch = state.get('branch', '')
         self.streams.load_state_dict(state['streams'])
         self.queue.load_state_dict(state['queue'])

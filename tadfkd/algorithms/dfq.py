@@ -56,5 +56,5 @@ class DFQ(BaseDFKD):
             self.student_logits(images_BCHW), output.logits_BK)
         return dict(
             adversarial=-divergence,
-            **self.bn_terms(output.bn_statistics),
+            **self.bn_terms(output.bn_statistics, len(selected)),
             **self.class_prior(output, selected.labels_B))

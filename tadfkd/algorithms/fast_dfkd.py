@@ -2,7 +2,6 @@
 from typing import Any, Literal
 
 import torch
-from mmengine.dist import all_reduce
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 from torch.func import functional_call
@@ -13,6 +12,7 @@ from tadfkd.algorithms.inversion import (SYNTHESIS_BETAS, BestImages,
 from tadfkd.algorithms.parts import require_generator
 from tadfkd.registry import MODELS
 from tadfkd.utils.errors import UserError, require_at_least
+from tadfkd.utils.processes import average_gradients, whole_means
 
 
 @MODELS.register_module()
@@ -103,11 +103,15 @@ class FastDFKD(InversionDFKD):
             with wrapper.optim_context(self.generator):
                 images_BCHW = functional_call(network, copies,
                                               (latents_BZ, labels_B))
-                losses = self.inversion_losses(images_BCHW, labels_B)
+                losses = whole_means(
+                    self.inversion_losses(images_BCHW, labels_B),
+                    len(images_BCHW))
             total = summed(losses)
             best.offer(images_BCHW, total)
             optimizer.zero_grad()
             total.backward()
+            average_gradients(copy.grad for copy in copies.values()
+                              if copy.grad is not None)
             for name, copy in copies.items():
                 if self.meta == 'maml' and copy.grad is not None:
                     gradients[name] += copy.grad
@@ -116,8 +120,6 @@ class FastDFKD(InversionDFKD):
         for name, weight in weights.items():
             weight.grad = gradients[name] if self.meta == 'maml' \
                 else weight.detach() - copies[name].detach()
-            # The copies are outside of the distributed wrapper.
-            all_reduce(weight.grad, 'mean')
         wrapper.step()
         wrapper.zero_grad()
         return best.images_BCHW, with_total(losses, total)

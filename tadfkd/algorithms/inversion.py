@@ -3,6 +3,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from tadfkd.memory import AveragedStatistics, ImagePool
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.errors import require_at_least
 from tadfkd.utils.freezing import frozen
+from tadfkd.utils.processes import whole_means
 from tadfkd.utils.reinitialize import reinitialize
 from tadfkd.utils.wrappers import unwrapped
 
@@ -112,6 +114,8 @@ class InversionDFKD(BaseDFKD):
         size = self.synthesis_batch_size
         latents_BZ = self.sample_latents(
             size, self.streams.get('latents', self.device)).requires_grad_()
+        # The gradient of a sample in a mean over those of all processes.
+        latents_BZ.register_hook(lambda gradient: gradient / get_world_size())
         labels_B = self.sample_labels(size,
                                       self.streams.get('labels', self.device))
         self.begin_synthesis(optim_wrapper['generator'])
@@ -152,7 +156,9 @@ class InversionDFKD(BaseDFKD):
         for _ in range(self.num_generator_steps):
             with wrapper.optim_context(self.generator):
                 images_BCHW = self.generator(latents_BZ, labels_B)
-                losses = self.inversion_losses(images_BCHW, labels_B)
+                losses = whole_means(
+                    self.inversion_losses(images_BCHW, labels_B),
+                    len(images_BCHW))
             optimizer.zero_grad()
             losses = self._update(losses, wrapper)
             optimizer.step()
@@ -184,8 +190,8 @@ class InversionDFKD(BaseDFKD):
             views_BCHW, with_bn=True, with_features=self.reads_features)
         losses = dict(
             one_hot=self.one_hot_loss(output.logits_BK, candidates.labels_B),
-            **self.bn_terms(
-                self.past_statistics.average(output.bn_statistics)))
+            **self.bn_terms(output.bn_statistics, len(views_BCHW),
+                            self.past_statistics))
         if self.adversarial_loss is not None and not self.warming_up:
             losses['adversarial'] = -self.adversarial_loss(
                 self.student_logits(views_BCHW), output.logits_BK)

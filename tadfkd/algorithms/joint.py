@@ -7,6 +7,7 @@ from mmengine.optim import OptimWrapperDict
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.freezing import frozen
+from tadfkd.utils.processes import whole_means
 
 
 class JointDFKD(BaseDFKD):
@@ -35,7 +36,8 @@ class JointDFKD(BaseDFKD):
             selected, output = self.select_and_ask(
                 self.augmented(self.generate(self.batch_size, self.generator)),
                 **self.questions())
-            losses = self.answered_losses(selected, output)
+            losses = whole_means(
+                self.answered_losses(selected, output), len(selected))
         losses = prefixed('generator', self._update(losses, wrapper))
         self.counters.generator_steps += 1
         images_BCHW, target = selected.views_BCHW.detach(), output.detach()

@@ -2,7 +2,6 @@
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
@@ -11,6 +10,7 @@ from tadfkd.algorithms.pre_dfkd import PREDFKD
 from tadfkd.registry import MODELS
 from tadfkd.structures import TeacherOutput
 from tadfkd.utils.errors import require_at_least
+from tadfkd.utils.processes import average_gradients, whole_means
 from tadfkd.utils.wrappers import unwrapped
 
 
@@ -46,19 +46,19 @@ class KAKR(PREDFKD):
         """Step along the gradients of both terms."""
         weights = dict(unwrapped(self.student).named_parameters())
         with optim_wrapper.optim_context(self.student):
-            losses = self.student_losses(images_BCHW, target)
+            losses = whole_means(
+                self.student_losses(images_BCHW, target), len(images_BCHW))
         summed(losses).backward()
         recalled = self.recalled_batch()
         if recalled is not None:
-            losses['retained'] = self._retain(weights, *recalled,
-                                              optim_wrapper)
+            losses |= self._retain(weights, *recalled, optim_wrapper)
         optim_wrapper.step()
         optim_wrapper.zero_grad()
         self.counters.student_steps += 1
         return with_total(losses, summed(losses))
 
     def _retain(self, weights: dict[str, Tensor], images_BCHW: Tensor,
-                target: TeacherOutput, optim_wrapper: OptimWrapper) -> Tensor:
+                target: TeacherOutput, optim_wrapper: OptimWrapper) -> Losses:
         """Add to the gradients of ``weights`` those of the loss of replayed
         images after a step along them; return that loss."""
         ahead = {
@@ -67,13 +67,15 @@ class KAKR(PREDFKD):
             for name, weight in weights.items() if weight.grad is not None
         }
         with optim_wrapper.optim_context(self.student):
-            loss = self.student_loss(
-                self.student_logits(images_BCHW, ahead), target.logits_BK)
-        gradients = torch.autograd.grad(loss, list(ahead.values()))
+            losses = dict(
+                retained=self.student_loss(
+                    self.student_logits(images_BCHW, ahead), target.logits_BK))
+            losses = whole_means(losses, len(images_BCHW))
+        gradients = torch.autograd.grad(losses['retained'],
+                                        list(ahead.values()))
+        average_gradients(gradients)
         for name, gradient in zip(ahead, gradients):
-            # These weights are outside of the distributed wrapper.
-            all_reduce(gradient, 'mean')
             weight_gradient = weights[name].grad
             assert weight_gradient is not None
             weight_gradient += gradient
-        return loss
+        return losses

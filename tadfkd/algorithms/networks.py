@@ -235,13 +235,19 @@ def _drop_teacher(model: DistillationNetworks, state: dict, prefix: str,
 
     A wrapped network is written as if it were not wrapped.
     """
-    for key in [key for key in state if key.startswith(f'{prefix}teacher.')]:
-        del state[key]
-    for name, child in model.named_children():
-        if is_model_wrapper(child):
-            old, new = f'{prefix}{name}.module.', f'{prefix}{name}.'
-            for key in [key for key in state if key.startswith(old)]:
-                state[new + key.removeprefix(old)] = state.pop(key)
+    wrapped = {
+        f'{prefix}{name}.module.': f'{prefix}{name}.'
+        for name, child in model.named_children() if is_model_wrapper(child)
+    }
+    # One by one, so that the order stays.
+    for key in [*state]:
+        value = state.pop(key)
+        if key.startswith(f'{prefix}teacher.'):
+            continue
+        for old, new in wrapped.items():
+            if key.startswith(old):
+                key = new + key.removeprefix(old)
+        state[key] = value
 
 
 def _ignore_missing_teacher(model: DistillationNetworks,

@@ -12,6 +12,7 @@ from tadfkd.memory import BaseReplay
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.errors import require_at_least
+from tadfkd.utils.processes import whole_means
 from tadfkd.utils.wrappers import unwrapped
 
 
@@ -82,8 +83,10 @@ class PREDFKD(BaseDFKD):
                       optim_wrapper: OptimWrapper) -> Losses:
         """Train the replay on the images of a student step."""
         with optim_wrapper.optim_context(self.replay):
-            losses = self.replay(images_BCHW, target.logits_BK, self.teacher,
-                                 self.streams.get('replay', self.device))
+            losses = whole_means(
+                self.replay(images_BCHW, target.logits_BK, self.teacher,
+                            self.streams.get('replay', self.device)),
+                len(images_BCHW))
         return self._update(losses, optim_wrapper)
 
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:

@@ -12,6 +12,7 @@ from tadfkd.memory import RingBuffer
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.errors import UserError, require_at_least
+from tadfkd.utils.processes import numbers_of_all
 
 
 @MODELS.register_module()
@@ -112,6 +113,8 @@ class SpaceshipNet(InversionDFKD):
         """Images of features that two kept images exchange at a layer."""
         stream = self.streams.get('exchange')
         layer = int(torch.randint(len(self.banks), (), generator=stream))
+        # The first process chooses for all, which go through the same layers.
+        layer = numbers_of_all(layer)[0]
         own, other = (self.banks[layer].sample(size, stream) for _ in range(2))
         exchange_BC = torch.rand(
             own.shape[:2], generator=stream) < self.exchange_probability

@@ -100,8 +100,7 @@ class TADFKD(BaseDFKD):
 
     def generator_losses(self, candidates: SyntheticBatch,
                          selected: SyntheticBatch) -> Losses:
-        """Adversarial and batch-norm terms on the selected images, image
-        terms on all of them."""
+        """Adversarial and batch-norm terms."""
         teacher = self.teacher
         # Without augmentation the two views are one.
         same_view = (
@@ -115,15 +114,18 @@ class TADFKD(BaseDFKD):
             selected.images_BCHW, with_bn=True).bn_statistics
         divergence = self.adversarial_loss(
             self.student_logits(selected.views_BCHW), output.logits_BK)
+        return dict(
+            adversarial=self.adversarial_loss.loss_weight - divergence,
+            **self.bn_terms(statistics, len(selected)),
+            **(prior(output) if prior is not None else {}))
+
+    def candidate_losses(self, candidates: SyntheticBatch) -> Losses:
+        """Image terms."""
         images_BCHW = candidates.views_BCHW
         if self.image_terms_on == 'normalized':
             # At their own size, whatever the teacher resizes them to.
-            images_BCHW = teacher.input_adapter.normalize(images_BCHW)
-        return dict(
-            adversarial=self.adversarial_loss.loss_weight - divergence,
-            **self.bn_terms(statistics),
-            **(prior(output) if prior is not None else {}),
-            **{
-                name: loss(images_BCHW)
-                for name, loss in self.image_losses.items()
-            })
+            images_BCHW = self.teacher.input_adapter.normalize(images_BCHW)
+        return {
+            name: loss(images_BCHW)
+            for name, loss in self.image_losses.items()
+        }

@@ -109,7 +109,7 @@ def _run(config: str, seed: int, options: Options, work_dir: str,
         config=config,
         seed=seed,
         fingerprint=_fingerprint(config, options),
-        commit=_commit(),
+        commit=checkout_commit(),
         command=' '.join([
             f'python tools/train.py {config} --seed {seed}',
             *(['--cfg-options'] if options else []),
@@ -120,7 +120,7 @@ def _run(config: str, seed: int, options: Options, work_dir: str,
         summary=summary)
 
 
-def _commit() -> str:
+def checkout_commit() -> str:
     """The commit of the checkout, and whether there are changes to it."""
     return subprocess.run(['git', 'describe', '--always', '--dirty'],
                           capture_output=True,

@@ -1,13 +1,15 @@
 """Starting several processes, on GPUs or on CPU."""
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed
 from mmengine.dist import init_dist, is_distributed
 
-from tadfkd.utils.errors import Interrupted, UserError
+from tadfkd.utils.errors import Interrupted, UserError, require_at_least
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -24,8 +26,9 @@ def process_group(launcher: str,
 
     Args:
         launcher: As in ``--launcher``.
-        dist_cfg: The config's ``env_cfg.dist_cfg``, for GPUs; on CPU the
-            back end is gloo.
+        dist_cfg: The config's ``env_cfg.dist_cfg``: the back end on GPUs (on
+            CPU it is gloo), and ``timeout``, the seconds after which a
+            process that waits for another one gives up.
 
     Raises:
         UserError: If the launcher cannot be used without a GPU, or the
@@ -37,14 +40,23 @@ def process_group(launcher: str,
     if launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UserError('--launcher pytorch was given to a process that '
                         'torchrun did not start: use tools/dist_train.sh')
+    if launcher == 'slurm' and 'SLURM_PROCID' not in os.environ:
+        raise UserError('--launcher slurm was given to a process that srun '
+                        'did not start: use tools/slurm_train.sh')
+    dist_cfg = dict(dist_cfg or {})
+    timeout = dist_cfg.setdefault('timeout', 600)
+    require_at_least('env_cfg.dist_cfg', 'timeout', timeout, 1)
     if torch.cuda.is_available():
-        init_dist(launcher, **(dist_cfg or {}))
-    elif launcher == 'pytorch':
-        torch.distributed.init_process_group('gloo')
+        init_dist(launcher, **dist_cfg)
+    elif launcher == 'mpi':
+        raise UserError('--launcher mpi needs a GPU in each process and this '
+                        'machine shows none: use tools/dist_train.sh, which '
+                        'runs on CPU too')
     else:
-        raise UserError(f'--launcher {launcher} needs a GPU in each process '
-                        'and this machine shows none: use '
-                        'tools/dist_train.sh, which runs on CPU too')
+        if launcher == 'slurm':
+            _take_over_slurm()
+        torch.distributed.init_process_group(
+            'gloo', timeout=timedelta(seconds=timeout))
     # Not after another exception: the others may be waiting for something
     # else. When a run is interrupted, all are.
     interruption = None
@@ -56,3 +68,22 @@ def process_group(launcher: str,
     torch.distributed.destroy_process_group()
     if interruption is not None:
         raise interruption
+
+
+def _take_over_slurm() -> None:
+    """Set what torch reads to what Slurm has set, as mmengine does where
+    there are GPUs."""
+    environment = os.environ
+    if 'MASTER_ADDR' not in environment:
+        nodes = environment['SLURM_NODELIST']
+        environment['MASTER_ADDR'] = subprocess.run(
+            ['scontrol', 'show', 'hostnames', nodes],
+            check=True,
+            capture_output=True,
+            text=True).stdout.split()[0]
+    environment.setdefault('MASTER_PORT', '29500')
+    for name, source in dict(
+            RANK='SLURM_PROCID',
+            WORLD_SIZE='SLURM_NTASKS',
+            LOCAL_RANK='SLURM_LOCALID').items():
+        environment[name] = environment[source]

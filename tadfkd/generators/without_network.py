@@ -50,6 +50,9 @@ class PixelGenerator(BaseGenerator):
         image_channels: See :class:`BaseGenerator`.
     """
 
+    #: In a distributed run each process has images of its own.
+    belongs_to_process = True
+
     def __init__(self,
                  batch_size: int,
                  image_size: int | tuple[int, int],

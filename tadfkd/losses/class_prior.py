@@ -10,6 +10,7 @@ from tadfkd.losses.base import BaseLoss
 from tadfkd.registry import MODELS
 from tadfkd.structures import TeacherOutput
 from tadfkd.utils.errors import UserError
+from tadfkd.utils.processes import whole_mean
 
 
 @MODELS.register_module()
@@ -36,7 +37,8 @@ class ClassBalanceLoss(BaseLoss):
     """sum_k pbar_k log pbar_k with pbar the batch's mean of softmax(T(x)).
 
     The negative entropy of the predicted classes: smallest, -log K, where all
-    are equally frequent. arXiv 1904.01186.
+    are equally frequent. The batch is that of all processes.
+    arXiv 1904.01186.
 
     Args:
         log_base: ``'e'``, or ``'10'`` as in the released code of DAFL, which
@@ -55,7 +57,8 @@ class ClassBalanceLoss(BaseLoss):
 
     def forward(self, logits_BK: Tensor) -> Tensor:
         """The negative entropy, <= 0, of (B, K) logits."""
-        mean_K = logits_BK.float().softmax(1).mean(0)
+        mean_K = whole_mean(logits_BK.float().softmax(1).mean(0),
+                            len(logits_BK))
         # Of a class that underflows to 0 the gradient would be no number.
         mean_K = mean_K.clamp_min(torch.finfo(mean_K.dtype).tiny)
         return -self.loss_weight * self.scale * torch.special.entr(

@@ -2,11 +2,13 @@
 from typing import Literal
 
 import torch
+from mmengine.dist import get_world_size
 from torch import Tensor
 
 from tadfkd.losses.base import BaseLoss
 from tadfkd.registry import MODELS
 from tadfkd.utils.errors import UserError
+from tadfkd.utils.processes import whole_mean, whole_moments
 
 Over = Literal['sample', 'batch']
 
@@ -17,9 +19,9 @@ class _ImageNormLoss(BaseLoss):
     Args:
         over: ``'sample'`` takes the norm of each sample and averages, so the
             weight does not depend on the batch size; ``'batch'`` takes one
-            norm of the whole batch, as public code does. The latter grows
-            with the square root of the batch size: w over a batch of B acts
-            like w sqrt(B) over samples.
+            norm of the whole batch (that of all processes), as public code
+            does. The latter grows with the square root of the batch size: w
+            over a batch of B acts like w sqrt(B) over samples.
         loss_weight: See :class:`BaseLoss`.
     """
 
@@ -36,7 +38,10 @@ class _ImageNormLoss(BaseLoss):
     def _norm(self, values_BCHW: Tensor) -> Tensor:
         values_BCHW = values_BCHW.float()
         if self.over == 'batch':
-            return torch.linalg.vector_norm(values_BCHW)
+            norm = torch.linalg.vector_norm(values_BCHW)
+            processes = get_world_size()
+            return norm if processes == 1 else (
+                processes * whole_mean(norm.square(), 1)).sqrt()
         return torch.linalg.vector_norm(values_BCHW.flatten(1), dim=1).mean()
 
 
@@ -84,6 +89,8 @@ class PixelStatisticsLoss(BaseLoss):
         """The distance, >= 0, of a batch of normalised images."""
         variance_C, mean_C = torch.var_mean(
             images_BCHW.float(), dim=(0, 2, 3), unbiased=False)
+        mean_C, variance_C = whole_moments(mean_C, variance_C,
+                                           len(images_BCHW))
         return self.loss_weight * (
             torch.linalg.vector_norm(mean_C) +
             torch.linalg.vector_norm(variance_C - 1))

@@ -83,6 +83,10 @@ class RingBuffer:
         if not state:
             return
         rows, next_ = state['rows'], state['next']
+        if next_ is None:
+            # Of another number of processes, see regrouped.
+            RingBuffer.add(self, rows)
+            return
         full = len(rows) == self.capacity
         if not full and next_ != len(rows) or len(rows) > self.capacity:
             raise UserError(

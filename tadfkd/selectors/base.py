@@ -1,11 +1,16 @@
 """What every selector shares."""
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
+from mmengine.dist import get_world_size
 from torch import Tensor
 
 from tadfkd.structures import TeacherOutput
-from tadfkd.utils.errors import require_at_least
+from tadfkd.utils.errors import UserError, require_at_least
+from tadfkd.utils.processes import rows_of_all
+
+Scope = Literal['global', 'local']
 
 
 def pseudo_label_loss(logits_BK: Tensor) -> Tensor:
@@ -27,9 +32,9 @@ class BaseSelector(ABC):
     A sample with a logit that is not finite is never selected.
 
     Args:
-        min_selected: At least this many samples are selected, the best
-            ones if need be, as far as there are samples with finite logits.
-            >= 1.
+        min_selected: At least this many samples are selected in each
+            process, the best ones if need be, as far as there are samples
+            with finite logits. >= 1.
     """
 
     #: False for a selector that needs no forward of the teacher.
@@ -76,4 +81,43 @@ class BaseSelector(ABC):
             badness_B, by which the best are found if too few are selected,
             and mask_B, True for the selected. Entries of rows that are not
             finite are ignored in both.
+        """
+
+
+class ComparingSelector(BaseSelector):
+    """A selector that judges samples by the losses of the others.
+
+    The loss is the cross-entropy of the teacher against its own argmax.
+
+    Args:
+        min_selected: See :class:`BaseSelector`.
+        scope: ``'global'`` compares the samples of all processes, so that the
+            same are selected however a batch is split; ``'local'`` those of
+            each process, which saves an exchange.
+    """
+
+    def __init__(self, min_selected: int = 1, scope: Scope = 'global') -> None:
+        super().__init__(min_selected)
+        if scope not in ('global', 'local'):
+            raise UserError("scope must be 'global' or 'local', got "
+                            f'{scope!r}: set model.selector.scope')
+        self.scope = scope
+
+    def judge(self, logits_BK: Tensor, finite_B: Tensor,
+              labels_B: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See :meth:`BaseSelector.judge`."""
+        loss_B = pseudo_label_loss(logits_BK)
+        if self.scope == 'local' or get_world_size() == 1:
+            return loss_B, self.compare(loss_B, finite_B)
+        rows_B2, own = rows_of_all(torch.stack((loss_B, finite_B.float()), 1))
+        mask_B = self.compare(rows_B2[:, 0], rows_B2[:, 1] > 0)
+        return loss_B, mask_B[own]
+
+    @abstractmethod
+    def compare(self, loss_B: Tensor, finite_B: Tensor) -> Tensor:
+        """mask_B of the selected.
+
+        Args:
+            loss_B: Float32, which may hold NaN or infinities.
+            finite_B: True where a loss is of finite logits.
         """

@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 
 from tadfkd.registry import SELECTORS
-from tadfkd.selectors.base import BaseSelector, pseudo_label_loss
+from tadfkd.selectors.base import ComparingSelector, Scope
 from tadfkd.utils.errors import UserError, require_at_least
 
 
 @SELECTORS.register_module()
-class GMMSelector(BaseSelector):
+class GMMSelector(ComparingSelector):
     """Keep what belongs to the low-loss component of a Gaussian mixture.
 
     The cross-entropy l_i of the teacher against its own argmax is scaled to
@@ -31,6 +31,7 @@ class GMMSelector(BaseSelector):
             by less, > 0.
         covariance_floor: Added to both variances at each iteration, > 0.
         min_selected: See :class:`BaseSelector`.
+        scope: See :class:`ComparingSelector`.
     """
 
     def __init__(self,
@@ -38,8 +39,9 @@ class GMMSelector(BaseSelector):
                  max_iterations: int = 10,
                  tolerance: float = 1e-2,
                  covariance_floor: float = 5e-4,
-                 min_selected: int = 1) -> None:
-        super().__init__(min_selected)
+                 min_selected: int = 1,
+                 scope: Scope = 'global') -> None:
+        super().__init__(min_selected, scope)
         require_at_least('model.selector', 'max_iterations', max_iterations, 1)
         require_at_least('model.selector', 'tolerance', tolerance, 1e-12)
         require_at_least('model.selector', 'covariance_floor',
@@ -52,17 +54,15 @@ class GMMSelector(BaseSelector):
         self.tolerance = tolerance
         self.covariance_floor = covariance_floor
 
-    def judge(self, logits_BK: Tensor, finite_B: Tensor,
-              labels_B: Tensor | None) -> tuple[Tensor, Tensor]:
-        """See :meth:`BaseSelector.judge`."""
-        loss_B = pseudo_label_loss(logits_BK)
+    def compare(self, loss_B: Tensor, finite_B: Tensor) -> Tensor:
+        """See :meth:`ComparingSelector.compare`."""
         lowest = loss_B.masked_fill(~finite_B, torch.inf).amin()
         highest = loss_B.masked_fill(~finite_B, -torch.inf).amax()
         spread = highest - lowest
         scaled_B = torch.where(finite_B, (loss_B - lowest) / spread, 0.0)
         posterior_B = self.low_mean_posterior(scaled_B.double(),
                                               finite_B.double())
-        return loss_B, (posterior_B > self.threshold) | ~(spread > 0)
+        return (posterior_B > self.threshold) | ~(spread > 0)
 
     def low_mean_posterior(self, values_B: Tensor,
                            weights_B: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from tadfkd.registry import SELECTORS
-from tadfkd.selectors.base import BaseSelector, pseudo_label_loss, ranks
+from tadfkd.selectors.base import (BaseSelector, ComparingSelector, Scope,
+                                   pseudo_label_loss, ranks)
 from tadfkd.structures import TeacherOutput
 from tadfkd.utils.errors import UserError
 
@@ -66,7 +67,7 @@ class EntropySelector(BaseSelector):
 
 
 @SELECTORS.register_module()
-class TopFractionSelector(BaseSelector):
+class TopFractionSelector(ComparingSelector):
     """Keep the given fraction of the finite samples, least loss first.
 
     The loss is the cross-entropy of the teacher against its own argmax; the
@@ -75,21 +76,23 @@ class TopFractionSelector(BaseSelector):
     Args:
         fraction: In (0, 1].
         min_selected: See :class:`BaseSelector`.
+        scope: See :class:`ComparingSelector`.
     """
 
-    def __init__(self, fraction: float = 0.8, min_selected: int = 1) -> None:
-        super().__init__(min_selected)
+    def __init__(self,
+                 fraction: float = 0.8,
+                 min_selected: int = 1,
+                 scope: Scope = 'global') -> None:
+        super().__init__(min_selected, scope)
         _require_fraction('fraction', fraction)
         self.fraction = fraction
 
-    def judge(self, logits_BK: Tensor, finite_B: Tensor,
-              labels_B: Tensor | None) -> tuple[Tensor, Tensor]:
-        """See :meth:`BaseSelector.judge`."""
-        loss_B = pseudo_label_loss(logits_BK)
+    def compare(self, loss_B: Tensor, finite_B: Tensor) -> Tensor:
+        """See :meth:`ComparingSelector.compare`."""
         ranks_B = ranks(loss_B.masked_fill(~finite_B, torch.inf))
         # What rounding adds to a whole number must not make it one more.
         kept = (self.fraction * finite_B.sum().double() - 1e-6).ceil()
-        return loss_B, ranks_B < kept
+        return ranks_B < kept
 
 
 @SELECTORS.register_module()

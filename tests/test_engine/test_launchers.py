@@ -2,6 +2,7 @@
 from collections.abc import Iterator
 
 import pytest
+import torch
 import torch.distributed as distributed
 
 from tadfkd.engine import process_group
@@ -21,6 +22,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             RANK='0',
             LOCAL_RANK='0',
             WORLD_SIZE='1',
+            SLURM_PROCID='0',
             MASTER_ADDR='127.0.0.1',
             MASTER_PORT='0').items():
         monkeypatch.setenv(name, value)
@@ -29,12 +31,11 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize('launcher', ['slurm', 'mpi'])
-def test_launchers_that_need_a_gpu_say_what_to_use_instead(
-        no_gpu: None, launcher: str) -> None:
+def test_a_launcher_that_needs_a_gpu_says_what_to_use_instead(
+        no_gpu: None) -> None:
     with pytest.raises(
-            UserError, match=f'--launcher {launcher} .*tools/dist_train.sh'):
-        with process_group(launcher):
+            UserError, match='--launcher mpi .*tools/dist_train.sh'):
+        with process_group('mpi'):
             pass
     assert not distributed.is_initialized()
 
@@ -47,8 +48,10 @@ def test_without_a_launcher_there_is_no_group(no_gpu: None,
 
 def test_torchrun_on_cpu_joins_by_gloo(no_gpu: None,
                                        one_process: None) -> None:
-    with process_group('pytorch'):
+    with process_group('pytorch', dict(timeout=77)):
         assert distributed.get_backend() == 'gloo'
+        backend = distributed.group.WORLD._get_backend(torch.device('cpu'))
+        assert backend.options._timeout.total_seconds() == 77
         assert distributed.get_world_size() == 1
         # As the tools call each other: the outer one leaves.
         with process_group('pytorch'):
@@ -70,8 +73,24 @@ def test_with_gpus_mmengine_joins_the_group_before_any_rank_is_asked(
         monkeypatch.setattr(
             f'torch.distributed.{name}', lambda name=name: calls.append(name))
     with process_group(launcher, dict(backend='nccl')):
-        assert calls == [(launcher, dict(backend='nccl'))]
+        assert calls == [(launcher, dict(backend='nccl', timeout=600))]
     assert calls[1:] == ['barrier', 'destroy_process_group']
+
+
+def test_a_process_that_srun_did_not_start_is_told_so(
+        no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv('SLURM_PROCID', raising=False)
+    with pytest.raises(UserError, match='srun did not start.*slurm_train'):
+        with process_group('slurm'):
+            pass
+
+
+@pytest.mark.parametrize('timeout', [0, 'long', True])
+def test_a_time_out_is_a_number_of_seconds(one_process: None,
+                                           timeout: object) -> None:
+    with pytest.raises(UserError, match='env_cfg.dist_cfg.timeout'):
+        with process_group('pytorch', dict(timeout=timeout)):
+            pass
 
 
 def test_a_process_that_torchrun_did_not_start_is_told_so(

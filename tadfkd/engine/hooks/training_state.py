@@ -1,9 +1,15 @@
 """Checkpoints that hold what continuation needs, and nothing twice."""
-from mmengine.dist import (all_gather_object, broadcast, get_rank,
-                           get_world_size)
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.runner import Runner
+from typing import Any
 
+from mmengine.dist import (broadcast, gather_object, get_backend, get_rank,
+                           get_world_size)
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.utils import apply_to
+from torch import Tensor, distributed
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.engine.regrouping import regrouped
 from tadfkd.registry import HOOKS
 from tadfkd.utils.errors import UserError
 from tadfkd.utils.wrappers import unwrapped
@@ -17,38 +23,47 @@ class TrainingStateHook(Hook):
     counters and the waiting samples, of which each process has its own; and
     it loads weights without asking whether they fit.
 
-    In a distributed run all processes take over the first one's batch-norm
-    statistics at the end of each epoch, so that what is evaluated and saved
-    is one student.
+    The first process writes the checkpoint, so it has to have the states of
+    all: :meth:`gather` brings them there before each save.
     """
 
     def __init__(self) -> None:
         self._states: list[dict] = []
+        # Of type Any, because torch types its groups as numbers too.
+        self._group: Any = None
 
     def before_train(self, runner: Runner) -> None:
-        """Refuse what would lose the state of the other processes.
+        """Let each save of a distributed run begin with :meth:`gather`.
 
-        Raises:
-            UserError: If a distributed run is to save between epochs.
+        Hooks are asked about a checkpoint in the first process alone, but
+        all processes call the Runner's ``save_checkpoint``.
         """
-        saves_between = any(
-            isinstance(hook, CheckpointHook) and not hook.by_epoch
-            for hook in runner.hooks)
-        if get_world_size() > 1 and saves_between:
-            raise UserError(
-                'a distributed run saves at the end of epochs only: set '
-                'default_hooks.checkpoint.by_epoch to True, and fewer '
-                'train_dataloader.dataset.num_steps for shorter epochs')
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Bring the processes of a distributed run together."""
         if get_world_size() == 1:
             return
+        if get_backend() != 'gloo':
+            # Not over GPUs, in whose memory the pools of all would not fit.
+            self._group = distributed.new_group(backend='gloo')
+        save = runner.save_checkpoint
+
+        def gather_and_save(*arguments: Any, **options: Any) -> None:
+            self.gather(runner)
+            save(*arguments, **options)
+
+        runner.save_checkpoint = gather_and_save
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Let all processes evaluate the same student."""
+        if get_world_size() > 1:
+            _agree_on_buffers(unwrapped(runner.model))
+
+    def gather(self, runner: Runner) -> None:
+        """Bring the states of all processes to the first one; they call it
+        at the same time."""
         model = unwrapped(runner.model)
-        for name in model.trained_networks:
-            for buffer in getattr(model, name).buffers():
-                broadcast(buffer)
-        self._states = all_gather_object(model.training_state())
+        _agree_on_buffers(model)
+        state = apply_to(model.training_state(),
+                         lambda value: isinstance(value, Tensor), Tensor.cpu)
+        self._states = gather_object(state, group=self._group) or []
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the state of every process, and the class count, by which a
@@ -59,6 +74,9 @@ class TrainingStateHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check the weights, and restore the state of a resumed run.
+
+        With another number of processes than saved it, the run goes on but
+        not exactly, see :func:`~tadfkd.engine.regrouping.regrouped`.
 
         Raises:
             UserError: If the file does not hold this model's networks, or
@@ -82,9 +100,22 @@ class TrainingStateHook(Hook):
             raise UserError('the checkpoint holds no training state, so it '
                             'cannot be resumed: use it by load_from')
         states = checkpoint['training_state']
-        if len(states) != get_world_size():
-            raise UserError(
-                f'the checkpoint was saved by {len(states)} processes and '
-                f'there are {get_world_size()} now: resume with as many, or '
-                'use it by load_from')
-        model.load_training_state(states[get_rank()])
+        if len(states) == get_world_size():
+            model.load_training_state(states[get_rank()])
+            return
+        runner.logger.info(
+            f'the checkpoint was saved by {len(states)} processes and there '
+            f'are {get_world_size()} now: the run goes on with new random '
+            'numbers, so not as it would have, bit by bit; stored samples '
+            'are dealt out anew, and those that waited are left out')
+        model.load_training_state(
+            regrouped(states, get_rank(), get_world_size(),
+                      checkpoint['meta']['iter']))
+
+
+def _agree_on_buffers(model: BaseDFKD) -> None:
+    """Take over those of the first process. They only differ in layers that
+    could not be synchronised, see ``synchronize_batch_norms``."""
+    for name in model.trained_networks:
+        for buffer in getattr(model, name).buffers():
+            broadcast(buffer)
