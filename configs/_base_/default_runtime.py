@@ -12,7 +12,8 @@ default_hooks = dict(
     training_state=dict(type='TrainingStateHook'),
     teacher_sanity=dict(type='TeacherSanityHook'),
     samples=dict(type='SampleGridHook', interval=10),
-    summary=dict(type='SummaryHook', last_k=10))
+    summary=dict(type='SummaryHook', last_k=10),
+    health=dict(type='HealthHook', action='warn'))
 log_processor = dict(type='LogProcessor', by_epoch=True)
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='Visualizer', vis_backends=vis_backends)

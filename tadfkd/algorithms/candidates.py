@@ -1,5 +1,5 @@
 """Where the images of a step come from, and which of them are used."""
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -83,11 +83,8 @@ class CandidateSelection(DistillationNetworks):
             batch, augmented_BCHW=self.augment(batch.images_BCHW, stream))
 
     def select(self, candidates: SyntheticBatch) -> SyntheticBatch:
-        """The candidates that the selector keeps, with their graph.
-
-        Raises:
-            UserError: If the teacher's logits are finite for none.
-        """
+        """The candidates that the selector keeps, with their graph; all of
+        them if the teacher's logits are finite for none."""
         if not self.selector.reads_teacher:
             self.counters.images_selected += len(candidates)
             return candidates
@@ -123,12 +120,10 @@ class CandidateSelection(DistillationNetworks):
         # The indices once, instead of once a field: on a GPU each boolean
         # look-up waits for the device.
         indices_M = mask_B.nonzero().squeeze(1)
-        if len(indices_M) == 0:
-            raise UserError(
-                'the teacher gave finite logits for none of '
-                f'{len(candidates)} generated images: check the teacher, or '
-                'lower the learning rates, as the run may have diverged')
         self.counters.images_selected += len(indices_M)
+        if len(indices_M) == 0:
+            # No answer is finite, so the step will not be, and is skipped.
+            indices_M = torch.arange(len(candidates), device=mask_B.device)
         answers = output.take(indices_M)
         selected = replace(
             candidates.take(indices_M),
@@ -164,6 +159,9 @@ class CandidateSelection(DistillationNetworks):
         if queue is None:
             queue = self.queue
         size = self.batch_size * get_world_size()
+        if self.counters.updates['student'].skipped_in_a_row > 0:
+            # What waits was made with what could not be learned from.
+            queue.clear()
         for round_ in range(self.max_rounds + 1):
             if len(queue) >= size:
                 break
@@ -194,7 +192,7 @@ class CandidateSelection(DistillationNetworks):
     def training_state(self) -> dict:
         """What exact continuation needs beside weights and optimisers."""
         return dict(
-            counters=asdict(self.counters),
+            counters=self.counters.state_dict(),
             seed=self.streams.seed,
             branch=self.streams.branch,
             streams=self.streams.state_dict(),
@@ -202,7 +200,7 @@ class CandidateSelection(DistillationNetworks):
 
     def load_training_state(self, state: dict) -> None:
         """Go on from where :meth:`training_state` was called."""
-        self.counters = Counters(**state['counters'])
+        self.counters.load_state_dict(state['counters'])
         # Of streams from which nothing was drawn; older checkpoints have none.
         self.streams.seed = state.get('seed', self.streams.seed)
         self.streams.branch = state.get('branch', '')

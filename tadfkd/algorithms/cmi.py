@@ -107,10 +107,13 @@ class CMI(InversionDFKD):
             contrastive=self.contrastive_loss(embeddings[:len(local_BF)],
                                               embeddings[len(local_BF):]))
 
-    def step_along(self, optim_wrapper: OptimWrapperDict) -> None:
+    def step_along(self, optim_wrapper: OptimWrapperDict,
+                   loss: Tensor) -> None:
         """The projection learns from the same loss."""
-        optim_wrapper['projection'].step()
-        optim_wrapper['projection'].zero_grad()
+        wrapper = optim_wrapper['projection']
+        wrapper.add_loss(loss)
+        wrapper.step()
+        wrapper.zero_grad()
 
     @torch.no_grad()
     def end_synthesis(self, made: SyntheticBatch, latents_BZ: Tensor) -> None:

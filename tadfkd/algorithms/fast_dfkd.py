@@ -98,7 +98,7 @@ class FastDFKD(InversionDFKD):
             name: torch.zeros_like(copy)
             for name, copy in copies.items()
         }
-        best = BestImages()
+        best, approved = BestImages(), False
         for _ in range(self.num_generator_steps):
             with wrapper.optim_context(self.generator):
                 images_BCHW = functional_call(network, copies,
@@ -112,14 +112,20 @@ class FastDFKD(InversionDFKD):
             total.backward()
             average_gradients(copy.grad for copy in copies.values()
                               if copy.grad is not None)
+            self.counters.generator_steps += 1
+            if not wrapper.approves(optimizer, total.detach()):
+                continue
+            approved = True
             for name, copy in copies.items():
                 if self.meta == 'maml' and copy.grad is not None:
                     gradients[name] += copy.grad
             optimizer.step()
-            self.counters.generator_steps += 1
         for name, weight in weights.items():
             weight.grad = gradients[name] if self.meta == 'maml' \
                 else weight.detach() - copies[name].detach()
+            if not approved:
+                # So that the meta step is not taken either.
+                weight.grad.fill_(torch.nan)
         wrapper.step()
         wrapper.zero_grad()
         return best.images_BCHW, with_total(losses, total)

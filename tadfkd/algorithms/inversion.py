@@ -12,7 +12,8 @@ from tadfkd.algorithms.parts import (build_augmentation, build_logits_loss,
                                      build_loss)
 from tadfkd.memory import AveragedStatistics, ImagePool
 from tadfkd.structures import SyntheticBatch, TeacherOutput
-from tadfkd.utils.errors import require_at_least
+from tadfkd.utils.errors import UserError, require_at_least
+from tadfkd.utils.finite import step_if_finite
 from tadfkd.utils.freezing import frozen
 from tadfkd.utils.processes import whole_means
 from tadfkd.utils.reinitialize import reinitialize
@@ -161,14 +162,16 @@ class InversionDFKD(BaseDFKD):
                     len(images_BCHW))
             optimizer.zero_grad()
             losses = self._update(losses, wrapper)
-            optimizer.step()
+            step_if_finite(optimizer, losses['total'])
             best.offer(images_BCHW, losses['total'])
-            self.step_along(optim_wrapper)
+            self.step_along(optim_wrapper, losses['total'])
             self.counters.generator_steps += 1
         return best.images_BCHW, losses
 
-    def step_along(self, optim_wrapper: OptimWrapperDict) -> None:
-        """Step what else learns in a synthesis; it has its gradients."""
+    def step_along(self, optim_wrapper: OptimWrapperDict,
+                   loss: Tensor) -> None:
+        """Step what else learns in a synthesis; it has its gradients of
+        ``loss``."""
 
     def inversion_losses(self, images_BCHW: Tensor,
                          labels_B: Tensor) -> Losses:
@@ -204,7 +207,15 @@ class InversionDFKD(BaseDFKD):
         return {}
 
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
-        """Images of the pool, augmented, and the teacher's answer."""
+        """Images of the pool, augmented, and the teacher's answer.
+
+        Raises:
+            UserError: If no synthesis has made a finite image yet.
+        """
+        if len(self.pool) == 0:
+            raise UserError('no synthesis has made a finite image, so there '
+                            'is nothing to learn from: check the teacher, or '
+                            'lower optim_wrapper.generator.optimizer.lr')
         images_BCHW = self.pool.sample(self.batch_size,
                                        self.streams.get('pool'))
         batch = self.augmented(SyntheticBatch(images_BCHW.to(self.device)))
@@ -243,11 +254,11 @@ class BestImages:
 
     def offer(self, images_BCHW: Tensor, loss: Tensor) -> None:
         """Keep the images if their loss, a scalar, is lower than all before;
-        one that is not a number never is."""
+        one that is not finite never is."""
         images_BCHW, loss = images_BCHW.detach(), loss.detach()
+        loss = torch.where(loss.isfinite(), loss, torch.inf)
         if self._lowest is None:
-            self.images_BCHW = images_BCHW
-            self._lowest = loss.nan_to_num(nan=torch.inf)
+            self.images_BCHW, self._lowest = images_BCHW, loss
             return
         better = loss < self._lowest
         self.images_BCHW = torch.where(better, images_BCHW, self.images_BCHW)

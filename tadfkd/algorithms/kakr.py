@@ -48,7 +48,7 @@ class KAKR(PREDFKD):
         with optim_wrapper.optim_context(self.student):
             losses = whole_means(
                 self.student_losses(images_BCHW, target), len(images_BCHW))
-        summed(losses).backward()
+        optim_wrapper.backward(summed(losses))
         recalled = self.recalled_batch()
         if recalled is not None:
             losses |= self._retain(weights, *recalled, optim_wrapper)

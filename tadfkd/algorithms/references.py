@@ -3,6 +3,7 @@ from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapperDict
+from torch import Tensor
 
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
 from tadfkd.registry import MODELS
@@ -49,9 +50,21 @@ class VanillaKD(RandomNoiseKD):
 
     arXiv 1503.02531, without the term of the labels, so that only the images
     differ from the data-free methods. It alone reads training data: an
-    iteration trains on one batch of ``train_dataloader``. What is measured
-    without data is measured on noise.
+    iteration trains on one batch of ``train_dataloader``. What others have
+    measured on generated images is measured on the newest of these.
     """
+
+    def __init__(self, **base: Any) -> None:
+        super().__init__(**base)
+        self._newest_BCHW: Tensor | None = None
+
+    @torch.no_grad()
+    def synthesize(self, size: int, purpose: str = 'held_out') -> Tensor:
+        """The newest training images, at most ``size``; noise before there
+        are any."""
+        if self._newest_BCHW is None:
+            return super().synthesize(size, purpose)
+        return self._newest_BCHW[:size]
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapperDict) -> Losses:
         """One student step on real images.
@@ -66,5 +79,6 @@ class VanillaKD(RandomNoiseKD):
             batch = self.augmented(SyntheticBatch(images_BCHW))
             with torch.no_grad():
                 target = self.teacher(batch.views_BCHW)
+        self._newest_BCHW = batch.views_BCHW
         losses = self.student_update(batch.views_BCHW, target, wrapper)
         return prefixed('student', losses)

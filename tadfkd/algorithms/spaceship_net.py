@@ -98,7 +98,7 @@ class SpaceshipNet(InversionDFKD):
         """Exchanged images and images of the pool, with maps."""
         size = round(self.exchange_share * self.batch_size)
         made: list[Tensor] = []
-        if size > 0 and len(self.banks[0]) > 0:
+        if size > 0 and min(map(len, self.banks)) > 0:
             made.append(self.select(self.exchanged(size)).images_BCHW)
         stored = self.pool.sample(self.batch_size - sum(map(len, made)),
                                   self.streams.get('pool'))

@@ -205,7 +205,11 @@ def _try_to_build(config: Config, model: nn.Module) -> None:
             # None takes a default hook out.
             if not isinstance(hooks[name], Hook | None):
                 with building(f'{part}.{name}'):
-                    hook = HOOKS.build(hooks[name])
+                    hook = copy.deepcopy(hooks[name])
+                    if isinstance(hook, dict):
+                        # Which the Runner takes for itself.
+                        hook.pop('priority', None)
+                    hook = HOOKS.build(hook)
                     if isinstance(hook, CheckpointHook):
                         # What it does not know, it hands on when it saves.
                         inspect.signature(Runner.save_checkpoint).bind(

@@ -11,7 +11,7 @@ from tadfkd.apis import load_config
 from tadfkd.utils.errors import require_at_least
 
 #: Files, measures of epochs, the teacher's check: what no iteration waits for.
-_AROUND = ('training_state', 'teacher_sanity', 'samples', 'summary')
+_AROUND = ('training_state', 'teacher_sanity', 'samples', 'summary', 'health')
 
 
 @contextmanager

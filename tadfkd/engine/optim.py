@@ -6,7 +6,9 @@ import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from torch import nn
 
+from tadfkd.engine.finite_steps import finite
 from tadfkd.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+from tadfkd.structures import Counters
 from tadfkd.utils.errors import UserError, nearest
 from tadfkd.utils.wrappers import unwrapped
 
@@ -14,6 +16,9 @@ from tadfkd.utils.wrappers import unwrapped
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class PerNetworkConstructor:
     """An optimiser wrapper for each named child of the model.
+
+    Whatever its type, it takes no step that is not finite; see
+    :class:`~tadfkd.engine.finite_steps.FiniteSteps`.
 
     Args:
         optim_wrapper_cfg: For each child's name (``student``, ``generator``)
@@ -42,6 +47,10 @@ class PerNetworkConstructor:
             if not isinstance(self.configs.get(name), dict):
                 raise UserError(f'optim_wrapper has no {name}: set '
                                 f'optim_wrapper.{name}')
+        counters = getattr(model, 'counters', Counters())
+        networks = [
+            child for name, child in children.items() if name in self.configs
+        ]
         wrappers = {}
         for name, config in self.configs.items():
             if name == 'type':
@@ -50,7 +59,11 @@ class PerNetworkConstructor:
                 raise UserError(f'optim_wrapper has the key {name!r}, but the '
                                 'model has no network of that name: '
                                 f'{nearest(name, children)}')
+            kind = OPTIM_WRAPPERS.get(config.get('type', 'OptimWrapper'))
+            if kind is not None:
+                config = dict(config, type=finite(kind))
             wrappers[name] = build_optim_wrapper(children[name], config)
+            wrappers[name].watch(name, counters, networks)
         return OptimWrapperDict(**wrappers)
 
 

@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from tadfkd.structures import BNStatistics
@@ -53,8 +54,14 @@ class AveragedStatistics:
         return tuple(statistics)
 
     def advance(self) -> None:
-        """Make what :meth:`average` gave last the past."""
-        self._past = self._newest
+        """Make what :meth:`average` gave last the past, if it is finite: all
+        that comes after would be like it. Waits for the device."""
+        finite = [
+            values_F.isfinite().all() for layer in self._newest
+            for values_F in layer
+        ]
+        if not finite or torch.stack(finite).all():
+            self._past = self._newest
 
     def state_dict(self) -> dict:
         """The past as plain tensors."""

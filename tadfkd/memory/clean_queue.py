@@ -57,6 +57,10 @@ class CleanQueue:
         batch, self._waiting = self._waiting.split(shares[get_rank()])
         return batch
 
+    def clear(self) -> None:
+        """Forget the waiting samples; all processes do so."""
+        self._waiting, self._lengths = None, []
+
     def state_dict(self) -> dict:
         """The waiting samples as plain tensors."""
         # A slice would be saved with the whole storage that it views.

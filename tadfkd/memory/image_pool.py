@@ -9,7 +9,8 @@ from tadfkd.utils.errors import UserError
 
 
 class ImagePool(RingBuffer):
-    """Keeps the newest ``capacity`` images of a run, on the CPU.
+    """Keeps the newest ``capacity`` images of a run, on the CPU; it is given
+    images_BCHW, float in [0, 1].
 
     Nothing is read from or left on the disk: the pool of a run is its own,
     and is saved with its checkpoints.
@@ -31,12 +32,6 @@ class ImagePool(RingBuffer):
             raise UserError("dtype must be 'float32' or 'uint8', got "
                             f'{dtype!r}: set model.pool.dtype')
         self.dtype = dtype
-
-    def add(self, rows: Tensor) -> None:
-        """Store images_BCHW, float in [0, 1]."""
-        if self.dtype == 'uint8':
-            rows = (rows.detach() * 255).round().byte()
-        super().add(rows)
 
     def sample(self, size: int, stream: torch.Generator) -> Tensor:
         """``size`` images_BCHW, float in [0, 1], on the CPU."""
@@ -60,6 +55,9 @@ class ImagePool(RingBuffer):
                 f'model.pool.dtype is {self.dtype!r}: resume with the dtype '
                 'that it was saved with')
         super().load_state_dict(state)
+
+    def _encode(self, rows: Tensor) -> Tensor:
+        return (rows * 255).round().byte() if self.dtype == 'uint8' else rows
 
     def _as_float(self, rows: Tensor) -> Tensor:
         return rows.float() / 255 if self.dtype == 'uint8' else rows

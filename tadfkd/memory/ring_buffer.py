@@ -34,13 +34,18 @@ class RingBuffer:
         return self._length
 
     def add(self, rows: Tensor) -> None:
-        """Store rows, detached; the oldest make room."""
-        rows = rows.detach()[-self.capacity:]
+        """Store rows, detached; the oldest make room. One that is not finite
+        is not stored: it would spoil a step each time that it is drawn."""
+        rows = rows.detach()[-self.capacity:].cpu()
+        rows = rows[rows.flatten(1).isfinite().all(1)]
+        if len(rows) == 0:
+            return
+        rows = self._encode(rows)
         if self._rows is None:
             self._rows = self._allocate(rows)
         assert rows.shape[1:] == self._rows.shape[1:]
         places = (self._next + torch.arange(len(rows))) % self.capacity
-        self._rows[places] = rows.to('cpu', self._rows.dtype)
+        self._rows[places] = rows.to(self._rows.dtype)
         self._next = int(self._next + len(rows)) % self.capacity
         self._length = min(self.capacity, self._length + len(rows))
 
@@ -96,6 +101,10 @@ class RingBuffer:
         self._rows = self._allocate(rows)
         self._rows[:len(rows)] = rows
         self._next, self._length = next_, len(rows)
+
+    def _encode(self, rows: Tensor) -> Tensor:
+        """Finite rows, in the form that they are stored in."""
+        return rows
 
     def _allocate(self, like: Tensor) -> Tensor:
         shape = (self.capacity, *like.shape[1:])

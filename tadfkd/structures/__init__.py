@@ -1,6 +1,8 @@
 """Typed values that flow between components."""
 from tadfkd.structures.batch import SyntheticBatch
-from tadfkd.structures.counters import Counters
+from tadfkd.structures.counters import Counters, Updates
 from tadfkd.structures.teacher_output import BNStatistics, TeacherOutput
 
-__all__ = ['BNStatistics', 'Counters', 'SyntheticBatch', 'TeacherOutput']
+__all__ = [
+    'BNStatistics', 'Counters', 'SyntheticBatch', 'TeacherOutput', 'Updates'
+]

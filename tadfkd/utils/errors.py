@@ -16,8 +16,17 @@ class UserError(ValueError):
     """A mistake in a config, an argument or a file that the user can mend.
 
     The message is one sentence: what was got, what is allowed, what to
-    change. Tools print it without a traceback and exit with code 1.
+    change. Tools print it without a traceback and exit with ``exit_code``.
     """
+
+    exit_code = 1
+
+
+class UnhealthyRun(UserError):
+    """A run that cannot come to anything; the message says why, and from
+    which checkpoint another can go on."""
+
+    exit_code = 3
 
 
 #: With this code a process ends whose run was told to stop and is saved. It
@@ -236,4 +245,5 @@ def run_tool(main: Callable[[], object]) -> None:
         with registry_errors_as_user_errors():
             main()
     except UserError as error:
-        sys.exit(f'error: {error}')
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(error.exit_code)

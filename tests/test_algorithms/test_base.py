@@ -173,21 +173,24 @@ def test_too_many_rounds_say_how_many_images_were_kept(
         model.clean_batch()
 
 
-def test_a_teacher_that_answers_nan_stops_the_step(
+def test_what_waits_is_forgotten_with_a_step_that_was_skipped(
         make_model: Callable, make_optimisers: Callable) -> None:
-    model = make_model()
-    model.teacher.network.head.fc.bias.data.fill_(torch.nan)
+    model = make_model(selector=dict(type='KeepEvery', n=3))
     optimisers = make_optimisers(model)
-    # Not the whole model: the teacher's NaN is not equal to itself.
-    before = {
-        name: snapshot(getattr(model, name))
-        for name in ('student', 'generator')
-    }
-    model.eval()
-    for name in ('student', 'generator'):
-        with pytest.raises(UserError, match='finite logits for none of 8'):
-            getattr(model, f'{name}_step')(optimisers[name])
-        assert_unchanged(getattr(model, name), before[name])
+    model.student_step(optimisers['student'])
+    assert len(model.queue) == 1
+    bias = model.teacher.network.head.fc.bias.data
+    kept = bias.clone()
+    bias.fill_(torch.nan)
+    model.student_step(optimisers['student'])
+    assert model.counters.updates['student'].skipped == 1
+    # One good sample and seven that no answer is known of were taken.
+    assert len(model.queue) == 1
+    bias.copy_(kept)
+    model.student_step(optimisers['student'])
+    assert model.counters.updates['student'].skipped == 1
+    assert model.counters.updates['student'].applied == 2
+    assert model.counters.images_selected == 9 + 9
 
 
 @pytest.mark.parametrize('student_first, order', [

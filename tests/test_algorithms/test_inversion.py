@@ -63,6 +63,8 @@ def offers(losses: list[list[float]]) -> BestImages:
         ([[float('nan')], [5.0], [6.0]], 1),
         ([[float('inf')], [float('nan')], [7.0]], 2),
         ([[float('nan')], [float('nan')]], 0),
+        ([[float('-inf')], [8.0]], 1),
+        ([[8.0], [float('-inf')]], 0),
     ])
 def test_the_images_of_the_lowest_loss_are_kept(losses: list[list[float]],
                                                 winner: int) -> None:
@@ -215,11 +217,9 @@ def test_an_iteration_is_one_synthesis_and_then_the_students_steps() -> None:
     for step in steps:
         assert [*step.gradients] == [step.network]
         assert step.gradients[step.network] > 0
-    assert vars(model.counters) == dict(
-        student_steps=4,
-        generator_steps=3,
-        images_generated=8,
-        images_selected=8)
+    counters = model.counters
+    assert (counters.student_steps, counters.generator_steps) == (4, 3)
+    assert (counters.images_generated, counters.images_selected) == (8, 8)
     assert {*losses} == {
         'generator_one_hot', 'generator_bn', 'generator_total',
         'student_logits', 'student_total'
@@ -457,3 +457,10 @@ def test_a_teacher_without_batch_norm_has_no_such_term() -> None:
 ])
 def test_a_run_that_is_interrupted_goes_on_exactly(changes: dict) -> None:
     continues_exactly('PlainInversion', num_steps=2, **POOL | changes)
+
+
+def test_a_pool_without_a_finite_image_is_a_user_error() -> None:
+    model = make_plain()
+    next(model.generator.parameters()).data.fill_(torch.nan)
+    with pytest.raises(UserError, match='no synthesis has made a finite'):
+        model.train_step(None, optimisers(model))

@@ -157,3 +157,14 @@ def test_noise_has_no_generator_to_train() -> None:
     # Where there is a generator it has to be trained.
     with pytest.raises(UserError, match='num_generator_steps must be .* >= 1'):
         make_algorithm('DFAD', num_generator_steps=0)
+
+
+def test_real_images_are_what_is_measured_of_the_reference() -> None:
+    model = make_algorithm('VanillaKD')
+    # Before there are any, noise.
+    assert model.synthesize(5).shape == (5, 1, 8, 8)
+    data = real_batch()
+    model.train_step(data, optimisers(model))
+    expected_BCHW = torch.stack(data['inputs']) / 255
+    torch.testing.assert_close(model.synthesize(5), expected_BCHW[:5])
+    assert len(model.synthesize(100)) == 8

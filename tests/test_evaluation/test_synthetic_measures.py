@@ -116,6 +116,23 @@ def test_measures_equal_those_computed_by_hand(tiny_model: BaseDFKD) -> None:
     assert measured.class_histogram == [
         np.count_nonzero(teacher_B == label) for label in range(10)
     ]
+    assert measured.finite == 100
+    counts_2K = [
+        np.bincount(answer_B, minlength=10)
+        for answer_B in (student_B, teacher_B)
+    ]
+    by_chance = (counts_2K[0] @ counts_2K[1]) / 64**2
+    assert measured.kappa == pytest.approx(
+        (same / 64 - by_chance) / (1 - by_chance))
+    shares = counts_2K[1][counts_2K[1] > 0] / 64
+    assert measured.class_entropy == pytest.approx(
+        -(shares * np.log(shares)).sum() / np.log(10))
+    assert measured.image_diversity == pytest.approx(
+        images_BCHW.numpy().std(0).mean(), rel=1e-4)
+    features_BF = tiny_model.teacher(
+        images_BCHW, with_features=True).features_BF.double().numpy()
+    assert measured.feature_diversity == pytest.approx(
+        features_BF.var(0).sum() / (features_BF**2).mean(0).sum(), rel=1e-4)
     distance = 0.0
     for layer in output.bn_statistics:
         for found_F, stored_F in ((layer.mean_F, layer.running_mean_F),
@@ -139,3 +156,36 @@ def test_a_student_with_the_teachers_weights_agrees_fully(
         model.student.head.fc.weight.mul_(-1)
         model.student.head.fc.bias.mul_(-1)
     assert measure_synthetic(model, 64).agreement == 0
+
+
+def test_a_student_that_says_one_class_agrees_by_chance_alone(
+        tiny_model: BaseDFKD) -> None:
+    say_many_classes(tiny_model)
+    label = int(np.argmax(measure_synthetic(tiny_model, 64).class_histogram))
+    with torch.no_grad():
+        tiny_model.student.head.fc.bias[label] += 1000
+    measured = measure_synthetic(tiny_model, 64)
+    assert measured.agreement > 10
+    assert measured.kappa == 0
+
+
+@pytest.mark.parametrize('network', ['teacher.network', 'student'])
+def test_answers_that_are_not_finite_are_told(tiny_model: BaseDFKD,
+                                              network: str) -> None:
+    tiny_model.get_submodule(network).head.fc.bias.data[3] = torch.nan
+    measured = measure_synthetic(tiny_model, 8)
+    assert measured.finite == 0
+    assert measured.class_histogram == [0] * 10
+    assert measured.kappa is None and measured.class_entropy is None
+
+
+def test_a_single_image_that_is_not_finite_is_left_out(
+        tiny_model: BaseDFKD, monkeypatch: pytest.MonkeyPatch) -> None:
+    images_BCHW = tiny_model.synthesize(8)
+    images_BCHW[5, 0, 1, 1] = torch.inf
+    monkeypatch.setattr(tiny_model, 'synthesize', lambda size: images_BCHW)
+    measured = measure_synthetic(tiny_model, 8)
+    assert measured.finite == 87.5
+    assert sum(measured.class_histogram) == 7
+    assert np.isfinite(measured.image_diversity)
+    assert measured.bn_distance is None

@@ -127,3 +127,19 @@ def test_a_momentum_out_of_range_names_the_field(momentum: object) -> None:
     with pytest.raises(
             UserError, match=r'must be in \[0, 1\).*set model.bn_momentum'):
         AveragedStatistics(momentum)
+
+
+def test_a_past_that_is_not_finite_is_not_taken_over() -> None:
+    averaged = AveragedStatistics(0.9)
+    for _ in range(2):
+        averaged.average(batch())
+        averaged.advance()
+        kept = averaged.state_dict()['past']
+        bad = batch()
+        bad[1].variance_F.data[2] = torch.nan
+        averaged.average(bad)
+        averaged.advance()
+        past = averaged.state_dict()['past']
+        assert all(
+            torch.equal(one, other) for layer, saved in zip(past, kept)
+            for one, other in zip(layer, saved))

@@ -212,3 +212,17 @@ def test_a_capacity_that_is_no_count_names_the_field(capacity: object) -> None:
     with pytest.raises(
             UserError, match='capacity must be .*set model.bank.capacity'):
         RingBuffer(capacity, owner='model.bank')
+
+
+@pytest.mark.parametrize('bad', [torch.nan, torch.inf, -torch.inf])
+def test_rows_that_are_not_finite_are_not_stored(bad: float) -> None:
+    buffer = RingBuffer(4)
+    rows = numbered(0, 3)
+    rows[1, 0, 2] = bad
+    buffer.add(rows)
+    assert ids(buffer.rows()) == [0, 2]
+    buffer.add(torch.full((2, 2, 3), bad))
+    assert ids(buffer.rows()) == [0, 2]
+    empty = RingBuffer(4)
+    empty.add(torch.full((2, 2, 3), bad))
+    assert len(empty) == 0 and empty.state_dict() == {}

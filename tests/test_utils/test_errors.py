@@ -4,7 +4,7 @@ import torch
 from mmengine.registry import MODELS as ROOT_MODELS
 
 from tadfkd.registry import MODELS, SELECTORS
-from tadfkd.utils.errors import (UserError, building,
+from tadfkd.utils.errors import (UnhealthyRun, UserError, building,
                                  memory_errors_as_user_errors, nearest,
                                  registry_errors_as_user_errors,
                                  require_at_least, run_tool)
@@ -152,22 +152,37 @@ def test_a_bug_in_a_component_is_not_taken_for_a_mistake() -> None:
         del ROOT_MODELS.module_dict['BrokenForATest']
 
 
-def test_a_tool_ends_over_a_users_mistake_in_one_line_and_fails() -> None:
+def test_a_tool_ends_over_a_users_mistake_in_one_line_and_fails(
+        capsys: pytest.CaptureFixture[str]) -> None:
 
     def main() -> None:
         raise UserError('x must be 1, got 2: set x')
 
     with pytest.raises(SystemExit) as caught:
         run_tool(main)
-    # Python prints such a code to stderr and exits with 1.
-    assert caught.value.code == 'error: x must be 1, got 2: set x'
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == 'error: x must be 1, got 2: set x\n'
 
 
-def test_a_tool_turns_a_misspelt_component_into_one_line() -> None:
+def test_a_run_that_cannot_go_on_has_a_code_of_its_own(
+        capsys: pytest.CaptureFixture[str]) -> None:
+
+    def main() -> None:
+        raise UnhealthyRun('training ends in epoch 3')
+
     with pytest.raises(SystemExit) as caught:
+        run_tool(main)
+    assert caught.value.code == 3
+    assert capsys.readouterr().err == 'error: training ends in epoch 3\n'
+
+
+def test_a_tool_turns_a_misspelt_component_into_one_line(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
         run_tool(lambda: SELECTORS.build(dict(type='SelectAl')))
-    assert str(caught.value.code).startswith('error: no selector')
-    assert 'SelectAll' in str(caught.value.code)
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith('error: no selector')
+    assert 'SelectAll' in line
 
 
 def test_a_tool_shows_a_bug_with_its_traceback() -> None:

@@ -2,7 +2,7 @@
 import platform
 import statistics
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import mmengine
@@ -12,8 +12,10 @@ from mmengine.dist import all_reduce, is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from tadfkd.algorithms import BaseDFKD
 from tadfkd.evaluation import draw_curves, measure_synthetic, teacher_metrics
 from tadfkd.registry import HOOKS
+from tadfkd.structures.counters import Updates
 from tadfkd.utils.errors import require_at_least
 from tadfkd.utils.files import write_json
 from tadfkd.utils.wrappers import unwrapped
@@ -25,8 +27,10 @@ class SummaryHook(Hook):
     """Measures each epoch and writes what the run has come to.
 
     After every epoch it logs the selection rate of the epoch's training
-    candidates and, on held-out synthetic images, teacher-student agreement,
-    class histogram and batch-norm distance; none of them needs data. In the
+    candidates, the mean gradient norm of each network and the percentage of
+    steps that were skipped, and what
+    :class:`~tadfkd.evaluation.synthetic.SyntheticMetrics` has of held-out
+    synthetic images; none of them needs data. In the
     work directory it keeps ``history.json`` (all epochs), ``summary.json``
     (the result: the last epoch, with the best as a labelled extra) and, at
     the end, ``curves.png``.
@@ -48,21 +52,33 @@ class SummaryHook(Hook):
         self.num_images = num_images
         self.accuracy = accuracy
         self.history: dict = dict(teacher_top1=None, seconds=0.0, epochs=[])
-        # Images generated and selected before the current epoch.
+        # Images generated and selected, and the steps of each network,
+        # before the current epoch.
         self._images_before = 0, 0
+        self._updates_before: dict[str, Updates] = {}
         self._resumed = False
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the history, and where the epoch began."""
         self._note_seconds()
         checkpoint['summary'] = dict(
-            history=self.history, images_before=self._images_before)
+            history=self.history,
+            images_before=self._images_before,
+            updates_before={
+                network: vars(updates)
+                for network, updates in self._updates_before.items()
+            })
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Take up the history of a resumed run."""
         if runner._resume and 'summary' in checkpoint:
-            self.history = checkpoint['summary']['history']
-            self._images_before = checkpoint['summary']['images_before']
+            state = checkpoint['summary']
+            self.history = state['history']
+            self._images_before = state['images_before']
+            self._updates_before = {
+                network: Updates(**counts)
+                for network, counts in state['updates_before'].items()
+            }
             self._resumed = True
 
     def before_train(self, runner: Runner) -> None:
@@ -79,7 +95,7 @@ class SummaryHook(Hook):
         self._previous_seconds = self.history['seconds']
         self._start = time.perf_counter()
         if not self._resumed:
-            self._images_before = self._images(runner)
+            self._begin_epoch(runner, self._images(runner))
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Measure on held-out synthetic images and log."""
@@ -87,14 +103,16 @@ class SummaryHook(Hook):
         generated, selected = self._images(runner)
         if not is_main_process():
             return
+        model = unwrapped(runner.model)
         generated_before, selected_before = self._images_before
+        # A student that trains on data generates none.
+        new = generated - generated_before
         metrics = dict(
-            # A student that trains on data generates none.
             selection_rate=100 * (selected - selected_before) /
-            max(1, generated - generated_before),
-            **asdict(
-                measure_synthetic(unwrapped(runner.model), self.num_images)))
-        self._images_before = generated, selected
+            new if new else None,
+            **self._steps(model),
+            **asdict(measure_synthetic(model, self.num_images)))
+        self._begin_epoch(runner, (generated, selected))
         entry = dict(epoch=runner.epoch + 1, student_top1=None, **metrics)
         self.history['epochs'].append(entry)
         text = '  '.join(
@@ -109,7 +127,7 @@ class SummaryHook(Hook):
                 if isinstance(value, int | float)
             },
             step=entry['epoch'])
-        self._write(runner, finished=False)
+        self.write(runner)
 
     @master_only
     def after_val_epoch(self,
@@ -119,13 +137,28 @@ class SummaryHook(Hook):
         if self.history['epochs'] and metrics:
             self.history['epochs'][-1]['student_top1'] = metrics.get(
                 self.accuracy)
-            self._write(runner, finished=False)
+            self.write(runner)
 
     @master_only
     def after_train(self, runner: Runner) -> None:
         """Write the final result and the curves."""
-        self._write(runner, finished=runner.epoch >= runner.max_epochs)
+        self.write(runner, finished=runner.epoch >= runner.max_epochs)
         draw_curves(self.history, Path(runner.work_dir) / 'curves.png')
+
+    def _steps(self, model: BaseDFKD) -> dict[str, float | None]:
+        """How the optimiser steps of the epoch went."""
+        norms: dict[str, float | None] = {}
+        skipped = steps = 0
+        for network in model.trained_networks:
+            new = model.counters.updates[network]
+            old = self._updates_before.get(network, Updates())
+            applied = new.applied - old.applied
+            norms[f'{network}_gradient_norm'] = (
+                new.gradient_norm_sum -
+                old.gradient_norm_sum) / applied if applied else None
+            skipped += new.skipped - old.skipped
+            steps += applied + new.skipped - old.skipped
+        return norms | dict(skipped_share=100 * skipped / max(1, steps))
 
     @staticmethod
     def _images(runner: Runner) -> tuple[int, int]:
@@ -137,11 +170,20 @@ class SummaryHook(Hook):
         all_reduce(images)
         return int(images[0]), int(images[1])
 
+    def _begin_epoch(self, runner: Runner, images: tuple[int, int]) -> None:
+        self._images_before = images
+        self._updates_before = {
+            network: replace(updates)
+            for network, updates in unwrapped(
+                runner.model).counters.updates.items()
+        }
+
     def _note_seconds(self) -> None:
         self.history['seconds'] = self._previous_seconds \
             + time.perf_counter() - self._start
 
-    def _write(self, runner: Runner, finished: bool) -> None:
+    def write(self, runner: Runner, finished: bool = False) -> None:
+        """Write both files."""
         self._note_seconds()
         work_dir = Path(runner.work_dir)
         write_json(work_dir / 'history.json', self.history)
@@ -170,11 +212,17 @@ class SummaryHook(Hook):
             last_k=len(last) if last else self.last_k,
             student_top1_std=statistics.pstdev(last) if last else None,
             student_top1_max=max(top1, default=None),
+            unhealthy_epochs=[
+                entry['epoch'] for entry in epochs if entry.get('findings')
+            ],
+            rollbacks=len(self.history.get('rollbacks', [])),
             agreement_last=epochs[-1]['agreement'] if epochs else None,
             student_steps=counters.student_steps,
             generator_steps=counters.generator_steps,
             images_generated=generated,
             images_selected=selected,
+            skipped_steps=sum(updates.skipped
+                              for updates in counters.updates.values()),
             wall_seconds=round(self.history['seconds'], 1),
             finished=finished,
             versions=dict(
