@@ -71,8 +71,7 @@ class SpaceshipNet(InversionDFKD):
         require_at_least('model', 'bank_capacity', bank_capacity, 2)
         self.exchange_probability = exchange_probability
         self.exchange_share = exchange_share
-        maps = [torch.zeros(2, 1, 4, 4)]
-        rows_BC = torch.zeros(2, 1)
+        maps, rows_BC = [torch.zeros(2, 1, 4, 4)], torch.zeros(2, 1)
         require_generator(self, 'UpsamplingGenerator', 'feature_layers',
                           'encode', 'decode')
         self.attention_loss = build_loss('attention_loss', attention_loss,
@@ -112,9 +111,9 @@ class SpaceshipNet(InversionDFKD):
     def exchanged(self, size: int) -> SyntheticBatch:
         """Images of features that two kept images exchange at a layer."""
         stream = self.streams.get('exchange')
-        layer = int(torch.randint(len(self.banks), (), generator=stream))
         # The first process chooses for all, which go through the same layers.
-        layer = numbers_of_all(layer)[0]
+        layer = numbers_of_all(
+            int(torch.randint(len(self.banks), (), generator=stream)))[0]
         own, other = (self.banks[layer].sample(size, stream) for _ in range(2))
         exchange_BC = torch.rand(
             own.shape[:2], generator=stream) < self.exchange_probability

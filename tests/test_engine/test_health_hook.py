@@ -283,7 +283,7 @@ def test_a_wrong_argument_is_a_user_error(arguments: dict[str, Any],
     ({}, 'needs a SummaryHook'),
     ({
         'default_hooks.checkpoint.by_epoch': False
-    }, 'checkpoint.by_epoch to True'),
+    }, 'checkpoint.by_epoch and train_cfg.by_epoch to'),
 ])
 def test_what_the_hook_needs_is_named(digits_config: str,
                                       tiny_options: dict[str,

@@ -340,6 +340,8 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(
         difference = learned(found, network) - change
         assert difference.norm() < 1e-3 * change.norm(), network
     assert found['queue'] == expected['queue']
+    # Steps that were applied are the same in each, and compared by weights.
+    del expected['counters']['updates']
     for name, count in expected['counters'].items():
         counts = torch.tensor(found['counters'][name])
         if name.startswith('images'):

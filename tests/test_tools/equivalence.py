@@ -65,6 +65,9 @@ class Pools:
         self.pools = [ImagePool(capacity) for _ in streams]
         self.streams = streams
 
+    def __len__(self) -> int:
+        return sum(map(len, self.pools))
+
     def add(self, rows: Tensor) -> None:
         """See ImagePool."""
         for pool, half in zip(self.pools, rows.chunk(2)):
@@ -143,7 +146,7 @@ def trained(model: nn.Module) -> dict[str, Any]:
         networks=copied(bare),
         begin=begin,
         queue=len(bare.queue),
-        counters=vars(bare.counters))
+        counters=bare.counters.state_dict())
 
 
 def copied(model: nn.Module) -> dict[str, Tensor]:

@@ -43,13 +43,15 @@ def test_it_converts_and_says_what_and_how_well(run_tool_process: Callable[
             atol=1e-4)
 
 
-def message_of(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
+def message_of(monkeypatch: pytest.MonkeyPatch,
+               capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """What the tool ends with, run in this process, which is quicker."""
     path = str(Path(__file__).resolve().parents[2] / 'tools' / TOOL)
     monkeypatch.setattr('sys.argv', [path, *map(str, arguments)])
     with pytest.raises(SystemExit) as error:
         runpy.run_path(path, run_name='__main__')
-    return str(error.value)
+    assert error.value.code == 1
+    return capsys.readouterr().err
 
 
 @pytest.mark.parametrize('arguments', [
@@ -60,17 +62,20 @@ def message_of(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
     ('--dataset', 'cifar10', '--mean', 1, 2, 3, '--std', 1, 2, 3),
 ])
 def test_statistics_must_be_said_in_one_way(
-        arguments: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-    message = message_of(monkeypatch, 'a.pth', 'b.pth', *arguments)
+        arguments: tuple, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    message = message_of(monkeypatch, capsys, 'a.pth', 'b.pth', *arguments)
     assert message.startswith('error: the weights do not tell')
     assert 'give --dataset cifar10 or cifar100, or both' in message
 
 
 def test_a_wrong_source_ends_in_one_line(monkeypatch: pytest.MonkeyPatch,
+                                         capsys: pytest.CaptureFixture[str],
                                          tmp_path: Path) -> None:
     torch.save({'stem.weight': torch.zeros(1)}, tmp_path / 'a.pth')
-    message = message_of(monkeypatch, tmp_path / 'a.pth', tmp_path / 'b.pth',
-                         '--mean', 120, 120, 120, '--std', 60, 60, 60)
+    message = message_of(monkeypatch, capsys, tmp_path / 'a.pth',
+                         tmp_path / 'b.pth', '--mean', 120, 120, 120, '--std',
+                         60, 60, 60)
     assert message.startswith(
         'error: the state dict begins with stem.weight, which')
     assert not (tmp_path / 'b.pth').exists()

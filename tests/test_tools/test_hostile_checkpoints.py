@@ -16,18 +16,22 @@ ROOT = Path(__file__).resolve().parents[2]
 DIGITS = 'configs/tadfkd/resnet18w16_to_resnet18w8_digits.py'
 # Calls the tool for each file in one process: the imports take seconds.
 LOOP = '''
-import json, runpy, sys
+import contextlib, io, json, runpy, sys
 from tadfkd.utils.errors import run_tool
 main = runpy.run_path('tools/train.py')['main']
 _, paths, *arguments = sys.argv
 answers = {}
 for path in json.loads(paths):
     sys.argv = ['train.py', *arguments, path]
+    said = io.StringIO()
     try:
-        run_tool(main)
+        with contextlib.redirect_stderr(said):
+            run_tool(main)
         answers[path] = 'was accepted'
     except SystemExit as end:
-        answers[path] = end.code
+        assert end.code == 1
+        # Imports may have warned before.
+        answers[path] = said.getvalue()[said.getvalue().index('error: '):].strip()
 print(json.dumps(answers))
 '''
 

@@ -150,6 +150,6 @@ def test_a_mistake_on_one_of_two_machines_ends_the_run_on_both(
             })))
     output = bad.communicate(timeout=120)[0]
     assert bad.returncode not in (0, None)
-    assert 'error: checkpoint none.pth does not exist' in output
+    assert 'error: teacher checkpoint none.pth does not exist' in output
     output = good.communicate(timeout=120)[0]
     assert good.returncode not in (0, None), output

@@ -101,7 +101,7 @@ def test_a_grey_image_is_not_turned_into_three_channels() -> None:
 
 @pytest.mark.parametrize('std', [0.0, -1.0, float('nan')])
 def test_a_deviation_that_is_not_above_zero_is_refused(std: float) -> None:
-    with pytest.raises(UserError, match='std must be > 0'):
+    with pytest.raises(UserError, match='std must be a finite number > 0'):
         InputAdapter([1.0, 1.0], [1.0, std])
 
 

@@ -123,7 +123,13 @@ BROKEN = (
         'generator rate 100',
         'tadfkd',
         options=BATCH | {'optim_wrapper.generator.optimizer.lr': 100.0}),
-    Case('one class', 'dfq', options={'model.type': 'OneClassDFQ'}),
+    Case(
+        'one class',
+        'dfq',
+        options={
+            'model.type': 'OneClassDFQ',
+            'optim_wrapper.generator.optimizer.lr': 1e-2
+        }),
     Case(
         'teacher answers nan from epoch 3',
         'dfad',
