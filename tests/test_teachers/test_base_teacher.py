@@ -486,7 +486,9 @@ def test_a_normalisation_for_other_channels_names_the_fields() -> None:
 
 
 def test_an_impossible_deviation_names_the_field() -> None:
-    with pytest.raises(UserError, match='std must be a finite number > 0.*model.teacher.std'):
+    with pytest.raises(
+            UserError,
+            match='std must be a finite number > 0.*model.teacher.std'):
         BaseTeacher(MixedNorms(), {}, input_size=9, mean=[0.0], std=[0.0])
 
 

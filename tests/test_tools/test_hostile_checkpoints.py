@@ -31,7 +31,8 @@ for path in json.loads(paths):
     except SystemExit as end:
         assert end.code == 1
         # Imports may have warned before.
-        answers[path] = said.getvalue()[said.getvalue().index('error: '):].strip()
+        text = said.getvalue()
+        answers[path] = text[text.index('error: '):].strip()
 print(json.dumps(answers))
 '''
 
