@@ -40,6 +40,20 @@ def a_seed() -> None:
     torch.manual_seed(0)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those of the tools first: they are long, and at the end a worker would
+    wait for another's."""
+    items.sort(key=lambda item: 'test_tools' not in item.path.parts)
+
+
+@pytest.fixture(autouse=True)
+def plain_config_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """mmengine formats the text of a config, which no test here reads, for
+    half a second a run."""
+    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **_:
+                        (text, True))
+
+
 @pytest.fixture(autouse=True)
 def no_default_scope(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a new process: mmengine keeps the scope of the last run.

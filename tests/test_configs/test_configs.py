@@ -413,14 +413,6 @@ def test_only_vanilla_distillation_names_training_images() -> None:
         assert config.val_dataloader.dataset.split == 'test'
 
 
-@pytest.fixture
-def plain_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Configs are logged as they are: to format them, five times a run, takes
-    a quarter of it."""
-    monkeypatch.setattr('mmengine.config.config.FormatCode',
-                        lambda text, **style: (text, True))
-
-
 def train_shrunk(path: Path, work_dir: Path) -> tuple[BaseDFKD, list[str]]:
     """Two iterations of a config; the model, and the data files opened."""
     options = {
@@ -451,7 +443,6 @@ def train_shrunk(path: Path, work_dir: Path) -> tuple[BaseDFKD, list[str]]:
     return model, found
 
 
-@pytest.mark.usefixtures('plain_log')
 @pytest.mark.parametrize(
     'path', [leaf for leaf in TRAINED if leaf not in REAL], ids=name_of)
 def test_no_image_file_is_opened_while_training(path: Path,
@@ -462,7 +453,6 @@ def test_no_image_file_is_opened_while_training(path: Path,
         assert model.counters.generator_steps > 0
 
 
-@pytest.mark.usefixtures('plain_log')
 def test_vanilla_distillation_is_seen_opening_its_images(
         tmp_path: Path) -> None:
     _, found = train_shrunk(*{*TRAINED} & {*REAL}, tmp_path)

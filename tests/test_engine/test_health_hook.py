@@ -28,14 +28,6 @@ LENIENT = dict(
 DAMAGE = dict(type='Damage')
 
 
-@pytest.fixture(autouse=True)
-def plain_config_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """mmengine formats the config for each checkpoint, which takes most of
-    the time of runs as small as these."""
-    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **_:
-                        (text, True))
-
-
 @HOOKS.register_module()
 class Damage(Hook):
     """Kills the generator at the end of an epoch, some times."""
