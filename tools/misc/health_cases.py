@@ -32,7 +32,7 @@ class OneClassDFQ(DFQ):
         labels_B = output.logits_BK.new_full((len(selected), ), 3).long()
         return dict(
             one_class=nn.functional.cross_entropy(output.logits_BK, labels_B),
-            **self.bn_terms(output.bn_statistics))
+            **self.bn_terms(output.bn_statistics, len(selected)))
 
 
 @MODELS.register_module()
