@@ -163,6 +163,8 @@ def _check_schedules(config: Config, model: nn.Module) -> None:
                             'constant learning rate')
 
 
+# Two samples are not worth the minutes of a compilation.
+@torch.compiler.set_stance('force_eager')
 @torch.no_grad()
 def try_data(config: Config, stage: str, dataloader: dict, model: Any) -> None:
     """Send two samples through a dataloader's parts, the model and, for

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.dist import all_reduce
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -93,7 +94,12 @@ class FiniteSteps(OptimWrapper):
         """
         self._begun = False
         # Of a number that is not finite, 0 times it is none.
-        norm = float(gradient_norm(optimizer) + 0 * loss)
+        norms = gradient_norm(optimizer) + 0 * loss
+        # Where a process has weights of its own the others are to agree.
+        all_reduce(norms, 'mean')
+        norm = float(norms)
+        if hasattr(self, 'loss_scaler'):
+            norm /= self.loss_scaler.get_scale()
         updates = self._counters.updates[self._network]
         if math.isfinite(norm):
             updates.applied += 1

@@ -90,8 +90,8 @@ class RingBuffer:
         rows, next_ = state['rows'], state['next']
         if next_ is None:
             # Of another number of processes, see regrouped.
-            RingBuffer.add(self, rows)
-            return
+            rows = rows[-self.capacity:]
+            next_ = len(rows) % self.capacity
         full = len(rows) == self.capacity
         if not full and next_ != len(rows) or len(rows) > self.capacity:
             raise UserError(

@@ -7,7 +7,7 @@ from algorithm_helpers import (ALGORITHMS, make_algorithm, optimisers,
                                real_batch)
 
 from tadfkd.engine.regrouping import regrouped
-from tadfkd.memory import RingBuffer
+from tadfkd.memory import ImagePool, RingBuffer
 from tadfkd.utils.random_streams import RandomStreams
 
 
@@ -97,3 +97,20 @@ def test_every_algorithm_goes_on(type: str) -> None:
         losses = other.train_step(real_batch(), optimisers(other))
     assert all(value.isfinite() for value in losses.values())
     assert other.counters.student_steps == 2 * model.counters.student_steps
+
+
+def test_a_pool_of_bytes_holds_the_same_images() -> None:
+    pools = [ImagePool(capacity=4, dtype='uint8') for _ in range(3)]
+    images_BCHW = torch.rand(4, 1, 2, 2)
+    for pool, part in zip(pools, images_BCHW.chunk(2)):
+        pool.add(part)
+    states = [
+        dict(
+            counters=dict(images_generated=0, images_selected=0),
+            pool=pool.state_dict()) for pool in pools[:2]
+    ]
+    pools[2].load_state_dict(regrouped(states, 0, 1, 2)['pool'])
+    found = pools[2].sample(4, torch.Generator())
+    values = (images_BCHW * 255).round() / 255
+    assert all(
+        any(image.allclose(value) for value in values) for image in found)

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, Hook, IterTimerHook
 from mmengine.runner import Runner, set_random_seed
 from torch.nn import Parameter
 
@@ -180,6 +180,9 @@ class HealthHook(Hook):
         resumes, runner._resume = runner._resume, True
         runner.resume(str(path))
         runner._resume = resumes
+        # It divides by what has been done since the start of this process.
+        timer = _hook(runner, IterTimerHook)
+        timer.start_iter, timer.time_sec_tot = runner.iter, 0
         # The first process writes it anew, as soon as all have read it.
         barrier()
         self.rollbacks, self._problems = rollbacks, []
