@@ -24,16 +24,21 @@ class DistributedNetworks(MMSeparateDistributedDataParallel):
     Args:
         module: The algorithm.
         device_ids: None, which works on CPU and GPU alike.
+        synchronize_batch_norm: Whether batch norms do. Otherwise each process
+            normalises by its own samples, which saves two exchanges a layer;
+            the statistics become those of the first one before evaluation
+            and checkpoints.
         **options: Of torch's ``DistributedDataParallel``.
     """
 
     def __init__(self,
                  module: nn.Module,
                  device_ids: None = None,
+                 synchronize_batch_norm: bool = True,
                  **options: Any) -> None:
         children = dict(module.named_children())
         for name, child in children.items():
-            if name != 'teacher':
+            if name != 'teacher' and synchronize_batch_norm:
                 synchronize_batch_norms(child)
         own = {
             name: child
