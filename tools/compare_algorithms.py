@@ -4,13 +4,11 @@ A run that the record has already, of the same config and seed, is not run
 again, so a comparison can be interrupted and gone on with.
 """
 import argparse
-from pathlib import Path
 
 from tadfkd.apis import compare
-from tadfkd.evaluation.comparison import comparison_table, replace_table
+from tadfkd.evaluation.comparison import comparison_table, rewrite_table
 from tadfkd.utils.arguments import add_cfg_options
 from tadfkd.utils.errors import run_tool
-from tadfkd.utils.files import write_atomically
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -49,9 +47,7 @@ def main() -> None:
         teacher_checkpoint=arguments.teacher_checkpoint,
         jobs=arguments.jobs)
     if arguments.page:
-        page = Path(arguments.page)
-        text = replace_table(page.read_text(), comparison_table(entries))
-        write_atomically(page, text.encode())
+        rewrite_table(arguments.page, comparison_table(entries))
 
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
 from tadfkd.algorithms.parts import (build_augmentation, build_logits_loss,
                                      build_loss)
-from tadfkd.memory import AveragedStatistics, ImagePool
+from tadfkd.memory import AveragedStatistics, BestImages, ImagePool
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.errors import UserError, require_at_least
 from tadfkd.utils.finite import step_if_finite
@@ -115,8 +115,10 @@ class InversionDFKD(BaseDFKD):
         size = self.synthesis_batch_size
         latents_BZ = self.sample_latents(
             size, self.streams.get('latents', self.device)).requires_grad_()
-        # The gradient of a sample in a mean over those of all processes.
-        latents_BZ.register_hook(lambda gradient: gradient / get_world_size())
+        if get_world_size() > 1:
+            # The gradient of a sample in a mean over those of all processes.
+            latents_BZ.register_hook(
+                lambda gradient: gradient / get_world_size())
         labels_B = self.sample_labels(size,
                                       self.streams.get('labels', self.device))
         self.begin_synthesis(optim_wrapper['generator'])
@@ -244,22 +246,3 @@ class InversionDFKD(BaseDFKD):
         self.pool.load_state_dict(state['pool'])
         self.past_statistics.load_state_dict(state['past_statistics'])
         self.iterations = state['iterations']
-
-
-class BestImages:
-    """The images at the lowest loss so far, without asking the device."""
-
-    def __init__(self) -> None:
-        self._lowest: Tensor | None = None
-
-    def offer(self, images_BCHW: Tensor, loss: Tensor) -> None:
-        """Keep the images if their loss, a scalar, is lower than all before;
-        one that is not finite never is."""
-        images_BCHW, loss = images_BCHW.detach(), loss.detach()
-        loss = torch.where(loss.isfinite(), loss, torch.inf)
-        if self._lowest is None:
-            self.images_BCHW, self._lowest = images_BCHW, loss
-            return
-        better = loss < self._lowest
-        self.images_BCHW = torch.where(better, images_BCHW, self.images_BCHW)
-        self._lowest = torch.where(better, loss, self._lowest)

@@ -3,11 +3,12 @@ from typing import Any, cast
 
 import torch
 from mmengine.dist import get_rank
-from mmengine.model import BaseModel, is_model_wrapper
+from mmengine.model import BaseModel
 from torch import Tensor
 from torch.func import functional_call
 
 from tadfkd.algorithms.parts import build_part
+from tadfkd.algorithms.state_dicts import drop_teacher, ignore_missing_teacher
 from tadfkd.algorithms.student import build_student
 from tadfkd.generators import BaseGenerator
 from tadfkd.teachers import BaseTeacher
@@ -86,8 +87,8 @@ class DistillationNetworks(BaseModel):
                              getattr(self.teacher, 'fastest', None))
         # The seed that the Runner (or the user) gave to torch.
         self.streams = RandomStreams(torch.initial_seed(), get_rank())
-        self._register_state_dict_hook(_drop_teacher)
-        self.register_load_state_dict_post_hook(_ignore_missing_teacher)
+        self._register_state_dict_hook(drop_teacher)
+        self.register_load_state_dict_post_hook(ignore_missing_teacher)
 
     def student_logits(self,
                        images_BCHW: Tensor,
@@ -227,30 +228,3 @@ class DistillationNetworks(BaseModel):
                 f'{self.teacher.num_classes}: set num_classes of the head in '
                 'model.student')
         return num_classes
-
-
-def _drop_teacher(model: DistillationNetworks, state: dict, prefix: str,
-                  metadata: dict) -> None:
-    """The frozen teacher is not written again into every checkpoint.
-
-    A wrapped network is written as if it were not wrapped.
-    """
-    wrapped = {
-        f'{prefix}{name}.module.': f'{prefix}{name}.'
-        for name, child in model.named_children() if is_model_wrapper(child)
-    }
-    # One by one, so that the order stays.
-    for key in [*state]:
-        value = state.pop(key)
-        if key.startswith(f'{prefix}teacher.'):
-            continue
-        for old, new in wrapped.items():
-            if key.startswith(old):
-                key = new + key.removeprefix(old)
-        state[key] = value
-
-
-def _ignore_missing_teacher(model: DistillationNetworks,
-                            incompatible: tuple) -> None:
-    missing = incompatible[0]
-    missing[:] = [key for key in missing if not key.startswith('teacher.')]

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.optim import (AmpOptimWrapper, OptimWrapper, OptimWrapperDict,
                             build_optim_wrapper)
-from mmengine.registry import OPTIMIZERS
+from mmengine.registry import HOOKS, OPTIMIZERS
 from mmengine.runner import (EpochBasedTrainLoop, IterBasedTrainLoop,
                              LogProcessor, Runner, TestLoop, ValLoop,
                              set_random_seed)
@@ -126,6 +127,27 @@ def _check_loop(path: str, part: dict) -> None:
     except TypeError as error:
         raise UserError(f'{path} does not fit {loop.__name__} '
                         f'({reason_of(error)}): change {path}') from error
+
+
+def try_hooks(config: Config) -> None:
+    """Build the hooks, and throw them away."""
+    for part in ('default_hooks', 'custom_hooks'):
+        hooks = config.get(part) or {}
+        names = hooks if isinstance(hooks, dict) else range(len(hooks))
+        for name in names:
+            # None takes a default hook out.
+            if isinstance(hooks[name], Hook | None):
+                continue
+            with building(f'{part}.{name}'):
+                hook = copy.deepcopy(hooks[name])
+                if isinstance(hook, dict):
+                    # Which the Runner takes for itself.
+                    hook.pop('priority', None)
+                hook = HOOKS.build(hook)
+                if isinstance(hook, CheckpointHook):
+                    # What it does not know, it hands on when it saves.
+                    inspect.signature(Runner.save_checkpoint).bind(
+                        None, out_dir='', filename='', **hook.args)
 
 
 def try_optimizers(model: nn.Module, config: Config) -> None:

@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import platform
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from tadfkd.apis.config import load_config
 from tadfkd.apis.runs import distill
+from tadfkd.utils.checkout import checkout_commit
 from tadfkd.utils.errors import UserError, require_at_least
 from tadfkd.utils.files import write_json
 
@@ -118,10 +118,3 @@ def _run(config: str, seed: int, options: Options, work_dir: str,
         machine=f'{os.cpu_count()} cores, {platform.machine()}',
         threads=torch.get_num_threads(),
         summary=summary)
-
-
-def checkout_commit() -> str:
-    """The commit of the checkout, and whether there are changes to it."""
-    return subprocess.run(['git', 'describe', '--always', '--dirty'],
-                          capture_output=True,
-                          text=True).stdout.strip()

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
+from mmengine.hooks import Hook
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from torch import nn
 
 from tadfkd.apis.checks import (check_components, check_loops, try_data,
-                                try_optimizers)
+                                try_hooks, try_optimizers)
 from tadfkd.apis.config import is_distillation, load_config
 from tadfkd.apis.resuming import (FormattedOnce, beginning_of, continuable,
                                   writing_errors)
@@ -90,7 +90,8 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
         beginning, notes = beginning_of(config)
         with building('model'):
             model = MODELS.build(config.model)
-        _try_to_build(config, model)
+        try_hooks(config)
+        try_optimizers(model, config)
         loaders = {
             f'{stage}_dataloader': _build_loader(config, stage, model)
             for stage in ('train', 'val')
@@ -191,30 +192,6 @@ def _prepare(config: Config) -> None:
     randomness = dict(config.get('randomness') or {})
     randomness['seed'] = set_random_seed(**randomness)
     config.randomness = randomness
-
-
-def _try_to_build(config: Config, model: nn.Module) -> None:
-    """Find mistakes that the Runner would find after it has begun to write.
-
-    What is built here is small, and thrown away.
-    """
-    for part in ('default_hooks', 'custom_hooks'):
-        hooks = config.get(part) or {}
-        names = hooks if isinstance(hooks, dict) else range(len(hooks))
-        for name in names:
-            # None takes a default hook out.
-            if not isinstance(hooks[name], Hook | None):
-                with building(f'{part}.{name}'):
-                    hook = copy.deepcopy(hooks[name])
-                    if isinstance(hook, dict):
-                        # Which the Runner takes for itself.
-                        hook.pop('priority', None)
-                    hook = HOOKS.build(hook)
-                    if isinstance(hook, CheckpointHook):
-                        # What it does not know, it hands on when it saves.
-                        inspect.signature(Runner.save_checkpoint).bind(
-                            None, out_dir='', filename='', **hook.args)
-    try_optimizers(model, config)
 
 
 def _build_loader(config: Config, stage: str, model: nn.Module) -> Any:

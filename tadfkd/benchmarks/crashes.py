@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
+
 from tadfkd.evaluation import differences, read_run_end
 
 #: How a run saves, as options of its config: after each epoch, or after every
@@ -73,6 +75,8 @@ class CrashTest:
         self.arguments = [*arguments]
         self.folder = folder
         self.random = random.Random(seed)
+        # Processes are forked, which further threads do not survive.
+        torch.set_num_threads(1)
 
     def run(self, num_kills: int, kills_per_run: int = 5) -> dict[str, Any]:
         """Kill so often, and compare each run that came to its end.
@@ -100,7 +104,7 @@ class CrashTest:
         while len(done) < num_kills:
             mode = len(runs) % len(_SAVING)
             work_dir = self.folder / f'run_{len(runs)}'
-            kills = self._crash(work_dir, _SAVING[mode], seconds,
+            kills = self._crash(work_dir, _SAVING[mode], seconds, len(done),
                                 min(num_kills - len(done), kills_per_run))
             done.extend(kills)
             runs.append(
@@ -118,15 +122,25 @@ class CrashTest:
             each=runs)
 
     def _crash(self, work_dir: Path, saving: Sequence[str], seconds: float,
-               num_kills: int) -> list[tuple[Kill, int]]:
+               num_before: int, num_kills: int) -> list[tuple[Kill, int]]:
         """One run from its start to its end, killed on the way.
+
+        Args:
+            work_dir: Of the run.
+            saving: How it saves.
+            seconds: That a run takes.
+            num_before: Kills of the runs before.
+            num_kills: After so many it may finish.
 
         Returns:
             The kills, and how many halves of checkpoints each left behind.
         """
         kills: list[tuple[Kill, int]] = []
         while len(kills) < num_kills:
-            kill = self._draw(seconds)
+            # In turn, so that none is left out.
+            moments = ('time', *_MOMENTS)
+            moment = moments[(num_before + len(kills)) % len(moments)]
+            kill = self._draw(moment, seconds)
             if self._finishes(work_dir, saving, kill):
                 if kills:
                     return kills
@@ -137,8 +151,7 @@ class CrashTest:
         assert self._finishes(work_dir, saving, None)
         return kills
 
-    def _draw(self, seconds: float) -> Kill:
-        moment = self.random.choice(('time', *_MOMENTS))
+    def _draw(self, moment: str, seconds: float) -> Kill:
         if moment == 'time':
             return Kill(moment, delay=self.random.uniform(0, seconds))
         delay = self.random.uniform(0, 4e-3) if moment == 'write' else 0.0

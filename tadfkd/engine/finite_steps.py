@@ -93,8 +93,7 @@ class FiniteSteps(OptimWrapper):
             loss: What the gradients are of.
         """
         self._begun = False
-        # Of a number that is not finite, 0 times it is none.
-        norms = gradient_norm(optimizer) + 0 * loss
+        norms = gradient_norm(optimizer, loss)
         # Where a process has weights of its own the others are to agree.
         all_reduce(norms, 'mean')
         norm = float(norms)

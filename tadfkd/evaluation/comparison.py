@@ -1,7 +1,11 @@
 """Several algorithms on one task, over several seeds: records and a table."""
+import os
 import statistics
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
+
+from tadfkd.utils.files import write_atomically
 
 #: What a table of results in a page lies between.
 BEGIN, END = '<!-- comparison -->', '<!-- end of comparison -->'
@@ -60,6 +64,13 @@ def _row(config: str, runs: list[dict]) -> tuple[float, list[str]]:
         f'{mean("generator_steps"):.0f}', f'{mean("images_generated"):.0f}',
         f'{mean("wall_seconds"):.0f}'
     ]
+
+
+def rewrite_table(page: str | os.PathLike, table: str) -> None:
+    """Put another table between the marks of a file; see
+    :func:`replace_table`."""
+    text = replace_table(Path(page).read_text(), table)
+    write_atomically(page, text.encode())
 
 
 def replace_table(page: str, table: str) -> str:

@@ -1,11 +1,12 @@
 """Where generated samples wait or are kept."""
 from tadfkd.memory.averaged_statistics import AveragedStatistics
+from tadfkd.memory.best_images import BestImages
 from tadfkd.memory.clean_queue import CleanQueue
 from tadfkd.memory.image_pool import ImagePool
 from tadfkd.memory.replay import BaseReplay, BufferReplay, GenerativeReplay
 from tadfkd.memory.ring_buffer import RingBuffer
 
 __all__ = [
-    'AveragedStatistics', 'BaseReplay', 'BufferReplay', 'CleanQueue',
-    'GenerativeReplay', 'ImagePool', 'RingBuffer'
+    'AveragedStatistics', 'BaseReplay', 'BestImages', 'BufferReplay',
+    'CleanQueue', 'GenerativeReplay', 'ImagePool', 'RingBuffer'
 ]

@@ -87,8 +87,9 @@ def _own_parameters(function: Callable) -> dict[str, inspect.Parameter]:
         return {}
     try:
         hints = typing.get_type_hints(function)
-    except Exception:
-        # Of names that are only known to a type checker, for example.
+    except (NameError, AttributeError, TypeError, SyntaxError):
+        # Of names that are only known to a type checker, or of what is a
+        # function in disguise.
         hints = {}
     return {
         name: parameter.replace(annotation=hints.get(name, Any))

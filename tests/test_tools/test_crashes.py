@@ -40,19 +40,17 @@ def arguments(digits_config: str, shared_tiny_options: dict[str, Any],
 
 
 @pytest.fixture(scope='module')
-def crashed(arguments: list[str],
-            tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which runs were killed NUM_KILLS times."""
-    folder = tmp_path_factory.mktemp('crashes')
+def whole(arguments: list[str],
+          tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work directory of a run that was left alone."""
+    work_dir = tmp_path_factory.mktemp('whole')
     subprocess.run([
-        sys.executable, ROOT / 'tools/misc/crash_test.py', *arguments[:1],
-        '--kills',
-        str(NUM_KILLS), '--folder', folder, '--json', folder / 'record.json',
-        *arguments[1:]
+        sys.executable, ROOT / 'tools/train.py', *arguments, '--work-dir',
+        work_dir
     ],
                    check=True,
-                   timeout=600)
-    return folder
+                   timeout=120)
+    return work_dir
 
 
 def weights_of(work_dir: Path) -> dict[str, torch.Tensor]:
@@ -61,16 +59,25 @@ def weights_of(work_dir: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=False)['state_dict']
 
 
-def test_twenty_kills_change_nothing(crashed: Path) -> None:
-    record = json.loads((crashed / 'record.json').read_text())
+def test_twenty_kills_change_nothing(arguments: list[str],
+                                     tmp_path: Path) -> None:
+    subprocess.run([
+        sys.executable, ROOT / 'tools/misc/crash_test.py', *arguments[:1],
+        '--kills',
+        str(NUM_KILLS), '--folder', tmp_path, '--json',
+        tmp_path / 'record.json', *arguments[1:]
+    ],
+                   check=True,
+                   timeout=600)
+    record = json.loads((tmp_path / 'record.json').read_text())
     assert record['kills'] == NUM_KILLS
     assert record['runs_that_differ'] == 0
     # Within the writing of a checkpoint too, in each way that there is.
     assert {*record['moments']} == {'time', 'write', 'rename', 'name', 'prune'}
     assert record['half_written'] > 0
-    runs = [*crashed.glob('run_*')]
+    runs = [*tmp_path.glob('run_*')]
     assert len(runs) == record['runs'] == len(record['each']) >= 4
-    expected = weights_of(crashed / 'whole_0')
+    expected = weights_of(tmp_path / 'whole_0')
     for run in runs:
         found = weights_of(run)
         assert found.keys() == expected.keys()
@@ -78,10 +85,10 @@ def test_twenty_kills_change_nothing(crashed: Path) -> None:
         assert not [*run.glob('.*')]
 
 
-def test_the_comparison_sees_a_single_bit(crashed: Path) -> None:
-    end = read_run_end(crashed / 'run_0')
-    assert differences(end, read_run_end(crashed / 'run_0')) == []
-    other = read_run_end(crashed / 'run_0')
+def test_the_comparison_sees_a_single_bit(whole: Path) -> None:
+    end = read_run_end(whole)
+    assert differences(end, read_run_end(whole)) == []
+    other = read_run_end(whole)
     other['networks']['student.head.fc.bias'].view(torch.int32)[3] ^= 1
     other['summary.json']['student_steps'] += 1
     del other['training_state'][0]['streams']['latents']
@@ -120,7 +127,7 @@ def wait_for(condition: Callable[[], Any], process: subprocess.Popen) -> Any:
     raise AssertionError('it never happened')
 
 
-def test_the_command_line_survives_a_kill_and_a_signal(crashed: Path,
+def test_the_command_line_survives_a_kill_and_a_signal(whole: Path,
                                                        arguments: list[str],
                                                        tmp_path: Path) -> None:
     work_dir, output = tmp_path / 'run', tmp_path / 'output'
@@ -148,5 +155,4 @@ def test_the_command_line_survives_a_kill_and_a_signal(crashed: Path,
     assert match is not None, last
     assert 'Traceback' not in output.read_text()
     subprocess.run(shlex.split(match[1]), cwd=ROOT, check=True, timeout=120)
-    assert differences(
-        read_run_end(crashed / 'whole_0'), read_run_end(work_dir)) == []
+    assert differences(read_run_end(whole), read_run_end(work_dir)) == []

@@ -1,17 +1,13 @@
 """Runs that are broken on purpose are ended, and others are left alone."""
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from health_cases import BROKEN, CASES, HEALTHY, Case
+from health_runs import run_case, table
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tools/misc'))
-
-from health_cases import BROKEN, CASES, HEALTHY, Case  # noqa: E402
-from health_runs import run_case, table  # noqa: E402
-
 RECORD = json.loads((ROOT / 'docs/measured/health_digits.json').read_text())
 
 

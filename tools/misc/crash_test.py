@@ -1,15 +1,11 @@
 """Kill a run many times, and compare its end with that of one left alone."""
 import argparse
-import os
-import subprocess
 import tempfile
 from pathlib import Path
 
-# Before torch is imported: processes are forked, which threads do not survive.
-os.environ.setdefault('OMP_NUM_THREADS', '1')
-
-from tadfkd.benchmarks.crashes import CrashTest  # noqa: E402
-from tadfkd.utils.files import write_json  # noqa: E402
+from tadfkd.benchmarks.crashes import CrashTest
+from tadfkd.utils.checkout import checkout_commit
+from tadfkd.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,13 +24,6 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     return parser.parse_known_args()
 
 
-def git(*words: str) -> str:
-    """What git says about this repository."""
-    return subprocess.run(['git', '-C', str(ROOT), *words],
-                          capture_output=True,
-                          text=True).stdout.strip()
-
-
 def main() -> None:
     """Parse, kill, record."""
     arguments, more = parse_arguments()
@@ -47,8 +36,7 @@ def main() -> None:
         write_json(
             arguments.json,
             dict(
-                commit=git('rev-parse', 'HEAD'),
-                dirty=bool(git('status', '--porcelain')),
+                commit=checkout_commit(),
                 config=arguments.config,
                 options=more,
                 seed=arguments.crash_seed) | record)

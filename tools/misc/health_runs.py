@@ -7,7 +7,6 @@ that the hook saw goes into the record.
 import argparse
 import json
 import multiprocessing
-import subprocess
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,10 +16,11 @@ import torch
 from health_cases import CASES, Case
 
 from tadfkd.apis import load_config, train
-from tadfkd.evaluation.comparison import replace_table
+from tadfkd.evaluation.comparison import rewrite_table
 from tadfkd.utils.arguments import add_cfg_options
+from tadfkd.utils.checkout import checkout_commit
 from tadfkd.utils.errors import UnhealthyRun, run_tool
-from tadfkd.utils.files import write_atomically, write_json
+from tadfkd.utils.files import write_json
 
 LEAF = 'configs/{}/resnet18w16_to_resnet18w8_digits.py'
 MEASURES = ('selection_rate', 'class_entropy', 'image_diversity',
@@ -133,9 +133,7 @@ def main() -> None:
     path = Path(arguments.record)
     record = json.loads(path.read_text()) if path.is_file() else {}
     record |= dict(
-        commit=subprocess.run(['git', 'describe', '--always', '--dirty'],
-                              capture_output=True,
-                              text=True).stdout.strip(),
+        commit=checkout_commit(),
         command='python tools/misc/health_runs.py --epochs '
         f'{arguments.epochs} --steps {arguments.steps}')
     run = partial(
@@ -163,9 +161,7 @@ def main() -> None:
                     flush=True)
     write_json(path, record)
     if arguments.page:
-        page = Path(arguments.page)
-        text = replace_table(page.read_text(), table(record))
-        write_atomically(page, text.encode())
+        rewrite_table(arguments.page, table(record))
 
 
 if __name__ == '__main__':

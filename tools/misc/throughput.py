@@ -19,8 +19,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from tadfkd.apis import load_config, train
-from tadfkd.apis.comparison import checkout_commit
 from tadfkd.utils.arguments import add_cfg_options
+from tadfkd.utils.checkout import checkout_commit
 from tadfkd.utils.errors import UserError, run_tool
 from tadfkd.utils.files import write_json
 

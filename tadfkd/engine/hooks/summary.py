@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.evaluation import draw_curves, measure_synthetic, teacher_metrics
 from tadfkd.registry import HOOKS
-from tadfkd.structures.counters import Updates
+from tadfkd.structures import Updates
 from tadfkd.utils.errors import require_at_least
 from tadfkd.utils.files import write_json
 from tadfkd.utils.wrappers import unwrapped

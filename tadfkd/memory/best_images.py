@@ -1,0 +1,22 @@
+"""What is kept of one synthesis."""
+import torch
+from torch import Tensor
+
+
+class BestImages:
+    """The images at the lowest loss so far, without asking the device."""
+
+    def __init__(self) -> None:
+        self._lowest: Tensor | None = None
+
+    def offer(self, images_BCHW: Tensor, loss: Tensor) -> None:
+        """Keep the images if their loss, a scalar, is lower than all before;
+        one that is not finite never is."""
+        images_BCHW, loss = images_BCHW.detach(), loss.detach()
+        loss = torch.where(loss.isfinite(), loss, torch.inf)
+        if self._lowest is None:
+            self.images_BCHW, self._lowest = images_BCHW, loss
+            return
+        better = loss < self._lowest
+        self.images_BCHW = torch.where(better, images_BCHW, self.images_BCHW)
+        self._lowest = torch.where(better, loss, self._lowest)
