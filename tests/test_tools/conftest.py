@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from tool_processes import ROOT, run_python_tool
 
 from tadfkd.utils.classifiers import build_classifier
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='session')
@@ -25,16 +24,18 @@ def run_tool_process() -> Callable[..., subprocess.CompletedProcess]:
     def run(tool: str,
             *arguments: object,
             check: bool = True) -> subprocess.CompletedProcess:
-        command = [str(ROOT / 'tools' / tool), *map(str, arguments)]
+        path = ROOT / 'tools' / tool
+        words = [*map(str, arguments)]
         if tool.endswith('.py'):
-            command.insert(0, sys.executable)
-        process = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=dict(os.environ, PYTHON=sys.executable),
-            capture_output=True,
-            text=True,
-            timeout=300)
+            process = run_python_tool(path, words)
+        else:
+            process = subprocess.run([path, *words],
+                                     cwd=ROOT,
+                                     env=dict(
+                                         os.environ, PYTHON=sys.executable),
+                                     capture_output=True,
+                                     text=True,
+                                     timeout=300)
         if check:
             assert process.returncode == 0, process.stdout + process.stderr
         return process
