@@ -9,6 +9,7 @@ import torch
 import torch.distributed
 from mmengine.dist import init_dist, is_distributed
 
+from tadfkd.engine.cores import keep_to_own_cores
 from tadfkd.utils.errors import Interrupted, UserError, require_at_least
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -55,6 +56,9 @@ def process_group(launcher: str,
     else:
         if launcher == 'slurm':
             _take_over_slurm()
+        keep_to_own_cores(
+            int(os.environ['LOCAL_RANK']),
+            int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
         torch.distributed.init_process_group(
             'gloo', timeout=timedelta(seconds=timeout))
     # Not after another exception: the others may be waiting for something

@@ -2,7 +2,7 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
@@ -30,3 +30,16 @@ def step_if_finite(optimizer: Optimizer, loss: Tensor) -> None:
     device."""
     if math.isfinite(float(gradient_norm(optimizer, loss))):
         optimizer.step()
+
+
+def not_finite(model: nn.Module) -> list[str]:
+    """Names of weights and running statistics that are not finite, but for
+    those of a ``teacher``."""
+    # Not all buffers: a mask may be infinite.
+    return [
+        name
+        for name, value in (*model.named_parameters(), *model.named_buffers())
+        if not name.startswith('teacher.') and (
+            isinstance(value, nn.Parameter) or 'running_' in name)
+        and not value.isfinite().all()
+    ]

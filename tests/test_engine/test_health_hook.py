@@ -66,9 +66,9 @@ class Poison(Hook):
 class Overflow(Hook):
     """Spoils a weight of the student when the second epoch is saved."""
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def before_save_by_all(self, runner: Runner) -> None:
         """In the network."""
-        if checkpoint['meta']['epoch'] == 2:
+        if runner.epoch + 1 == 2:
             runner.model.student.head.fc.bias.data[0] = torch.inf
 
 
@@ -220,6 +220,18 @@ def test_rollbacks_are_bounded(digits_config: str, tiny_options: dict[str,
     assert len(read(tmp_path)['rollbacks']) == 2
 
 
+def test_a_file_of_an_earlier_run_is_not_gone_back_to(digits_config: str,
+                                                      tiny_options: dict[str,
+                                                                         Any],
+                                                      tmp_path: Path) -> None:
+    options = tiny_options | {'default_hooks.checkpoint.interval': 2}
+    (tmp_path / 'epoch_1.pth').write_bytes(b'of another run')
+    with pytest.raises(UnhealthyRun, match='there is no healthy checkpoint'):
+        train(
+            config_of(
+                digits_config, options, tmp_path, DAMAGE, action='rollback'))
+
+
 def test_a_run_of_skipped_steps_ends_training_whatever_the_action(
         digits_config: str, tiny_options: dict[str, Any],
         tmp_path: Path) -> None:
@@ -271,22 +283,22 @@ def test_a_wrong_argument_is_a_user_error(arguments: dict[str, Any],
         HealthHook(**arguments)
 
 
-@pytest.mark.parametrize('change, message', [
-    ({}, 'needs a SummaryHook'),
-    ({
+@pytest.mark.parametrize('missing, change, message', [
+    ('summary', {}, 'needs a SummaryHook'),
+    ('training_state', {}, 'needs a TrainingStateHook'),
+    (None, {
         'default_hooks.checkpoint.by_epoch': False
     }, 'checkpoint.by_epoch and train_cfg.by_epoch to'),
 ])
 def test_what_the_hook_needs_is_named(digits_config: str,
-                                      tiny_options: dict[str,
-                                                         Any], tmp_path: Path,
+                                      tiny_options: dict[str, Any],
+                                      tmp_path: Path, missing: str | None,
                                       change: dict[str,
                                                    Any], message: str) -> None:
     config = config_of(
         digits_config, tiny_options, tmp_path, action='rollback')
-    if change:
-        config.merge_from_dict(change)
-    else:
-        del config.default_hooks['summary']
+    config.merge_from_dict(change)
+    if missing is not None:
+        del config.default_hooks[missing]
     with pytest.raises(UserError, match=message):
         train(config)

@@ -4,6 +4,7 @@ Usage: torchrun --nproc_per_node=2 -m pytest FILE, with the results of single
 processes in the folder that ``REFERENCES`` names.
 """
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -17,15 +18,21 @@ import torch.distributed as distributed
 from algorithm_helpers import (ALGORITHMS, make_algorithm, optimisers,
                                real_batch)
 from mmengine.dist import all_gather_object
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import \
     allreduce_hook
 
+from tadfkd.apis import load_config, train
 from tadfkd.engine import DistributedNetworks, process_group
 from tadfkd.memory import CleanQueue
+from tadfkd.registry import HOOKS
 from tadfkd.selectors import (ConfidenceSelector, GMMSelector,
                               TopFractionSelector)
 from tadfkd.structures import BNStatistics, SyntheticBatch, TeacherOutput
+from tadfkd.utils.checkpoint import read_checkpoint
+from tadfkd.utils.errors import UnhealthyRun
 from tadfkd.utils.freezing import frozen
 from tadfkd.utils.processes import whole_means, whole_statistics
 from tadfkd.utils.synchronized_batch_norm import (SynchronizedBatchNorm,
@@ -40,6 +47,13 @@ def both() -> Iterator[None]:
     """Both processes, which do not wait long for one that has failed."""
     with process_group('pytorch', dict(timeout=30)):
         yield
+
+
+def test_each_has_cores_of_its_own() -> None:
+    assert os.sched_getscheduler(0) == os.SCHED_BATCH
+    mine, theirs = all_gather_object(os.sched_getaffinity(0))
+    if os.cpu_count() > 1:
+        assert mine and theirs and not mine & theirs
 
 
 def watch(model: DistributedNetworks, wrappers: Any) -> list[str]:
@@ -347,3 +361,84 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(
         if name.startswith('images'):
             distributed.all_reduce(counts)
         assert counts == count, name
+
+
+@HOOKS.register_module()
+class BlackOutOnce(Hook):
+    """Of the second epoch's end: all images are grey from then on."""
+
+    left = 1
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """In both, as if training had led there."""
+        if runner.epoch + 1 == 2 and self.left:
+            self.left = 0
+            for parameter in unwrapped(runner.model).generator.parameters():
+                nn.init.zeros_(parameter)
+
+
+@HOOKS.register_module()
+class OverflowInOne(Hook):
+    """In the second process alone a weight is infinite when it is saved."""
+
+    def before_save_by_all(self, runner: Runner) -> None:
+        """Of the second epoch."""
+        if runner.epoch + 1 == 2 and RANK == 1:
+            student = unwrapped(runner.model).student
+            next(student.parameters()).data.view(-1)[0] = torch.inf
+
+
+def run_of_both(config: str, options: dict[str, Any], name: str,
+                hook: str) -> nn.Module:
+    """Three tiny epochs in one work directory."""
+    cfg = load_config(
+        config,
+        options | {
+            'train_cfg.max_epochs':
+            3,
+            'default_hooks.health.action':
+            'rollback',
+            'default_hooks.health.warmup_epochs':
+            0,
+            'default_hooks.health.thresholds':
+            dict(
+                min_class_entropy=None,
+                min_feature_diversity=None,
+                min_image_diversity=1e-4,
+                min_kappa=None,
+                max_bn_growth=None)
+        },
+        work_dir=str(Path(os.environ['REFERENCES'], name)),
+        launcher='pytorch',
+        evaluate=False)
+    cfg.custom_hooks = [dict(type=hook, priority='HIGH')]
+    return train(cfg)
+
+
+def test_both_go_back_together(digits_config: str,
+                               tiny_options: dict[str, Any]) -> None:
+    model = run_of_both(digits_config, tiny_options, 'rollback',
+                        'BlackOutOnce')
+    assert_same({
+        key: digest(value)
+        for key, value in unwrapped(model).state_dict().items()
+    })
+    folder = Path(os.environ['REFERENCES'], 'rollback')
+    history = json.loads((folder / 'history.json').read_text())
+    rollback, = history['rollbacks']
+    assert (rollback['from_epoch'], rollback['to_epoch']) == (2, 1)
+    assert 'image_diversity' in rollback['problems'][0]
+    assert [entry['epoch'] for entry in history['epochs']] == [1, 2, 3]
+    saved = read_checkpoint(folder / 'epoch_3.pth')
+    assert saved['health']['rollbacks'] == 1
+    streams = [state['streams'] for state in saved['training_state']]
+    assert not streams[0]['latents'].equal(streams[1]['latents'])
+
+
+def test_what_one_must_not_save_ends_both(
+        digits_config: str, tiny_options: dict[str, Any]) -> None:
+    with pytest.raises(UnhealthyRun, match='not finite .*epoch_1.pth'):
+        run_of_both(digits_config, tiny_options, 'overflow', 'OverflowInOne')
+    folder = Path(os.environ['REFERENCES'], 'overflow')
+    assert (folder / 'last_checkpoint').read_text().endswith('epoch_1.pth')
+    assert not (folder / 'epoch_2.pth').exists()

@@ -2,16 +2,18 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from mmengine.dist import barrier, broadcast_object_list, is_main_process
+from mmengine.dist import (all_gather_object, barrier, broadcast_object_list,
+                           is_main_process)
 from mmengine.hooks import CheckpointHook, Hook, IterTimerHook
 from mmengine.runner import Runner, set_random_seed
-from torch.nn import Parameter
 
 from tadfkd.engine.hooks.summary import SummaryHook
+from tadfkd.engine.hooks.training_state import TrainingStateHook
 from tadfkd.engine.loops import EpochLoop
 from tadfkd.evaluation.health import Thresholds, find_problems
 from tadfkd.registry import HOOKS
 from tadfkd.utils.errors import UnhealthyRun, UserError, require_at_least
+from tadfkd.utils.finite import not_finite
 from tadfkd.utils.wrappers import unwrapped
 
 ACTIONS = ('warn', 'stop', 'rollback')
@@ -21,13 +23,12 @@ ACTIONS = ('warn', 'stop', 'rollback')
 class HealthHook(Hook):
     """Judges what the :class:`SummaryHook` has measured of an epoch.
 
-    An epoch beyond a threshold is unhealthy: the log warns, and
-    ``history.json`` and ``summary.json`` tell. With ``'stop'`` the run ends,
-    with ``'rollback'`` it goes on from its last healthy checkpoint with other
-    random numbers, and ends after ``max_rollbacks`` of them; in both cases the
-    unhealthy state is not saved. Whatever the action, training does not go on
-    through a long run of skipped steps, and weights that are not finite are
-    not saved. A run that ends so exits with code 3.
+    An epoch beyond a threshold is unhealthy: the log warns, and the files of
+    the run tell. With ``'stop'`` the run ends, with ``'rollback'`` it goes on
+    from its last healthy checkpoint with other random numbers, and ends after
+    ``max_rollbacks`` of them; the unhealthy state is not saved. Whatever the
+    action, many skipped steps in a row or weights that are not finite end
+    training, before they are saved. A run that ends so exits with code 3.
 
     Args:
         action: ``'warn'``, ``'stop'`` or ``'rollback'``.
@@ -74,12 +75,13 @@ class HealthHook(Hook):
         self._problems: list[str] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Find the hooks that this one works with.
+        """Find the hooks that this one needs.
 
         Raises:
-            UserError: If there is none, or it does not save whole epochs.
+            UserError: If one is missing, or does not save whole epochs.
         """
         self._summary = _hook(runner, SummaryHook)
+        _hook(runner, TrainingStateHook)
         if self.action != 'rollback':
             return
         if not _hook(runner, CheckpointHook).by_epoch or not isinstance(
@@ -132,7 +134,8 @@ class HealthHook(Hook):
             runner.visualizer.add_scalars({'health/problems': len(problems)},
                                           step=epoch)
         if not problems:
-            self._healthy_epochs.append(epoch)
+            if self._is_saved(runner):
+                self._healthy_epochs.append(epoch)
             return
         runner.logger.warning(
             f'Epoch(health) [{epoch}]  unhealthy: {"; ".join(problems)}')
@@ -141,23 +144,20 @@ class HealthHook(Hook):
         if self.action == 'rollback':
             self._roll_back(runner, problems)
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add what is known of the run's health.
+    def before_save_by_all(self, runner: Runner) -> None:
+        """Look at what all processes are about to save.
 
         Raises:
             UnhealthyRun: If a weight is not finite.
         """
-        model = unwrapped(runner.model)
-        # Not all buffers: a mask may be infinite.
-        bad = [
-            name for name, value in (*model.named_parameters(),
-                                     *model.named_buffers())
-            if not name.startswith('teacher.') and (
-                isinstance(value, Parameter) or 'running_' in name)
-            and not value.isfinite().all()
-        ]
-        if bad:
-            raise self._end(runner, [f'weights are not finite ({bad[0]})'])
+        # Weights may be a process's own, as pixels are.
+        found = all_gather_object(not_finite(unwrapped(runner.model)))
+        names = [name for names in found for name in names]
+        if names:
+            raise self._end(runner, [f'weights are not finite ({names[0]})'])
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add what is known of the run's health."""
         checkpoint['health'] = dict(
             rollbacks=self.rollbacks, healthy_epochs=self._healthy_epochs)
 
@@ -191,7 +191,7 @@ class HealthHook(Hook):
         set_random_seed(streams.seed % 2**32)
         runner.train_loop.go_back(epoch)
         if is_main_process():
-            # A run that was killed just now has the same one again.
+            # One that was killed just now has the same one again.
             past = self._summary.history.setdefault('rollbacks', [])
             past[rollbacks - 1:] = [
                 dict(from_epoch=left, to_epoch=epoch, problems=problems)
@@ -201,9 +201,17 @@ class HealthHook(Hook):
             f'rollback {rollbacks} of at most {self.max_rollbacks}: the run '
             f'goes on from {path} with other random numbers')
 
+    def _is_saved(self, runner: Runner) -> bool:
+        """Whether this epoch gets a file; one that has its name already is
+        of an earlier run."""
+        saver = _find(runner, CheckpointHook)
+        return saver is not None and saver.by_epoch and (
+            self.every_n_epochs(runner, saver.interval, saver.save_begin)
+            or saver.save_last and self.is_last_train_epoch(runner))
+
     def _healthy_checkpoint(self, runner: Runner) -> tuple[int, Path] | None:
         """The newest one of an epoch that was judged healthy."""
-        saver = _hook(runner, CheckpointHook)
+        saver = _find(runner, CheckpointHook)
         for epoch in reversed(self._healthy_epochs):
             path = Path(saver.out_dir, saver.filename_tmpl.format(epoch))
             if path.is_file():
@@ -221,9 +229,15 @@ class HealthHook(Hook):
             'measure tells and what helps')
 
 
+def _find(runner: Runner, kind: type[Hook]) -> Any:
+    return next((hook for hook in runner.hooks if isinstance(hook, kind)),
+                None)
+
+
 def _hook(runner: Runner, kind: type[Hook]) -> Any:
-    for hook in runner.hooks:
-        if isinstance(hook, kind):
-            return hook
-    raise UserError(f'the HealthHook needs a {kind.__name__}: put one into '
-                    'default_hooks, or take the HealthHook out')
+    hook = _find(runner, kind)
+    if hook is None:
+        raise UserError(
+            f'the HealthHook needs a {kind.__name__}: put one into '
+            'default_hooks, or take the HealthHook out')
+    return hook

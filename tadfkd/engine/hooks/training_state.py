@@ -24,7 +24,9 @@ class TrainingStateHook(Hook):
     it loads weights without asking whether they fit.
 
     The first process writes the checkpoint, so it has to have the states of
-    all: :meth:`gather` brings them there before each save.
+    all. Hooks are asked about a checkpoint in that process alone, but all
+    processes call the Runner's ``save_checkpoint``: each save begins with the
+    ``before_save_by_all`` of the hooks that have one.
     """
 
     def __init__(self) -> None:
@@ -33,32 +35,27 @@ class TrainingStateHook(Hook):
         self._group: Any = None
 
     def before_train(self, runner: Runner) -> None:
-        """Let each save of a distributed run begin with :meth:`gather`.
-
-        Hooks are asked about a checkpoint in the first process alone, but
-        all processes call the Runner's ``save_checkpoint``.
-        """
-        if get_world_size() == 1:
-            return
-        if get_backend() != 'gloo':
+        """Let each save begin with what all processes do."""
+        if get_world_size() > 1 and get_backend() != 'gloo':
             # Not over GPUs, in whose memory the pools of all would not fit.
             self._group = distributed.new_group(backend='gloo')
         save = runner.save_checkpoint
 
-        def gather_and_save(*arguments: Any, **options: Any) -> None:
-            self.gather(runner)
+        def save_after_hooks(*arguments: Any, **options: Any) -> None:
+            runner.call_hook('before_save_by_all')
             save(*arguments, **options)
 
-        runner.save_checkpoint = gather_and_save
+        runner.save_checkpoint = save_after_hooks
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Let all processes evaluate the same student."""
         if get_world_size() > 1:
             _agree_on_buffers(unwrapped(runner.model))
 
-    def gather(self, runner: Runner) -> None:
-        """Bring the states of all processes to the first one; they call it
-        at the same time."""
+    def before_save_by_all(self, runner: Runner) -> None:
+        """Bring the states of all processes to the first one."""
+        if get_world_size() == 1:
+            return
         model = unwrapped(runner.model)
         _agree_on_buffers(model)
         state = apply_to(model.training_state(),
