@@ -40,6 +40,8 @@ def parse_arguments() -> argparse.Namespace:
         '--batch-sizes', type=int, nargs='+', default=[32, 64, 128, 256])
     scale.add_argument(
         '--class-counts', type=int, nargs='+', default=[10, 100, 1000])
+    scale.add_argument(
+        '--repeats', type=int, default=3, help='runs of each size, in turn')
     commands.add_parser(
         'memory',
         parents=[shared, figures],
@@ -67,8 +69,12 @@ def main() -> None:
         print(profile_training(config, trace=arguments.trace, **measured))
         return
     if arguments.command == 'scale':
-        report = benchmark_scale(config, arguments.batch_sizes,
-                                 arguments.class_counts, **measured)
+        report = benchmark_scale(
+            config,
+            arguments.batch_sizes,
+            arguments.class_counts,
+            repeats=arguments.repeats,
+            **measured)
         print(scale_table(report))
     elif arguments.command == 'memory':
         report = benchmark_memory(config, **measured)

@@ -54,25 +54,28 @@ def benchmark_scale(config: str | os.PathLike,
                     options: dict[str, Any] | None = None,
                     amp: bool = False,
                     iterations: int = 7,
-                    warmup: int = 2) -> dict[str, Any]:
+                    warmup: int = 2,
+                    repeats: int = 3) -> dict[str, Any]:
     """Measure iterations of one student and one generator step at several
     sizes, and fit how their time grows.
 
     Args:
         config: A config whose teacher and student are model dicts with a
             head, which all configs in the repository have.
-        batch_sizes: At least two, each in a run of its own.
+        batch_sizes: At least two, each in runs of its own.
         class_counts: Likewise.
         options: See :func:`benchmark_step`.
         amp: See :func:`benchmark_step`.
-        iterations: That are measured at each size.
+        iterations: That are measured in each run.
         warmup: That come before.
+        repeats: Runs of each size, >= 1; the sizes take turns, so that a
+            machine which becomes slower does not look like growth.
 
     Returns:
         For ``batch_size`` and ``num_classes``: sizes, median seconds, the
-        line ``intercept + slope * size`` fitted to them with its largest
-        residual as a share of the time, and the power of the size that fits
-        best.
+        line ``intercept + slope * size`` that fits them best and its largest
+        residual, both by shares of the time, and the power of the size that
+        does.
 
     Raises:
         UserError: If there are too few sizes, or the config cannot be used.
@@ -80,13 +83,14 @@ def benchmark_scale(config: str | os.PathLike,
     axes: dict[str, tuple[tuple[str, ...], Sequence[int]]] = dict(
         batch_size=(('model.batch_size', ), batch_sizes),
         num_classes=(_CLASSES, class_counts))
+    require_at_least('the benchmark', 'repeats', repeats, 1)
     report: dict[str, Any] = {}
     for axis, (keys, sizes) in axes.items():
         if len(set(sizes)) < 2:
             raise UserError(f'two sizes of {axis} are needed at least, got '
                             f'{list(sizes)}: name more of them')
-        seconds = []
-        for size in sizes:
+        seconds: dict[int, list[float]] = {size: [] for size in sizes}
+        for size in [*sizes] * repeats:
             changes = _HALF | (options or {}) | {
                 'model.num_student_steps': 1,
                 'model.num_generator_steps': 1
@@ -95,8 +99,9 @@ def benchmark_scale(config: str | os.PathLike,
             with quiet_config(config, changes, amp, iterations,
                               warmup) as loaded:
                 train(loaded, hooks=[timer])
-            seconds.append(statistics.median(timer.seconds[warmup:]))
-        report[axis] = growth(sizes, seconds)
+            seconds[size] += timer.seconds[warmup:]
+        report[axis] = growth(
+            [*seconds], [statistics.median(laps) for laps in seconds.values()])
     return report
 
 
@@ -142,13 +147,13 @@ def memory_table(report: dict[str, Any]) -> str:
 
 
 def growth(sizes: Sequence[float], seconds: Sequence[float]) -> dict[str, Any]:
-    """The line and the power that fit best, by least squares.
+    """The line and the power that fit best, by least squares of shares.
 
     Args:
         sizes: > 0, at least two.
         seconds: > 0, as many.
     """
-    slope, intercept = np.polyfit(sizes, seconds, 1)
+    slope, intercept = np.polyfit(sizes, seconds, 1, w=1 / np.array(seconds))
     power, _ = np.polyfit(np.log(sizes), np.log(seconds), 1)
     residuals = np.polyval([slope, intercept], sizes) - seconds
     return dict(

@@ -81,8 +81,9 @@ def test_growth_is_measured(run_tool_process: Callable[
     path = tmp_path / 'growth.json'
     output = run_tool_process('benchmark.py', 'scale', DIGITS, '--iterations',
                               2, '--warmup', 1, '--threads', 1, '--json', path,
-                              '--batch-sizes', 4, 8, '--class-counts', 5, 7,
-                              '--cfg-options', *options).stdout
+                              '--repeats', 2, '--batch-sizes', 4, 8,
+                              '--class-counts', 5, 7, '--cfg-options',
+                              *options).stdout
     report = json.loads(path.read_text())
     assert report['batch_size']['sizes'] == [4, 8]
     assert report['num_classes']['sizes'] == [5, 7]

@@ -1,0 +1,141 @@
+"""Compare the student steps of an earlier commit with those of this one.
+
+Both run in turn, in processes of their own, with random teacher weights. A
+variant is a set of options of this commit; the earlier one has only those of
+--cfg-options, which all have.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tadfkd.utils.arguments import add_cfg_options
+from tadfkd.utils.checkout import checkout_commit
+from tadfkd.utils.errors import UserError, run_tool
+from tadfkd.utils.files import write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('commit', help='to compare with')
+    parser.add_argument('config', help='path of a config, in both commits')
+    parser.add_argument(
+        '--variant',
+        nargs='+',
+        action='append',
+        metavar=('NAME', 'KEY=VALUE'),
+        default=[],
+        help='more options; may be given several times')
+    parser.add_argument(
+        '--steps', type=int, default=3, help='that are measured, of a run')
+    parser.add_argument(
+        '--warmup', type=int, default=1, help='steps that come before')
+    parser.add_argument(
+        '--repeats', type=int, default=3, help='runs of each kind')
+    parser.add_argument('--json', metavar='FILE', help='where figures go')
+    add_cfg_options(parser)
+    return parser.parse_args()
+
+
+def measure(tree: Path, arguments: argparse.Namespace,
+            options: dict[str, Any]) -> dict[str, list]:
+    """Seconds and rounds of the steps of a new run."""
+    process = subprocess.run([
+        sys.executable, ROOT / 'tools/misc/time_student_steps.py',
+        arguments.config,
+        json.dumps(options),
+        str(arguments.steps),
+        str(arguments.warmup)
+    ],
+                             cwd=tree,
+                             env=os.environ | dict(PYTHONPATH=str(tree)),
+                             capture_output=True,
+                             text=True)
+    if process.returncode != 0:
+        raise UserError(f'{arguments.config} did not run in {tree} with '
+                        f'{options}: {process.stderr.strip()[-500:]}')
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def compare(arguments: argparse.Namespace, earlier: Path) -> dict[str, Any]:
+    """Run all kinds in turn; figures of each, by name."""
+    shared = {
+        'model.teacher.checkpoint': None,
+        'model.teacher.allow_random_weights': True
+    } | (
+        arguments.cfg_options or {})
+    kinds = {f'commit {arguments.commit}': (earlier, shared)}
+    for name, *words in arguments.variant or [['plain']]:
+        given = options_of(words)
+        kinds[name] = (ROOT, shared | given)
+    runs: dict[str, list[dict]] = {name: [] for name in kinds}
+    for _ in range(arguments.repeats):
+        for name, (tree, options) in kinds.items():
+            runs[name].append(measure(tree, arguments, options))
+    figures = {}
+    for name, found in runs.items():
+        seconds = [value for run in found for value in run['seconds']]
+        rounds = [value for run in found for value in run['rounds']]
+        figures[name] = dict(
+            options=kinds[name][1],
+            seconds=statistics.median(seconds),
+            rounds=statistics.mean(rounds),
+            runs=found)
+    first = next(iter(figures.values()))['seconds']
+    return {
+        name: row | dict(times_as_fast=first / row['seconds'])
+        for name, row in figures.items()
+    }
+
+
+def options_of(words: list[str]) -> dict[str, Any]:
+    """The options of a variant, read as --cfg-options are."""
+    parser = argparse.ArgumentParser()
+    add_cfg_options(parser)
+    return parser.parse_args(['--cfg-options', *words
+                              ]).cfg_options if words else {}
+
+
+def main() -> None:
+    """Check the commit out, measure, print, and write."""
+    arguments = parse_arguments()
+    with TemporaryDirectory() as folder:
+        earlier = Path(folder, 'earlier')
+        checkout = subprocess.run(
+            ['git', 'worktree', 'add', '--detach', earlier, arguments.commit],
+            cwd=ROOT,
+            capture_output=True,
+            text=True)
+        if checkout.returncode != 0:
+            raise UserError(f'{arguments.commit} cannot be checked out: '
+                            f'{checkout.stderr.strip()}')
+        try:
+            figures = compare(arguments, earlier)
+        finally:
+            subprocess.run(['git', 'worktree', 'remove', '--force', earlier],
+                           cwd=ROOT,
+                           check=True)
+    for name, row in figures.items():
+        print(f'{name}: {row["seconds"]:.2f} s a student step with '
+              f'{row["rounds"]:.2f} rounds, {row["times_as_fast"]:.2f} times '
+              'as fast')
+    if arguments.json:
+        write_json(
+            Path(arguments.json),
+            dict(
+                commit=checkout_commit(),
+                command=' '.join(['python', *sys.argv]),
+                config=arguments.config,
+                kinds=figures))
+
+
+if __name__ == '__main__':
+    run_tool(main)
