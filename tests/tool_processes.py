@@ -2,6 +2,7 @@
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,44 +13,56 @@ ROOT = Path(__file__).resolve().parents[1]
 PRELOADED = [
     'tadfkd.apis', 'tadfkd.benchmarks', 'mmengine.visualization',
     'mmpretrain.datasets', 'mmpretrain.evaluation', 'sklearn.datasets',
-    'matplotlib.pyplot', 'torch._dynamo', 'torch.utils.tensorboard'
+    'matplotlib.pyplot', 'torch._dynamo'
 ]
 
 
-def run_python_tool(script: Path,
-                    arguments: Sequence[str],
-                    timeout: float = 300) -> subprocess.CompletedProcess:
-    """Run a tool from the root of the repository, in a process of its own.
+def run_forked(script: Path,
+               arguments: Sequence[str],
+               timeout: float = 300) -> subprocess.CompletedProcess:
+    """Run a Python tool from the root of the repository, in a process of its
+    own.
 
     That is the child of a process which has imported what tools import, and
-    has done nothing else.
+    has done nothing else. What it does not show is a missing import, another
+    hash seed, and what happens when an interpreter ends.
     """
     processes = multiprocessing.get_context('forkserver')
     processes.set_forkserver_preload(PRELOADED)
     with TemporaryDirectory() as folder:
+        outputs = [Path(folder, name) for name in ('stdout', 'stderr')]
+        for output in outputs:
+            output.touch()
         process = processes.Process(
             target=_be_the_tool,
-            args=(str(script), arguments, dict(os.environ), folder))
+            args=(str(script), arguments, dict(os.environ), outputs))
         process.start()
         process.join(timeout)
-        ended = process.exitcode is not None
-        process.kill()
-        process.join()
-        stdout, stderr = (
-            Path(folder, name).read_text() for name in ('stdout', 'stderr'))
-    assert ended, f'no end after {timeout} s: {stdout}{stderr}'
-    return subprocess.CompletedProcess([str(script), *arguments],
-                                       process.exitcode, stdout, stderr)
+        if process.exitcode is None:
+            # With those that it has started.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.join()
+            raise TimeoutError(f'{script} {arguments}: {outputs}')
+        return subprocess.CompletedProcess([str(script), *arguments],
+                                           process.exitcode,
+                                           *(output.read_text()
+                                             for output in outputs))
 
 
 def _be_the_tool(script: str, arguments: Sequence[str],
-                 environment: dict[str, str], folder: str) -> None:
-    for descriptor, name in ((1, 'stdout'), (2, 'stderr')):
-        file = os.open(Path(folder, name), os.O_WRONLY | os.O_CREAT)
-        os.dup2(file, descriptor)
+                 environment: dict[str, str], outputs: list[Path]) -> None:
+    os.setsid()
+    for descriptor, path in zip((1, 2), outputs):
+        os.dup2(os.open(path, os.O_WRONLY), descriptor)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)
     sys.argv = [script, *arguments]
-    sys.path.insert(0, str(Path(script).parent))
+    # As python does, and without the folders of the tests.
+    tests = str(ROOT / 'tests')
+    sys.path[:] = [str(Path(script).parent)] + [
+        path for path in sys.path
+        if not path.startswith(tests) and path != str(ROOT / 'tools/misc')
+    ]
+    multiprocessing.set_start_method(None, force=True)
     runpy.run_path(script, run_name='__main__')

@@ -1,5 +1,6 @@
 """Measure how close a config's training is to the arithmetic it needs."""
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -7,7 +8,8 @@ import torch
 from tadfkd.benchmarks import (benchmark_memory, benchmark_scale,
                                benchmark_step, memory_table, profile_training,
                                scale_table, step_table)
-from tadfkd.utils.arguments import add_cfg_options
+from tadfkd.utils.arguments import add_cfg_options, typed_command
+from tadfkd.utils.checkout import checkout_commit
 from tadfkd.utils.errors import require_at_least, run_tool
 from tadfkd.utils.files import write_json
 
@@ -83,7 +85,9 @@ def main() -> None:
         report = benchmark_step(config, **measured)
         print(step_table(report))
     if arguments.json:
-        write_json(Path(arguments.json), report)
+        measured_by = dict(
+            commit=checkout_commit(), command=typed_command(sys.argv))
+        write_json(Path(arguments.json), report | measured_by)
 
 
 if __name__ == '__main__':

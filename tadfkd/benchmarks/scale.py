@@ -73,9 +73,9 @@ def benchmark_scale(config: str | os.PathLike,
 
     Returns:
         For ``batch_size`` and ``num_classes``: sizes, median seconds, the
-        line ``intercept + slope * size`` that fits them best and its largest
-        residual, both by shares of the time, and the power of the size that
-        does.
+        line ``intercept + slope * size`` with the least squared relative
+        errors, the largest of these, and the power of the size that fits
+        best.
 
     Raises:
         UserError: If there are too few sizes, or the config cannot be used.
@@ -147,7 +147,7 @@ def memory_table(report: dict[str, Any]) -> str:
 
 
 def growth(sizes: Sequence[float], seconds: Sequence[float]) -> dict[str, Any]:
-    """The line and the power that fit best, by least squares of shares.
+    """The line and the power with the least squared relative errors.
 
     Args:
         sizes: > 0, at least two.

@@ -56,9 +56,11 @@ def process_group(launcher: str,
     else:
         if launcher == 'slurm':
             _take_over_slurm()
-        keep_to_own_cores(
-            int(os.environ['LOCAL_RANK']),
-            int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
+        elif 'LOCAL_WORLD_SIZE' in os.environ:
+            # By torchrun; Slurm binds its tasks itself.
+            keep_to_own_cores(
+                int(os.environ['LOCAL_RANK']),
+                int(os.environ['LOCAL_WORLD_SIZE']))
         torch.distributed.init_process_group(
             'gloo', timeout=timedelta(seconds=timeout))
     # Not after another exception: the others may be waiting for something

@@ -26,6 +26,15 @@ def add_cfg_options(
         help=help)
 
 
+def typed_command(arguments: Sequence[str]) -> str:
+    """What a user typed to run a tool, for a record.
+
+    Args:
+        arguments: ``sys.argv`` of the tool.
+    """
+    return shlex.join(['python', *arguments])
+
+
 def resuming_command(arguments: Sequence[str]) -> str:
     """What a user types to go on with a run of ``tools/train.py``.
 

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def modules_that_stay() -> Iterator[None]:
-    """What is imported inside is not looked at by the garbage collector.
+    """What is imported inside is not looked at by the garbage collector, nor
+    is anything else that the process has made until then.
 
     torch, mmpretrain and what they import make half a million objects that
     live as long as the process. Collecting among them while they are imported,
@@ -17,7 +18,7 @@ def modules_that_stay() -> Iterator[None]:
     gc.disable()
     try:
         yield
-    finally:
         gc.freeze()
+    finally:
         if enabled:
             gc.enable()

@@ -248,7 +248,7 @@ def test_a_run_of_skipped_steps_ends_training_whatever_the_action(
                 max_skipped_steps=3))
     state = read_checkpoint(tmp_path / 'epoch_1.pth')['state_dict']
     assert all(value.isfinite().all() for value in state.values())
-    assert not (tmp_path / 'epoch_2.pth').exists()
+    assert (tmp_path / 'epoch_2.pth').read_bytes() == b'earlier'
 
 
 def test_weights_that_are_not_finite_are_not_saved(digits_config: str,
@@ -258,6 +258,8 @@ def test_weights_that_are_not_finite_are_not_saved(digits_config: str,
     with pytest.raises(
             UnhealthyRun,
             match=r'not finite \(student.head.fc.bias\).*epoch_1'):
+        # Of an earlier run.
+        (tmp_path / 'epoch_2.pth').write_bytes(b'earlier')
         train(
             config_of(digits_config, tiny_options, tmp_path,
                       dict(type='Overflow')))

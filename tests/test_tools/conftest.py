@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from tool_processes import ROOT, run_python_tool
+from tool_processes import ROOT, run_forked
 
 from tadfkd.utils.classifiers import build_classifier
 
@@ -18,18 +18,22 @@ from tadfkd.utils.classifiers import build_classifier
 def run_tool_process() -> Callable[..., subprocess.CompletedProcess]:
     """Runs a tool from the root of the repository.
 
-    ``check=False`` returns a failed process instead of failing the test.
+    ``check=False`` returns a failed process instead of failing the test;
+    ``forked=False`` takes an interpreter of its own, which is slower, see
+    :func:`tool_processes.run_forked`.
     """
 
     def run(tool: str,
             *arguments: object,
-            check: bool = True) -> subprocess.CompletedProcess:
+            check: bool = True,
+            forked: bool = True) -> subprocess.CompletedProcess:
         path = ROOT / 'tools' / tool
         words = [*map(str, arguments)]
-        if tool.endswith('.py'):
-            process = run_python_tool(path, words)
+        python = [sys.executable] if tool.endswith('.py') else []
+        if python and forked:
+            process = run_forked(path, words)
         else:
-            process = subprocess.run([path, *words],
+            process = subprocess.run([*python, path, *words],
                                      cwd=ROOT,
                                      env=dict(
                                          os.environ, PYTHON=sys.executable),

@@ -87,7 +87,10 @@ def test_growth_is_measured(run_tool_process: Callable[
     report = json.loads(path.read_text())
     assert report['batch_size']['sizes'] == [4, 8]
     assert report['num_classes']['sizes'] == [5, 7]
-    assert all(row['seconds'][0] > 0 for row in report.values())
+    assert all(report[axis]['seconds'][0] > 0
+               for axis in ('batch_size', 'num_classes'))
+    assert report['commit']
+    assert f'scale {DIGITS} --iterations 2' in report['command']
     assert '| num_classes | seconds |' in output
 
 
@@ -104,9 +107,21 @@ def test_memory_is_measured(run_tool_process: Callable[
                             tmp_path: Path) -> None:
     options = narrow(shared_tiny_options)
     path = tmp_path / 'memory.json'
-    output = run_tool_process('benchmark.py', 'memory', DIGITS, '--iterations',
-                              20, '--warmup', 0, '--threads', 1, '--json',
-                              path, '--cfg-options', *options).stdout
+    output = run_tool_process(
+        'benchmark.py',
+        'memory',
+        DIGITS,
+        '--iterations',
+        20,
+        '--warmup',
+        0,
+        '--threads',
+        1,
+        '--json',
+        path,
+        '--cfg-options',
+        *options,
+        forked=False).stdout
     report = json.loads(path.read_text())
     assert report['iterations'] == [2, 10, 20]
     peaks = report['peak_memory_mib']

@@ -18,8 +18,12 @@ def as_arguments(options: dict[str, Any]) -> list[str]:
 def test_a_good_teacher_ends_with_0_and_json(
         run_tool_process: Callable[..., subprocess.CompletedProcess],
         tiny_options: dict[str, Any]) -> None:
-    process = run_tool_process('check_teacher.py', DIGITS, '--json',
-                               *as_arguments(tiny_options))
+    process = run_tool_process(
+        'check_teacher.py',
+        DIGITS,
+        '--json',
+        *as_arguments(tiny_options),
+        forked=False)
     report = json.loads(process.stdout)
     assert report['verdict'] == 'OK'
     assert report['top1'] > 50

@@ -42,7 +42,8 @@ def test_a_path_that_no_record_should_hold_is_one_line(
         tmp_path / 'a.py',
         '--record',
         tmp_path / 'record.json',
-        check=False)
+        check=False,
+        forked=False)
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1].endswith('name it as configs/...')
     assert not (tmp_path / 'record.json').exists()

@@ -47,11 +47,21 @@ def test_twenty_iterations_give_the_same_log_twice(run_tool_process: Run,
                                                    tmp_path: Path) -> None:
     logs, weights = [], []
     for name in ('first', 'second'):
-        run_tool_process('train.py', DIGITS, '--work-dir', tmp_path / name,
-                         '--teacher-checkpoint',
-                         teacher_of('resnet18w16_digits'), '--seed', 7,
-                         '--cfg-options', *SHORT, 'train_cfg.max_epochs=2',
-                         'train_dataloader.dataset.num_steps=10')
+        run_tool_process(
+            'train.py',
+            DIGITS,
+            '--work-dir',
+            tmp_path / name,
+            '--teacher-checkpoint',
+            teacher_of('resnet18w16_digits'),
+            '--seed',
+            7,
+            '--cfg-options',
+            *SHORT,
+            'train_cfg.max_epochs=2',
+            'train_dataloader.dataset.num_steps=10',
+            # With another hash seed.
+            forked=name == 'first')
         logs.append(log_lines(tmp_path / name))
         weights.append(networks(tmp_path / name / 'epoch_2.pth'))
     assert len([line for line in logs[0] if 'student_total' in line]) == 20
@@ -158,16 +168,25 @@ def test_a_student_is_tested_without_its_teacher(run_tool_process: Run,
                      teacher_of('resnet18w16_digits'), '--cfg-options', *SHORT,
                      'train_dataloader.dataset.num_steps=2',
                      'train_cfg.max_epochs=1')
-    process = run_tool_process('test.py', DIGITS, tmp_path / 'epoch_1.pth',
-                               '--work-dir', tmp_path / 'test')
+    process = run_tool_process(
+        'test.py',
+        DIGITS,
+        tmp_path / 'epoch_1.pth',
+        '--work-dir',
+        tmp_path / 'test',
+        forked=False)
     summary = json.loads((tmp_path / 'summary.json').read_text())
     top1 = f'accuracy/top1: {summary["student_top1_last"]:.4f}'
     assert top1 in process.stdout
 
 
 def test_the_printed_config_is_complete(run_tool_process: Run) -> None:
-    process = run_tool_process('misc/print_config.py', FLAGSHIP,
-                               '--cfg-options', 'model.batch_size=3')
+    process = run_tool_process(
+        'misc/print_config.py',
+        FLAGSHIP,
+        '--cfg-options',
+        'model.batch_size=3',
+        forked=False)
     scope: dict = {}
     exec(process.stdout, scope)
     assert scope['model']['batch_size'] == 3

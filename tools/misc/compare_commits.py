@@ -5,16 +5,18 @@ variant is a set of options of this commit; the earlier one has only those of
 --cfg-options, which all have.
 """
 import argparse
+import io
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tadfkd.utils.arguments import add_cfg_options
+from tadfkd.utils.arguments import add_cfg_options, typed_command
 from tadfkd.utils.checkout import checkout_commit
 from tadfkd.utils.errors import UserError, run_tool
 from tadfkd.utils.files import write_json
@@ -62,7 +64,9 @@ def measure(tree: Path, arguments: argparse.Namespace,
     if process.returncode != 0:
         raise UserError(f'{arguments.config} did not run in {tree} with '
                         f'{options}: {process.stderr.strip()[-500:]}')
-    return json.loads(process.stdout.splitlines()[-1])
+    found = json.loads(process.stdout.splitlines()[-1])
+    assert Path(found.pop('package')).is_relative_to(tree)
+    return found
 
 
 def compare(arguments: argparse.Namespace, earlier: Path) -> dict[str, Any]:
@@ -80,20 +84,31 @@ def compare(arguments: argparse.Namespace, earlier: Path) -> dict[str, Any]:
     for _ in range(arguments.repeats):
         for name, (tree, options) in kinds.items():
             runs[name].append(measure(tree, arguments, options))
+    return figures_of(kinds, runs)
+
+
+def figures_of(kinds: dict[str, tuple[Path, dict]],
+               runs: dict[str, list[dict]]) -> dict[str, dict[str, Any]]:
+    """Means of all steps, and how much faster each kind is than the first:
+    of each turn, because machines become slower and faster, and the median
+    of these."""
+    first = next(iter(runs.values()))
     figures = {}
     for name, found in runs.items():
-        seconds = [value for run in found for value in run['seconds']]
-        rounds = [value for run in found for value in run['rounds']]
+        each = [
+            sum(one['seconds']) / sum(other['seconds'])
+            for one, other in zip(first, found)
+        ]
         figures[name] = dict(
             options=kinds[name][1],
-            seconds=statistics.median(seconds),
-            rounds=statistics.mean(rounds),
+            seconds=statistics.mean(value for run in found
+                                    for value in run['seconds']),
+            rounds=statistics.mean(value for run in found
+                                   for value in run['rounds']),
+            times_as_fast=statistics.median(each),
+            each=each,
             runs=found)
-    first = next(iter(figures.values()))['seconds']
-    return {
-        name: row | dict(times_as_fast=first / row['seconds'])
-        for name, row in figures.items()
-    }
+    return figures
 
 
 def options_of(words: list[str]) -> dict[str, Any]:
@@ -104,35 +119,35 @@ def options_of(words: list[str]) -> dict[str, Any]:
                               ]).cfg_options if words else {}
 
 
+def check_out(commit: str, folder: str) -> None:
+    """Put the files of a commit into a folder."""
+    archive = subprocess.run(['git', 'archive', commit],
+                             cwd=ROOT,
+                             capture_output=True)
+    if archive.returncode != 0:
+        raise UserError(f'{commit} cannot be checked out: '
+                        f'{archive.stderr.decode().strip()}')
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(folder, filter='data')
+
+
 def main() -> None:
     """Check the commit out, measure, print, and write."""
     arguments = parse_arguments()
     with TemporaryDirectory() as folder:
-        earlier = Path(folder, 'earlier')
-        checkout = subprocess.run(
-            ['git', 'worktree', 'add', '--detach', earlier, arguments.commit],
-            cwd=ROOT,
-            capture_output=True,
-            text=True)
-        if checkout.returncode != 0:
-            raise UserError(f'{arguments.commit} cannot be checked out: '
-                            f'{checkout.stderr.strip()}')
-        try:
-            figures = compare(arguments, earlier)
-        finally:
-            subprocess.run(['git', 'worktree', 'remove', '--force', earlier],
-                           cwd=ROOT,
-                           check=True)
+        check_out(arguments.commit, folder)
+        figures = compare(arguments, Path(folder))
     for name, row in figures.items():
+        least, most = min(row['each']), max(row['each'])
         print(f'{name}: {row["seconds"]:.2f} s a student step with '
               f'{row["rounds"]:.2f} rounds, {row["times_as_fast"]:.2f} times '
-              'as fast')
+              f'as fast ({least:.2f} to {most:.2f})')
     if arguments.json:
         write_json(
             Path(arguments.json),
             dict(
                 commit=checkout_commit(),
-                command=' '.join(['python', *sys.argv]),
+                command=typed_command(sys.argv),
                 config=arguments.config,
                 kinds=figures))
 

@@ -19,7 +19,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from tadfkd.apis import load_config, train
-from tadfkd.utils.arguments import add_cfg_options
+from tadfkd.utils.arguments import add_cfg_options, typed_command
 from tadfkd.utils.checkout import checkout_commit
 from tadfkd.utils.errors import UserError, run_tool
 from tadfkd.utils.files import write_json
@@ -126,13 +126,16 @@ def main() -> None:
         config=arguments.config,
         options=arguments.cfg_options,
         commit=checkout_commit(),
-        command=' '.join(['python', *sys.argv]),
+        command=typed_command(sys.argv),
         cores=os.cpu_count(),
         iterations=arguments.iterations,
         processes=arguments.processes,
         seconds_one_process=seconds[1],
         seconds_several_processes=seconds[arguments.processes],
-        throughput_ratio=one / several)
+        throughput_ratio=one / several,
+        ratio_of_each_pair=[
+            alone / together for alone, together in zip(*seconds.values())
+        ])
     print(json.dumps(record, indent=2))
     if arguments.json:
         path = Path(arguments.json)

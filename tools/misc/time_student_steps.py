@@ -1,4 +1,4 @@
-"""Print seconds and rounds of student steps as JSON.
+"""Print seconds and rounds of student steps, and of which code, as JSON.
 
 Usage: time_student_steps.py CONFIG OPTIONS STEPS WARMUP, where OPTIONS is a
 dict as JSON. It uses what the package has had from its first commit on, so
@@ -11,6 +11,7 @@ import time
 import torch
 from mmengine.registry import init_default_scope
 
+import tadfkd
 from tadfkd.apis import load_config
 from tadfkd.engine import PerNetworkConstructor
 from tadfkd.registry import MODELS
@@ -35,7 +36,12 @@ def main() -> None:
         seconds.append(time.perf_counter() - begin)
         rounds.append(
             (model.counters.images_generated - images) // model.batch_size)
-    print(json.dumps(dict(seconds=seconds[warmup:], rounds=rounds[warmup:])))
+    print(
+        json.dumps(
+            dict(
+                package=tadfkd.__file__,
+                seconds=seconds[warmup:],
+                rounds=rounds[warmup:])))
 
 
 if __name__ == '__main__':

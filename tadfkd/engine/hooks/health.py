@@ -154,6 +154,11 @@ class HealthHook(Hook):
         found = all_gather_object(not_finite(unwrapped(runner.model)))
         names = [name for names in found for name in names]
         if names:
+            # Judged healthy by its images, and not saved.
+            self._healthy_epochs = [
+                epoch for epoch in self._healthy_epochs
+                if epoch <= runner.epoch
+            ]
             raise self._end(runner, [f'weights are not finite ({names[0]})'])
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -206,13 +211,13 @@ class HealthHook(Hook):
         of an earlier run."""
         saver = _find(runner, CheckpointHook)
         return saver is not None and saver.by_epoch and (
-            self.every_n_epochs(runner, saver.interval, saver.save_begin)
-            or saver.save_last and self.is_last_train_epoch(runner))
+            self.every_n_epochs(runner, saver.interval, saver.save_begin) or
+            (saver.save_last and self.is_last_train_epoch(runner)))
 
     def _healthy_checkpoint(self, runner: Runner) -> tuple[int, Path] | None:
         """The newest one of an epoch that was judged healthy."""
         saver = _find(runner, CheckpointHook)
-        for epoch in reversed(self._healthy_epochs):
+        for epoch in reversed(self._healthy_epochs if saver else []):
             path = Path(saver.out_dir, saver.filename_tmpl.format(epoch))
             if path.is_file():
                 return epoch, path
