@@ -32,7 +32,8 @@ clean:
 
 # Everything a checkout needs, pinned; again whenever a pin changes.
 # Not compiled, which takes longer than all the rest, because most of it is
-# never imported. Not isolated: the build takes the pinned setuptools, which mmengine needs too.
+# never imported. Not isolated: the build takes the pinned setuptools, which
+# mmengine needs too.
 $(VENV)/.installed: requirements/runtime.txt requirements/tests.txt setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile -r requirements/tests.txt

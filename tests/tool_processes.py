@@ -38,15 +38,17 @@ def run_forked(script: Path,
             args=(str(script), arguments, dict(os.environ), outputs))
         process.start()
         process.join(timeout)
-        if process.exitcode is None:
+        timed_out = process.exitcode is None
+        if timed_out:
             # With those that it has started.
             os.killpg(process.pid, signal.SIGKILL)
             process.join()
-            raise TimeoutError(f'{script} {arguments}: {outputs}')
-        return subprocess.CompletedProcess([str(script), *arguments],
-                                           process.exitcode,
-                                           *(output.read_text()
-                                             for output in outputs))
+        stdout, stderr = (output.read_text() for output in outputs)
+    command = [str(script), *arguments]
+    if timed_out:
+        raise subprocess.TimeoutExpired(command, timeout, stdout, stderr)
+    return subprocess.CompletedProcess(command, process.exitcode, stdout,
+                                       stderr)
 
 
 def _be_the_tool(script: str, arguments: Sequence[str],

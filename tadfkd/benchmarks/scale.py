@@ -80,10 +80,10 @@ def benchmark_scale(config: str | os.PathLike,
     Raises:
         UserError: If there are too few sizes, or the config cannot be used.
     """
+    require_at_least('the benchmark', 'repeats', repeats, 1)
     axes: dict[str, tuple[tuple[str, ...], Sequence[int]]] = dict(
         batch_size=(('model.batch_size', ), batch_sizes),
         num_classes=(_CLASSES, class_counts))
-    require_at_least('the benchmark', 'repeats', repeats, 1)
     report: dict[str, Any] = {}
     for axis, (keys, sizes) in axes.items():
         if len(set(sizes)) < 2:

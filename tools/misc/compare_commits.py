@@ -18,7 +18,7 @@ from typing import Any
 
 from tadfkd.utils.arguments import add_cfg_options, typed_command
 from tadfkd.utils.checkout import checkout_commit
-from tadfkd.utils.errors import UserError, run_tool
+from tadfkd.utils.errors import UserError, require_at_least, run_tool
 from tadfkd.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,15 +71,17 @@ def measure(tree: Path, arguments: argparse.Namespace,
 
 def compare(arguments: argparse.Namespace, earlier: Path) -> dict[str, Any]:
     """Run all kinds in turn; figures of each, by name."""
+    for name, minimum in dict(steps=1, warmup=0, repeats=1).items():
+        require_at_least('the comparison', name, getattr(arguments, name),
+                         minimum)
     shared = {
         'model.teacher.checkpoint': None,
-        'model.teacher.allow_random_weights': True
-    } | (
-        arguments.cfg_options or {})
+        'model.teacher.allow_random_weights': True,
+        **(arguments.cfg_options or {})
+    }
     kinds = {f'commit {arguments.commit}': (earlier, shared)}
     for name, *words in arguments.variant or [['plain']]:
-        given = options_of(words)
-        kinds[name] = (ROOT, shared | given)
+        kinds[name] = (ROOT, shared | options_of(words))
     runs: dict[str, list[dict]] = {name: [] for name in kinds}
     for _ in range(arguments.repeats):
         for name, (tree, options) in kinds.items():

@@ -13,7 +13,7 @@ from tadfkd.engine.loops import EpochLoop
 from tadfkd.evaluation.health import Thresholds, find_problems
 from tadfkd.registry import HOOKS
 from tadfkd.utils.errors import UnhealthyRun, UserError, require_at_least
-from tadfkd.utils.finite import not_finite
+from tadfkd.utils.finite import names_not_finite
 from tadfkd.utils.wrappers import unwrapped
 
 ACTIONS = ('warn', 'stop', 'rollback')
@@ -72,6 +72,7 @@ class HealthHook(Hook):
                              minimum)
         self.rollbacks = 0
         self._healthy_epochs: list[int] = []
+        self._judged_healthy = 0
         self._problems: list[str] = []
 
     def before_train(self, runner: Runner) -> None:
@@ -80,11 +81,11 @@ class HealthHook(Hook):
         Raises:
             UserError: If one is missing, or does not save whole epochs.
         """
-        self._summary = _hook(runner, SummaryHook)
-        _hook(runner, TrainingStateHook)
+        self._summary = _needed_hook(runner, SummaryHook)
+        _needed_hook(runner, TrainingStateHook)
         if self.action != 'rollback':
             return
-        if not _hook(runner, CheckpointHook).by_epoch or not isinstance(
+        if not _needed_hook(runner, CheckpointHook).by_epoch or not isinstance(
                 runner.train_loop, EpochLoop):
             raise UserError(
                 "action 'rollback' goes back to the end of an epoch: set "
@@ -134,8 +135,7 @@ class HealthHook(Hook):
             runner.visualizer.add_scalars({'health/problems': len(problems)},
                                           step=epoch)
         if not problems:
-            if self._is_saved(runner):
-                self._healthy_epochs.append(epoch)
+            self._judged_healthy = epoch
             return
         runner.logger.warning(
             f'Epoch(health) [{epoch}]  unhealthy: {"; ".join(problems)}')
@@ -145,21 +145,20 @@ class HealthHook(Hook):
             self._roll_back(runner, problems)
 
     def before_save_by_all(self, runner: Runner) -> None:
-        """Look at what all processes are about to save.
+        """Look at what all processes are about to save. Only an epoch that is
+        saved can be gone back to; another file of its name is of another run.
 
         Raises:
             UnhealthyRun: If a weight is not finite.
         """
         # Weights may be a process's own, as pixels are.
-        found = all_gather_object(not_finite(unwrapped(runner.model)))
+        found = all_gather_object(names_not_finite(unwrapped(runner.model)))
         names = [name for names in found for name in names]
         if names:
-            # Judged healthy by its images, and not saved.
-            self._healthy_epochs = [
-                epoch for epoch in self._healthy_epochs
-                if epoch <= runner.epoch
-            ]
             raise self._end(runner, [f'weights are not finite ({names[0]})'])
+        # The end of the epoch that has just been judged.
+        if self._judged_healthy == runner.epoch + 1:
+            self._healthy_epochs.append(self._judged_healthy)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add what is known of the run's health."""
@@ -186,11 +185,12 @@ class HealthHook(Hook):
         runner.resume(str(path))
         runner._resume = resumes
         # It divides by what has been done since the start of this process.
-        timer = _hook(runner, IterTimerHook)
+        timer = _needed_hook(runner, IterTimerHook)
         timer.start_iter, timer.time_sec_tot = runner.iter, 0
         # The first process writes it anew, as soon as all have read it.
         barrier()
         self.rollbacks, self._problems = rollbacks, []
+        self._judged_healthy = 0
         streams = unwrapped(runner.model).streams
         streams.begin_anew(f'rollback {rollbacks}')
         set_random_seed(streams.seed % 2**32)
@@ -206,17 +206,9 @@ class HealthHook(Hook):
             f'rollback {rollbacks} of at most {self.max_rollbacks}: the run '
             f'goes on from {path} with other random numbers')
 
-    def _is_saved(self, runner: Runner) -> bool:
-        """Whether this epoch gets a file; one that has its name already is
-        of an earlier run."""
-        saver = _find(runner, CheckpointHook)
-        return saver is not None and saver.by_epoch and (
-            self.every_n_epochs(runner, saver.interval, saver.save_begin) or
-            (saver.save_last and self.is_last_train_epoch(runner)))
-
     def _healthy_checkpoint(self, runner: Runner) -> tuple[int, Path] | None:
         """The newest one of an epoch that was judged healthy."""
-        saver = _find(runner, CheckpointHook)
+        saver = _find_hook(runner, CheckpointHook)
         for epoch in reversed(self._healthy_epochs if saver else []):
             path = Path(saver.out_dir, saver.filename_tmpl.format(epoch))
             if path.is_file():
@@ -234,13 +226,13 @@ class HealthHook(Hook):
             'measure tells and what helps')
 
 
-def _find(runner: Runner, kind: type[Hook]) -> Any:
+def _find_hook(runner: Runner, kind: type[Hook]) -> Any:
     return next((hook for hook in runner.hooks if isinstance(hook, kind)),
                 None)
 
 
-def _hook(runner: Runner, kind: type[Hook]) -> Any:
-    hook = _find(runner, kind)
+def _needed_hook(runner: Runner, kind: type[Hook]) -> Any:
+    hook = _find_hook(runner, kind)
     if hook is None:
         raise UserError(
             f'the HealthHook needs a {kind.__name__}: put one into '
