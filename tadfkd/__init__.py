@@ -1,7 +1,9 @@
 """Teacher-agnostic data-free knowledge distillation."""
 from tadfkd.utils.dependencies import check_dependencies
+from tadfkd.utils.onednn import keep_compiled_kernels
 from tadfkd.version import __version__
 
 check_dependencies()
+keep_compiled_kernels()
 
 __all__ = ['__version__']

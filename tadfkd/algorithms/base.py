@@ -85,6 +85,7 @@ class BaseDFKD(CandidateSelection):
                 'bn_loss is left out',
                 logger='current',
                 level=logging.WARNING)
+            self.bn_loss = None
 
     def train_step(self, data: object,
                    optim_wrapper: OptimWrapperDict) -> Losses:

@@ -50,7 +50,7 @@ class DFQ(BaseDFKD):
         images_BCHW = selected.views_BCHW
         output = self.teacher(
             images_BCHW,
-            with_bn=True,
+            with_bn=self.bn_loss is not None,
             with_features=self.class_prior.reads_features)
         divergence = self.adversarial_loss(
             self.student_logits(images_BCHW), output.logits_BK)

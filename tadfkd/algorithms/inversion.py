@@ -192,7 +192,9 @@ class InversionDFKD(BaseDFKD):
         and what an algorithm adds, all on the candidates' views."""
         views_BCHW = candidates.views_BCHW
         output = self.teacher(
-            views_BCHW, with_bn=True, with_features=self.reads_features)
+            views_BCHW,
+            with_bn=self.bn_loss is not None,
+            with_features=self.reads_features)
         losses = dict(
             one_hot=self.one_hot_loss(output.logits_BK, candidates.labels_B),
             **self.bn_terms(output.bn_statistics, len(views_BCHW),

@@ -106,12 +106,15 @@ class TADFKD(BaseDFKD):
         same_view = (
             self.bn_on == 'augmented' or selected.augmented_BCHW is None)
         prior = self.class_prior
+        has_bn_term = self.bn_loss is not None
         output = teacher(
             selected.views_BCHW,
-            with_bn=same_view,
+            with_bn=has_bn_term and same_view,
             with_features=prior is not None and prior.reads_features)
-        statistics = output.bn_statistics if same_view else teacher(
-            selected.images_BCHW, with_bn=True).bn_statistics
+        statistics = output.bn_statistics
+        if has_bn_term and not same_view:
+            statistics = teacher(
+                selected.images_BCHW, with_bn=True).bn_statistics
         divergence = self.adversarial_loss(
             self.student_logits(selected.views_BCHW), output.logits_BK)
         return dict(

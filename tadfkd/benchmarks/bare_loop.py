@@ -101,9 +101,10 @@ class BareLoop(Copies):
                 plain_MCHW = images_BCHW[kept_M]
             same_view = model.bn_on == 'augmented' or model.augment is None
             self.statistics.clear()
-            self.is_reading = same_view
+            has_bn_term = model.bn_loss is not None
+            self.is_reading = has_bn_term and same_view
             logits_MK = self._ask(chosen_MCHW)
-            if not same_view:
+            if has_bn_term and not same_view:
                 self.is_reading = True
                 self._ask(plain_MCHW)
             self.is_reading = False

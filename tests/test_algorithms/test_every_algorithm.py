@@ -129,6 +129,26 @@ def test_batch_norm_statistics_are_read_where_a_loss_needs_them(
     assert len(reads) == forwards * len(model.teacher.bn_layers)
 
 
+@pytest.mark.parametrize(('type', 'changes'), [
+    ('TADFKD', dict()),
+    ('TADFKD', dict(bn_on='plain', augment=dict(type='RandomCropFlip'))),
+    ('DFQ', dict()),
+    ('DeepInversion', dict()),
+])
+def test_without_a_batch_norm_term_none_are_read(
+        type: str, changes: dict[str, Any],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict] = []
+    model = make_algorithm(type, bn_loss=None, **changes)
+    forward = model.teacher.forward
+    monkeypatch.setattr(
+        model.teacher, 'forward', lambda *images, **parts:
+        (asked.append(parts), forward(*images, **parts))[1])
+    model.train_step(None, optimisers(model))
+    assert asked
+    assert not any(parts.get('with_bn') for parts in asked)
+
+
 @EVERY
 def test_a_step_waits_for_the_device_once_for_its_verdict(
         type: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ CROP = dict(type='RandomCropFlip', padding=1)
     dict(selector=dict(type='SelectAll')),
     dict(selector=dict(type='SelectAll'), augment=CROP),
     dict(selector=dict(type='KeepEvery', n=3), bn_loss=None),
+    dict(augment=CROP, bn_on='plain', bn_loss=None),
     dict(image_losses={}),
 ])
 def test_it_reaches_the_weights_of_the_algorithm(
