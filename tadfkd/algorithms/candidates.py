@@ -205,4 +205,4 @@ class CandidateSelection(DistillationNetworks):
         self.streams.seed = state.get('seed', self.streams.seed)
         self.streams.branch = state.get('branch', '')
         self.streams.load_state_dict(state['streams'])
-        self.queue.load_state_dict(state['queue'])
+        self.queue.load_state_dict(state['queue'], self.device)

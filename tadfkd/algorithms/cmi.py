@@ -46,6 +46,7 @@ class CMI(InversionDFKD):
 
     trained_networks = ('student', 'generator', 'projection')
     reads_features = True
+    scalable_losses = False
 
     def __init__(self,
                  num_features: int,

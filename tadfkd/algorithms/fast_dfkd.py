@@ -45,6 +45,8 @@ class FastDFKD(InversionDFKD):
             of the generator makes the meta steps.
     """
 
+    scalable_losses = False
+
     def __init__(self,
                  meta: Literal['maml', 'reptile'] = 'maml',
                  inner_lr: float = 2e-3,

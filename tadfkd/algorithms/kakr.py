@@ -32,6 +32,8 @@ class KAKR(PREDFKD):
         **pre_dfkd: Everything else of :class:`PREDFKD`.
     """
 
+    scalable_losses = False
+
     def __init__(self, inner_lr: float = 0.9, **pre_dfkd: Any) -> None:
         super().__init__(**pre_dfkd)
         require_at_least('model', 'inner_lr', inner_lr, 1e-12)

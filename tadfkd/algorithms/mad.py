@@ -69,4 +69,4 @@ class MAD(DFQ):
     def load_training_state(self, state: dict) -> None:
         """See :meth:`BaseDFKD.load_training_state`."""
         super().load_training_state(state)
-        self.slow_queue.load_state_dict(state['slow_queue'])
+        self.slow_queue.load_state_dict(state['slow_queue'], self.device)

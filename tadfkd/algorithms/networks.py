@@ -56,6 +56,9 @@ class DistillationNetworks(BaseModel):
 
     #: Names of the networks that training changes; each has its optimiser.
     trained_networks: tuple[str, ...] = ('student', 'generator')
+    #: Whether losses may be scaled, as float16 needs it; not where gradients
+    #: are combined outside of their network's wrapper.
+    scalable_losses = True
 
     def __init__(self,
                  teacher: dict | BaseTeacher | None,

@@ -125,7 +125,8 @@ def _use_autocast(config: Config) -> None:
         ]
     else:
         wrappers = [wrappers]
-    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+    # Not torch.cuda.is_bf16_supported, which counts emulation.
+    if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] < 8:
         raise UserError('--amp computes in bfloat16, which this GPU does not '
                         'have: leave --amp out')
     for wrapper in wrappers:

@@ -188,7 +188,10 @@ def _in_a_process(work: Callable[[str], dict], name: str, time_limit: float,
                   memory_limit: float) -> dict:
     """What ``work`` returns, or how its process ended, and the seconds."""
     context = multiprocessing.get_context('forkserver')
-    # Imported once, and forked from then on.
+    # Imported once, and forked from then on, which CUDA does not survive:
+    # mmengine asks for it when it is imported, and this is how that does not
+    # touch it.
+    os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
     context.set_forkserver_preload([__name__])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import torch
 
 from tadfkd.evaluation import differences, read_run_end
+from tadfkd.utils.errors import UserError
 
 #: How a run saves, as options of its config: after each epoch, or after every
 #: second iteration and thus within epochs too.
@@ -67,6 +68,9 @@ class CrashTest:
         arguments: Of the tool, without work directory and ``--resume``.
         folder: An empty one, for the runs.
         seed: Of the moments.
+
+    Raises:
+        UserError: If there is a GPU that forked processes could not use.
     """
 
     def __init__(self, tool: Path, arguments: Sequence[str], folder: Path,
@@ -75,8 +79,14 @@ class CrashTest:
         self.arguments = [*arguments]
         self.folder = folder
         self.random = random.Random(seed)
-        # Processes are forked, which further threads do not survive.
+        # Processes are forked, which further threads do not survive, nor
+        # does CUDA, which mmengine has asked for when it was imported.
         torch.set_num_threads(1)
+        name = 'PYTORCH_NVML_BASED_CUDA_CHECK'
+        if torch.cuda.is_available() and os.environ.get(name) != '1':
+            raise UserError('processes that are forked can use a GPU only if '
+                            f'it was asked for in another way: set {name}=1 '
+                            'in the environment')
 
     def run(self, num_kills: int, kills_per_run: int = 5) -> dict[str, Any]:
         """Kill so often, and compare each run that came to its end.

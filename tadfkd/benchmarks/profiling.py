@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch.autograd import DeviceType
 from torch.profiler import profile, record_function
 
 from tadfkd.apis import train
@@ -90,7 +91,12 @@ class _Profiler(Hook):
 
     def table(self) -> str:
         """What was recorded, seconds an iteration."""
-        rows = {row.key: row for row in self.profile.key_averages()}
+        # A GPU has rows of the same names.
+        rows = {
+            row.key: row
+            for row in self.profile.key_averages()
+            if row.device_type == DeviceType.CPU
+        }
         operators = sorted(
             (row for row in rows.values() if row.key not in PHASES.values()),
             key=lambda row: -row.self_cpu_time_total)

@@ -186,6 +186,8 @@ def scale_table(report: dict[str, Any]) -> str:
 def peak_mib(device: torch.device) -> float:
     """The most memory so far: of the device, or of the whole process."""
     if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated(device) / 2**20
+        # What torch has taken and does not give back; the count of its peak
+        # is begun anew by each line of mmengine's log.
+        return torch.cuda.memory_reserved(device) / 2**20
     # Kibibytes on Linux.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

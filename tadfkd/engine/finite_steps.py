@@ -80,7 +80,13 @@ class FiniteSteps(OptimWrapper):
         """Step, if all is finite."""
         finite = self.approves(self.optimizer, self._loss)
         self._loss = 0.0
-        # A GradScaler skips the step itself, and scales less from then on.
+        if not finite and hasattr(self, 'loss_scaler'):
+            # So that the GradScaler skips the step too, whatever was not
+            # finite, and scales less from then on.
+            for group in self.optimizer.param_groups:
+                for parameter in group['params']:
+                    if parameter.grad is not None:
+                        parameter.grad.fill_(torch.nan)
         if finite or hasattr(self, 'loss_scaler'):
             super().step(**kwargs)
 

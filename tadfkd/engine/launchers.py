@@ -49,6 +49,9 @@ def process_group(launcher: str,
     require_at_least('env_cfg.dist_cfg', 'timeout', timeout, 1)
     if torch.cuda.is_available():
         init_dist(launcher, **dist_cfg)
+        if launcher == 'mpi':
+            # mmengine's Runner reads it.
+            os.environ['LOCAL_RANK'] = os.environ['OMPI_COMM_WORLD_LOCAL_RANK']
     elif launcher == 'mpi':
         raise UserError('--launcher mpi needs a GPU in each process and this '
                         'machine shows none: use tools/dist_train.sh, which '

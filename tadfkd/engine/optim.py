@@ -27,7 +27,8 @@ class PerNetworkConstructor:
 
     Raises:
         UserError: If the model has no such child, one that it trains is
-            missing, or ``paramwise_cfg`` is set.
+            missing, ``paramwise_cfg`` is set, or losses would be scaled of
+            an algorithm that does not stand it.
     """
 
     def __init__(self,
@@ -63,6 +64,13 @@ class PerNetworkConstructor:
             if kind is not None:
                 config = dict(config, type=finite(kind))
             wrappers[name] = build_optim_wrapper(children[name], config)
+            if hasattr(wrappers[name], 'loss_scaler') and \
+                    not getattr(model, 'scalable_losses', True):
+                raise UserError(
+                    f'{type(model).__name__} combines gradients itself, so '
+                    f'that its losses cannot be scaled, as {config["type"]} '
+                    f'does: set optim_wrapper.{name}.type to '
+                    'AutocastOptimWrapper, which is --amp')
             wrappers[name].watch(name, counters, networks)
         return OptimWrapperDict(**wrappers)
 

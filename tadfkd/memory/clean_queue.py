@@ -1,4 +1,5 @@
 """Verified samples that wait for a student step."""
+import torch
 from mmengine.dist import get_rank, get_world_size
 
 from tadfkd.structures import SyntheticBatch
@@ -70,10 +71,13 @@ class CleanQueue:
             if values is not None
         }
 
-    def load_state_dict(self, state: dict) -> None:
-        """Hold exactly what :meth:`state_dict` gave; all processes do so at
-        the same time."""
-        self._waiting = SyntheticBatch(**state) if state else None
+    def load_state_dict(self, state: dict, device: torch.device) -> None:
+        """Hold exactly what :meth:`state_dict` gave, on ``device``; all
+        processes do so at the same time."""
+        self._waiting = SyntheticBatch(**{
+            name: values.to(device)
+            for name, values in state.items()
+        }) if state else None
         self._lengths = [
             numbers_of_all(len(self._waiting) if self._waiting else 0)
         ]

@@ -176,7 +176,9 @@ def use_restricted_unpickling() -> None:
         CheckpointLoader.register_scheme(scheme, _load_for_mmengine, True)
 
 
-def _load_for_mmengine(filename: str,
-                       map_location: str | None = None,
-                       **_options: object) -> dict:
-    return read_checkpoint(filename, map_location or 'cpu')
+def _load_for_mmengine(filename: str, _map_location: object = None) -> dict:
+    # Not to the GPU, as its Runner asks for: the pools of all processes would
+    # not fit, and counts that optimisers keep on the CPU would have to be
+    # waited for in each step. Weights and states of optimisers are copied to
+    # where their parameters are.
+    return read_checkpoint(filename, 'cpu')

@@ -67,14 +67,16 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         input, weight, mean_C, variance_C, total = ctx.saved_tensors
-        # As if the statistics were constants, which leaves two sums.
+        inverse_C = (variance_C + ctx.eps).rsqrt()
+        # As if the statistics were constants, which leaves two sums. CUDA's
+        # kernels want a weight, and the statistics in either form.
         result, along_C, sum_C = torch.ops.aten.native_batch_norm_backward(
-            gradient, input, weight, mean_C, variance_C, None, None, False,
-            ctx.eps, [True, True, True])
+            gradient, input,
+            torch.ones_like(mean_C) if weight is None else weight, mean_C,
+            variance_C, mean_C, inverse_C, False, ctx.eps, [True, True, True])
         sums = torch.cat((sum_C, along_C)).float()
         all_reduce(sums)
         mean_gradient_C, mean_along_C = (sums / total).chunk(2)
-        inverse_C = (variance_C + ctx.eps).rsqrt()
         scale_C = inverse_C if weight is None else inverse_C * weight
         slope_C = scale_C * inverse_C * mean_along_C
         offset_C = mean_C * slope_C - scale_C * mean_gradient_C

@@ -1,4 +1,5 @@
 """Compiled networks do what the others do."""
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.utils.compiling import compile_in_place
+from tadfkd.utils.errors import UserError
 
 
 def trained(type: str, **changes: Any) -> tuple[BaseDFKD, dict[str, Tensor]]:
@@ -53,6 +55,15 @@ def test_true_stands_for_the_defaults_of_torch() -> None:
     compile_in_place(True, network, None)
     assert network._compiled_call_impl is not None
     torch.testing.assert_close(network(inputs), expected)
+
+
+@pytest.mark.parametrize('has_gpu', [True, False])
+def test_cuda_graphs_are_refused(monkeypatch: pytest.MonkeyPatch,
+                                 has_gpu: bool) -> None:
+    monkeypatch.setattr('torch.cuda.is_available', lambda: has_gpu)
+    with pytest.raises(UserError, match='no-cudagraphs') if has_gpu \
+            else nullcontext():
+        compile_in_place(dict(mode='reduce-overhead'), nn.Linear(3, 2))
 
 
 def test_torchscript_stays_as_it_is() -> None:

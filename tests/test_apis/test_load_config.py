@@ -1,4 +1,5 @@
 """From a config file and options to a checked config."""
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,18 @@ def test_amp_changes_the_wrapper_of_each_network(digits_config: str) -> None:
         assert amp[name].type == 'tadfkd.AutocastOptimWrapper'
         assert amp[name].optimizer == plain[name].optimizer
     assert amp.constructor == plain.constructor
+
+
+@pytest.mark.parametrize('generation', [7, 8])
+def test_amp_needs_a_gpu_with_bfloat16(monkeypatch: pytest.MonkeyPatch,
+                                       digits_config: str,
+                                       generation: int) -> None:
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.cuda.get_device_capability', lambda:
+                        (generation, 5))
+    with pytest.raises(UserError, match='leave --amp out') if generation < 8 \
+            else nullcontext():
+        load_config(digits_config, amp=True)
 
 
 def test_amp_changes_the_only_wrapper_of_a_plain_classifier() -> None:

@@ -158,11 +158,15 @@ def test_clipping_does_not_make_a_number_of_what_is_none() -> None:
     assert updates.applied == 1
 
 
-def test_a_scaler_of_the_loss_scales_less_after_a_skipped_step() -> None:
+# With the second the loss alone is not finite.
+@pytest.mark.parametrize(
+    'spoil', [lambda loss: loss * torch.inf, lambda loss: loss + torch.inf])
+def test_a_scaler_of_the_loss_scales_less_after_a_skipped_step(
+        spoil: Callable[[Tensor], Tensor]) -> None:
     model = network()
     wrapper, updates = wrapper_of(model, Scaled)
     before = everything(wrapper, model)
-    step(wrapper, model, lambda loss: loss * torch.inf)
+    step(wrapper, model, spoil)
     assert equal(everything(wrapper, model), before)
     assert updates.skipped == 1
     assert wrapper.loss_scaler.get_scale() == 512

@@ -1,4 +1,5 @@
 """Starting several processes."""
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -68,6 +69,8 @@ def test_with_gpus_mmengine_joins_the_group_before_any_rank_is_asked(
         monkeypatch: pytest.MonkeyPatch, one_process: None,
         launcher: str) -> None:
     calls = []
+    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_RANK', '3')
+    monkeypatch.setenv('LOCAL_RANK', '0')
     monkeypatch.setattr('torch.cuda.is_available', lambda: True)
     monkeypatch.setattr(
         'tadfkd.engine.launchers.init_dist',
@@ -77,6 +80,8 @@ def test_with_gpus_mmengine_joins_the_group_before_any_rank_is_asked(
             f'torch.distributed.{name}', lambda name=name: calls.append(name))
     with process_group(launcher, dict(backend='nccl')):
         assert calls == [(launcher, dict(backend='nccl', timeout=600))]
+        # mmengine's Runner reads it, and its launch by MPI does not set it.
+        assert os.environ['LOCAL_RANK'] == ('3' if launcher == 'mpi' else '0')
     assert calls[1:] == ['barrier', 'destroy_process_group']
 
 

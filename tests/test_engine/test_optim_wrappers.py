@@ -1,14 +1,17 @@
 """One optimiser a network, and bfloat16 on any device."""
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
-from mmengine.optim import OptimWrapperDict
+from algorithm_helpers import make_algorithm
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import MODEL_WRAPPERS
 from torch import Tensor, nn
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.engine import AutocastOptimWrapper, PerNetworkConstructor
+from tadfkd.registry import OPTIM_WRAPPERS
 from tadfkd.utils.errors import UserError
 
 
@@ -161,3 +164,23 @@ def test_parameters_and_their_updates_stay_in_float32() -> None:
     assert not torch.equal(model.weight, before)
     state = optimizer.state[model.weight]
     assert state['momentum_buffer'].dtype == torch.float32
+
+
+@pytest.mark.parametrize('type', ['TADFKD', 'KAKR', 'CMI', 'FastDFKD'])
+def test_losses_are_scaled_only_where_no_gradients_are_combined(
+        monkeypatch: pytest.MonkeyPatch, type: str) -> None:
+
+    class Scaled(OptimWrapper):
+        """As mmengine's, which needs a GPU."""
+        loss_scaler = None
+
+    monkeypatch.setitem(OPTIM_WRAPPERS.module_dict, 'Scaled', Scaled)
+    model = make_algorithm(type)
+    constructor = PerNetworkConstructor({
+        name:
+        dict(type='Scaled', optimizer=dict(type='SGD', lr=0.1))
+        for name in model.trained_networks
+    })
+    with nullcontext() if type == 'TADFKD' else pytest.raises(
+            UserError, match=f'{type} combines.*student.type.*--amp'):
+        constructor(model)

@@ -7,6 +7,8 @@ import torch
 from tadfkd.memory import CleanQueue
 from tadfkd.structures import SyntheticBatch
 
+CPU = torch.device('cpu')
+
 
 def numbered(start: int, stop: int) -> SyntheticBatch:
     ids_B = torch.arange(start, stop)
@@ -96,7 +98,7 @@ def test_a_queue_goes_on_exactly_after_a_restart(tmp_path: Path) -> None:
     other = CleanQueue()
     other.add(numbered(50, 60))
     other.load_state_dict(
-        through_a_file(queue.state_dict(), tmp_path / 'queue.pth'))
+        through_a_file(queue.state_dict(), tmp_path / 'queue.pth'), CPU)
     for either in (queue, other):
         either.add(numbered(6, 8))
     first, second = queue.take(6), other.take(6)
@@ -114,7 +116,7 @@ def test_an_empty_queue_is_restored_as_one(tmp_path: Path,
         queue.take(2)
     other.add(numbered(50, 60))
     other.load_state_dict(
-        through_a_file(queue.state_dict(), tmp_path / 'queue.pth'))
+        through_a_file(queue.state_dict(), tmp_path / 'queue.pth'), CPU)
     assert len(other) == 0
     other.add(numbered(0, 1))
     assert ids(other.take(1)) == [0]
@@ -136,5 +138,13 @@ def test_a_state_does_not_change_with_the_queue() -> None:
     state = queue.state_dict()
     queue.take(1).images_BCHW.fill_(-1)
     other = CleanQueue()
-    other.load_state_dict(state)
+    other.load_state_dict(state, CPU)
     assert ids(other.take(4)) == [0, 1, 2, 3]
+
+
+def test_a_queue_goes_on_where_it_is_told_to() -> None:
+    # Checkpoints are read to the CPU, whatever the device of a run.
+    queue, other = CleanQueue(), CleanQueue()
+    queue.add(numbered(0, 4))
+    other.load_state_dict(queue.state_dict(), torch.device('meta'))
+    assert other.take(4).images_BCHW.device.type == 'meta'

@@ -296,7 +296,7 @@ def test_a_queue_of_both_gives_the_oldest() -> None:
     assert len(queue) == 2
     saved = queue.state_dict()
     queue = CleanQueue()
-    queue.load_state_dict(saved)
+    queue.load_state_dict(saved, torch.device('cpu'))
     assert len(queue) == 2
     add(6, 1)
     assert len(queue.take(3).images_BCHW) == [1, 2][RANK]

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 import torch
 
+from tadfkd.benchmarks.crashes import CrashTest
 from tadfkd.evaluation import differences, read_run_end
-from tadfkd.utils.errors import INTERRUPTED
+from tadfkd.utils.errors import INTERRUPTED, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_KILLS = 20
@@ -83,6 +84,14 @@ def test_twenty_kills_change_nothing(arguments: list[str],
         assert found.keys() == expected.keys()
         assert all(found[name].equal(expected[name]) for name in expected)
         assert not [*run.glob('.*')]
+
+
+def test_processes_that_cannot_use_the_gpu_are_not_forked(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setenv('PYTORCH_NVML_BASED_CUDA_CHECK', '0')
+    with pytest.raises(UserError, match='NVML_BASED_CUDA_CHECK=1'):
+        CrashTest(Path('train.py'), [], tmp_path, 0)
 
 
 def test_the_comparison_sees_a_single_bit(whole: Path) -> None:

@@ -260,8 +260,11 @@ def test_mmengine_reads_local_files_by_the_same_rules(
                         dict(CheckpointLoader._schemes))
     use_restricted_unpickling()
     good = save(mmengine_checkpoint(), tmp_path / 'good.pth')
-    found = CheckpointLoader.load_checkpoint(str(good), map_location='cpu')
+    # To the CPU in any case, see there.
+    found = CheckpointLoader.load_checkpoint(str(good), map_location='meta')
     assert found['meta']['epoch'] == 1
+    devices = {value.device.type for value in found['state_dict'].values()}
+    assert devices == {'cpu'}
     trace = tmp_path / 'the payload ran'
     bad = save(
         dict(a=Payload(os.system, f'touch "{trace}"')), tmp_path / 'bad.pth')

@@ -9,12 +9,19 @@ import sys
 import time
 
 import torch
+from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
 import tadfkd
 from tadfkd.apis import load_config
 from tadfkd.engine import PerNetworkConstructor
 from tadfkd.registry import MODELS
+
+
+def synchronize() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def main() -> None:
@@ -24,15 +31,17 @@ def main() -> None:
     torch.manual_seed(0)
     config = load_config(path, options)
     init_default_scope('tadfkd')
-    model = MODELS.build(config.model).train()
+    model = MODELS.build(config.model).to(get_device()).train()
     wrapper_cfg = config.optim_wrapper.to_dict()
     del wrapper_cfg['constructor']
     wrapper = PerNetworkConstructor(wrapper_cfg)(model)['student']
     seconds, rounds = [], []
     for _ in range(warmup + num_steps):
         images = model.counters.images_generated
+        synchronize()
         begin = time.perf_counter()
         model.student_step(wrapper)
+        synchronize()
         seconds.append(time.perf_counter() - begin)
         rounds.append(
             (model.counters.images_generated - images) // model.batch_size)

@@ -1,4 +1,5 @@
 """Checkpoints that hold what continuation needs, and nothing twice."""
+from datetime import timedelta
 from typing import Any
 
 from mmengine.dist import (broadcast, gather_object, get_backend, get_rank,
@@ -38,7 +39,10 @@ class TrainingStateHook(Hook):
         """Let each save begin with what all processes do."""
         if get_world_size() > 1 and get_backend() != 'gloo':
             # Not over GPUs, in whose memory the pools of all would not fit.
-            self._group = distributed.new_group(backend='gloo')
+            environment = runner.cfg.get('env_cfg') or {}
+            seconds = (environment.get('dist_cfg') or {}).get('timeout', 600)
+            self._group = distributed.new_group(
+                timeout=timedelta(seconds=seconds), backend='gloo')
         save = runner.save_checkpoint
 
         def save_after_hooks(*arguments: Any, **options: Any) -> None:
