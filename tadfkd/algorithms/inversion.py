@@ -58,6 +58,8 @@ class InversionDFKD(BaseDFKD):
 
     #: Whether ``further_losses`` read the teacher's penultimate features.
     reads_features = False
+    #: Whether the student reads no more of the teacher than its logits.
+    student_reads_logits = True
 
     def __init__(self,
                  pool: dict,
@@ -78,7 +80,8 @@ class InversionDFKD(BaseDFKD):
                          2)
         require_at_least('model', 'latent_lr', latent_lr, 0.0)
         require_at_least('model', 'warmup_iterations', warmup_iterations, 0)
-        self.pool = ImagePool.from_config(pool)
+        stay = self.augment is None and self.student_reads_logits
+        self.pool = ImagePool.from_config(pool, self._answer if stay else None)
         self.one_hot_loss = build_loss('one_hot_loss', one_hot_loss,
                                        torch.zeros(2, self.num_classes),
                                        torch.zeros(2).long())
@@ -138,12 +141,8 @@ class InversionDFKD(BaseDFKD):
         reinitialize(module, self.streams.get('generator', shared=True))
 
     def end_synthesis(self, made: SyntheticBatch, latents_BZ: Tensor) -> None:
-        """Remember what the next ones or the student need.
-
-        Args:
-            made: What the synthesis made at its lowest loss.
-            latents_BZ: The latents at its end.
-        """
+        """Remember what the next ones or the student need of what was made
+        at the lowest loss, and of the latents at the end."""
 
     def invert(self, latents_BZ: Tensor, labels_B: Tensor,
                optim_wrapper: OptimWrapperDict) -> tuple[Tensor, Losses]:
@@ -211,7 +210,7 @@ class InversionDFKD(BaseDFKD):
         return {}
 
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
-        """Images of the pool, augmented, and the teacher's answer.
+        """Images of the pool, augmented, and the teacher's logits.
 
         Raises:
             UserError: If no synthesis has made a finite image yet.
@@ -220,11 +219,16 @@ class InversionDFKD(BaseDFKD):
             raise UserError('no synthesis has made a finite image, so there '
                             'is nothing to learn from: check the teacher, or '
                             'lower optim_wrapper.generator.optimizer.lr')
-        images_BCHW = self.pool.sample(self.batch_size,
-                                       self.streams.get('pool'))
+        images_BCHW, logits_BK = self.pool.draw(self.batch_size,
+                                                self.streams.get('pool'))
         batch = self.augmented(SyntheticBatch(images_BCHW.to(self.device)))
-        with torch.no_grad():
-            return batch.views_BCHW, self.teacher(batch.views_BCHW)
+        if logits_BK is None:
+            logits_BK = self._answer(batch.views_BCHW)
+        return batch.views_BCHW, TeacherOutput(logits_BK.to(self.device))
+
+    @torch.no_grad()
+    def _answer(self, images_BCHW: Tensor) -> Tensor:
+        return self.teacher(images_BCHW.to(self.device)).logits_BK
 
     def admit(self, images_BCHW: Tensor) -> None:
         """See :meth:`BaseDFKD.admit`."""

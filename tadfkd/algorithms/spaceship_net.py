@@ -30,13 +30,11 @@ class SpaceshipNet(InversionDFKD):
 
     where A_l is the attention map that ends resolution l, and M the class
     activation map of the teacher's class, each scaled to length 1. CVPR 2023;
-    the weights of the last two and the share of exchanged
-    images in a batch are ours.
+    the weights of the last two and the share of exchange are ours.
 
     Args:
         exchange_probability: That a channel is the other's, in [0, 1].
-        exchange_share: Share of a student batch that is made by exchange, in
-            [0, 1]; the rest comes from the pool.
+        exchange_share: Of a student batch, in [0, 1]; the rest is the pool's.
         bank_capacity: Images whose features are kept, >= 2.
         attention_loss: Config of the attention term.
         activation_loss: Config of the class activation term.
@@ -48,6 +46,8 @@ class SpaceshipNet(InversionDFKD):
         UserError: If a network has no feature maps, or none under its last
             linear layer.
     """
+
+    student_reads_logits = False
 
     def __init__(self,
                  exchange_probability: float = 0.7,
@@ -93,19 +93,19 @@ class SpaceshipNet(InversionDFKD):
                                       self.bare_generator.encode(latents_BZ)):
                 bank.add(features)
 
+    @torch.no_grad()
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
         """Exchanged images and images of the pool, with maps."""
         size = round(self.exchange_share * self.batch_size)
-        made: list[Tensor] = []
+        made = []
         if size > 0 and min(map(len, self.banks)) > 0:
             made.append(self.select(self.exchanged(size)).images_BCHW)
         stored = self.pool.sample(self.batch_size - sum(map(len, made)),
                                   self.streams.get('pool'))
         images_BCHW = torch.cat((*made, stored.to(self.device)))
         views_BCHW = self.augmented(SyntheticBatch(images_BCHW)).views_BCHW
-        with torch.no_grad():
-            return views_BCHW, self.teacher(
-                views_BCHW, maps_at=self.stage_maps.teacher)
+        return views_BCHW, self.teacher(
+            views_BCHW, maps_at=self.stage_maps.teacher)
 
     @torch.no_grad()
     def exchanged(self, size: int) -> SyntheticBatch:

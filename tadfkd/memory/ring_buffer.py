@@ -8,6 +8,11 @@ from torch import Tensor
 from tadfkd.utils.errors import UserError, require_at_least
 
 
+def finite_rows(rows: Tensor) -> Tensor:
+    """Of each row, whether all of it is finite."""
+    return rows.flatten(1).isfinite().all(1)
+
+
 class RingBuffer:
     """Keeps the newest ``capacity`` rows of a tensor, on the CPU.
 
@@ -37,7 +42,7 @@ class RingBuffer:
         """Store rows, detached; the oldest make room. One that is not finite
         is not stored: it would spoil a step each time that it is drawn."""
         rows = rows.detach()[-self.capacity:].cpu()
-        rows = rows[rows.flatten(1).isfinite().all(1)]
+        rows = rows[finite_rows(rows)]
         if len(rows) == 0:
             return
         rows = self._encode(rows)
@@ -56,9 +61,12 @@ class RingBuffer:
             size: Number of rows.
             stream: A generator of the CPU.
         """
-        assert self._rows is not None and self._length > 0, 'nothing stored'
-        return self._rows[torch.randint(
-            self._length, (size, ), generator=stream)]
+        return self.at(self._places(size, stream))
+
+    def at(self, places: Tensor) -> Tensor:
+        """The rows in places that :meth:`sample` could have drawn."""
+        assert self._rows is not None
+        return self._rows[places]
 
     def rows(self) -> Tensor:
         """All rows, the oldest first."""
@@ -101,6 +109,10 @@ class RingBuffer:
         self._rows = self._allocate(rows)
         self._rows[:len(rows)] = rows
         self._next, self._length = next_, len(rows)
+
+    def _places(self, size: int, stream: torch.Generator) -> Tensor:
+        assert self._length > 0, 'nothing stored'
+        return torch.randint(self._length, (size, ), generator=stream)
 
     def _encode(self, rows: Tensor) -> Tensor:
         """Finite rows, in the form that they are stored in."""

@@ -248,8 +248,9 @@ def test_teacher_and_student_see_the_global_view() -> None:
         lambda *inputs: seen['made'].append(inputs[-1].detach().clone()))
     with frozen(model.student):
         model.synthesis(optimisers(model))
-    # Global and local view, then the images themselves for the bank.
-    assert len(seen['teacher']) == 3
+    # Global and local view, then the images themselves, for the pool and for
+    # the bank.
+    assert len(seen['teacher']) == 4
     global_BCHW = seen['teacher'][0]
     torch.testing.assert_close(seen['student'][0],
                                equations.normalised(global_BCHW))
@@ -257,7 +258,8 @@ def test_teacher_and_student_see_the_global_view() -> None:
     for image_CHW, view_CHW in zip(seen['made'][0], global_BCHW):
         assert torch.equal(image_CHW.flatten().sort().values,
                            view_CHW.flatten().sort().values)
-    assert torch.equal(seen['teacher'][2], seen['made'][0])
+    for images_BCHW in seen['teacher'][2:]:
+        assert torch.equal(images_BCHW, seen['made'][0])
 
 
 def test_a_synthesis_asks_each_network_as_often_as_needed() -> None:
@@ -265,8 +267,8 @@ def test_a_synthesis_asks_each_network_as_often_as_needed() -> None:
     with count_forwards(model) as sizes, frozen(model.student):
         model.synthesis(optimisers(model))
     assert sizes == dict(
-        # Two views a step, and once for the bank.
-        teacher=[8] * 5,
+        # Two views a step, and once each for the pool and the bank.
+        teacher=[8] * 6,
         student=[8] * 2,
         generator=[8] * 2)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.algorithms.inversion import InversionDFKD
 from tadfkd.engine import PerNetworkConstructor
+from tadfkd.registry import MODELS
 
 #: Their generators begin anew, or change on, after the last step of each.
 REMADE = ('ADI', 'CMI', 'DeepInversion', 'NAYER', 'SpaceshipNet')
@@ -34,6 +35,9 @@ def with_adam(model: BaseDFKD, type: str = 'OptimWrapper') -> OptimWrapperDict:
 def one_step_each(type: str) -> BaseDFKD:
     """An algorithm whose iteration has one step of each network."""
     steps: dict[str, Any] = dict(num_student_steps=1)
+    if issubclass(MODELS.get(type), InversionDFKD):
+        # Otherwise the student learns from answers that the teacher gave.
+        steps['augment'] = dict(type='RandomCropFlip', padding=1)
     if type not in ('RandomNoiseKD', 'VanillaKD'):
         steps['num_generator_steps'] = 1
     return make_algorithm(type, **steps)

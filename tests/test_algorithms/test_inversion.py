@@ -22,6 +22,7 @@ from tadfkd.utils.freezing import frozen
 
 ALL = ('ADI', 'CMI', 'DeepInversion', 'FastDFKD', 'NAYER', 'SpaceshipNet')
 POOL = dict(pool=dict(capacity=24), num_generator_steps=2)
+SHIFT = dict(type='RandomShift', max_pixels=1)
 
 
 @MODELS.register_module()
@@ -267,7 +268,7 @@ def test_the_student_stays_out_of_the_warm_up() -> None:
 
 
 def test_a_students_batch_is_of_augmented_images_of_the_pool() -> None:
-    model = make_plain(augment=dict(type='RandomShift', max_pixels=1))
+    model = make_plain(augment=SHIFT)
     for _ in range(2):
         model.synthesis(optimisers(model))
     shifted = as_set(
@@ -290,6 +291,54 @@ def test_a_students_batch_is_of_augmented_images_of_the_pool() -> None:
             rtol=1e-3,
             atol=1e-4)
     assert len(views - plain) > 10
+
+
+# SpaceshipNet's student reads maps too.
+@pytest.mark.parametrize(
+    'type, changes, asked', [(type, dict(), 0)
+                             for type in ALL if type != 'SpaceshipNet'] +
+    [('SpaceshipNet', dict(), 3), ('CMI', dict(augment=SHIFT), 3),
+     ('CMI', dict(pool=dict(capacity=24, dtype='uint8')), 0)])
+def test_the_teacher_answers_once_to_images_that_stay_the_same(
+        type: str, changes: dict[str, Any], asked: int,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_algorithm(type, **changes)
+    for _ in range(2):
+        model.synthesis(optimisers(model))
+    calls: list[int] = []
+    ask = model.teacher.ask
+    monkeypatch.setattr(
+        model.teacher, 'ask', lambda network, images_BCHW:
+        (calls.append(len(images_BCHW)), ask(network, images_BCHW))[1])
+    batches = [model.student_batch() for _ in range(3)]
+    assert len(calls) == asked
+    for images_BCHW, target in batches:
+        torch.testing.assert_close(
+            target.logits_BK,
+            model.teacher(images_BCHW).logits_BK,
+            rtol=1e-4,
+            atol=1e-5)
+
+
+@pytest.mark.parametrize('saved, resumed', [(None, None), (None, SHIFT),
+                                            (SHIFT, None)])
+def test_the_answers_are_there_after_a_restart(saved: dict | None,
+                                               resumed: dict | None) -> None:
+    model = make_plain(augment=saved)
+    for _ in range(4):
+        # More than the pool holds.
+        model.synthesis(optimisers(model))
+    other = make_plain(augment=resumed)
+    other.teacher.load_state_dict(model.teacher.state_dict())
+    other.load_training_state(model.training_state())
+    for _ in range(2):
+        images_BCHW, target = other.student_batch()
+        torch.testing.assert_close(
+            target.logits_BK,
+            other.teacher(images_BCHW).logits_BK,
+            rtol=1e-4,
+            atol=1e-5)
+        other.synthesis(optimisers(other))
 
 
 @pytest.mark.parametrize('type', ALL)

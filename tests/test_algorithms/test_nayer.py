@@ -137,8 +137,9 @@ def test_a_synthesis_trains_the_generator_alone() -> None:
     assert [step.network for step in steps] == ['generator'] * 3
     assert all([*step.gradients] == ['generator'] for step in steps)
     assert_unchanged(model.student, before)
+    # And once for the answers that the pool keeps.
     assert sizes == dict(
-        teacher=[10] * 3, student=[10] * 3, generator=[10] * 3)
+        teacher=[10] * 4, student=[10] * 3, generator=[10] * 3)
     # Latents are drawn, but neither read nor trained.
     stream = model.streams.fresh('latents', torch.device('cpu'))
     assert torch.equal(ends[0], model.sample_latents(10, stream))

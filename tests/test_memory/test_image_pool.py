@@ -128,3 +128,28 @@ def test_a_config_that_makes_no_pool_says_what_to_change(
         config: dict, changed: str) -> None:
     with pytest.raises(UserError, match=changed):
         ImagePool.from_config(config)
+
+
+def test_an_image_without_a_finite_answer_is_not_stored() -> None:
+    images_BCHW = torch.arange(6.0).view(6, 1, 1, 1) / 6
+    images_BCHW[1] = torch.nan
+
+    def answer(images_BCHW: torch.Tensor) -> torch.Tensor:
+        assert images_BCHW.isfinite().all()
+        logits_BK = images_BCHW.flatten(1).repeat(1, 2)
+        return logits_BK.masked_fill(logits_BK == 0, torch.inf)
+
+    pool = ImagePool(4, answer=answer)
+    for part in images_BCHW.split(3):
+        pool.add(part)
+    assert len(pool) == 4
+    drawn_BCHW, answers_BK = pool.draw(20, stream())
+    assert answers_BK is not None
+    assert torch.equal(answers_BK, drawn_BCHW.flatten(1).repeat(1, 2))
+    assert 0 < answers_BK.min()
+    # None of them is finite.
+    pool.add(torch.full((2, 1, 1, 1), torch.inf))
+    assert len(pool) == 4
+    pool.clear()
+    pool.add(images_BCHW[2:3])
+    assert pool.draw(2, stream())[1] is not None

@@ -61,8 +61,10 @@ class Halves(nn.Module):
 class Pools:
     """A pool for the images of each half."""
 
-    def __init__(self, capacity: int, streams: list[RandomStreams]) -> None:
-        self.pools = [ImagePool(capacity) for _ in streams]
+    def __init__(self, pool: ImagePool, streams: list[RandomStreams]) -> None:
+        self.pools = [
+            ImagePool(pool.capacity, answer=pool.answer) for _ in streams
+        ]
         self.streams = streams
 
     def __len__(self) -> int:
@@ -73,12 +75,16 @@ class Pools:
         for pool, half in zip(self.pools, rows.chunk(2)):
             pool.add(half)
 
-    def sample(self, size: int, stream: torch.Generator) -> Tensor:
+    def draw(self, size: int,
+             stream: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """See ImagePool."""
-        return torch.cat([
-            pool.sample(size // 2, streams.get('pool'))
+        drawn = [
+            pool.draw(size // 2, streams.get('pool'))
             for pool, streams in zip(self.pools, self.streams)
-        ])
+        ]
+        images_BCHW, logits_BK = zip(*drawn)
+        return torch.cat(images_BCHW), \
+            None if logits_BK[0] is None else torch.cat(logits_BK)
 
 
 def built(type: str, batch_size: int) -> BaseDFKD:
@@ -116,7 +122,7 @@ def draw_like_two_processes(model: BaseDFKD) -> None:
             setattr(model, name,
                     Halves(getattr(model, name), purpose, streams))
     if hasattr(model, 'pool'):
-        model.pool = Pools(model.pool.capacity, streams)
+        model.pool = Pools(model.pool, streams)
     if hasattr(model.generator, 'variables_BCHW'):
         pixels = model.generator.variables_BCHW
 
