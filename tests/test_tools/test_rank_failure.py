@@ -14,8 +14,8 @@ from tadfkd.utils.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 8
-#: So long torchrun waits until it kills a process that does not end.
-GRACE = 5
+#: torchrun waits so long until it kills a process that does not end.
+GRACE = 30
 
 Start = Callable[..., subprocess.Popen]
 
@@ -30,24 +30,21 @@ def start(tiny_options: dict[str, Any]) -> Iterator[Start]:
                             Any], **environment: object) -> subprocess.Popen:
         options = tiny_options | {'env_cfg.dist_cfg.timeout': TIMEOUT} | \
             options
-        process = subprocess.Popen(
-            [
-                ROOT / 'tools/dist_train.sh', config,
-                str(number), '--work-dir', work_dir, '--no-eval', *arguments,
-                '--cfg-options', *(f'{key}={value}'
-                                   for key, value in options.items())
-            ],
-            cwd=ROOT,
-            env=dict(
-                os.environ,
-                PYTHON=sys.executable,
-                TORCH_ELASTIC_SHUTDOWN_TIMEOUT=str(GRACE)) | {
-                    name: str(value)
-                    for name, value in environment.items()
-                },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True)
+        process = subprocess.Popen([
+            ROOT / 'tools/dist_train.sh', config,
+            str(number), '--work-dir', work_dir, '--no-eval', *arguments,
+            '--cfg-options', *(f'{key}={value}'
+                               for key, value in options.items())
+        ],
+                                   cwd=ROOT,
+                                   env=dict(os.environ, PYTHON=sys.executable)
+                                   | {
+                                       name: str(value)
+                                       for name, value in environment.items()
+                                   },
+                                   stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT,
+                                   text=True)
         processes.append(process)
         return process
 
