@@ -81,7 +81,8 @@ class InversionDFKD(BaseDFKD):
         require_at_least('model', 'latent_lr', latent_lr, 0.0)
         require_at_least('model', 'warmup_iterations', warmup_iterations, 0)
         stay = self.augment is None and self.student_reads_logits
-        self.pool = ImagePool.from_config(pool, self._answer if stay else None)
+        answer = self.teacher_logits if stay else None
+        self.pool = ImagePool.from_config(pool, answer)
         self.one_hot_loss = build_loss('one_hot_loss', one_hot_loss,
                                        torch.zeros(2, self.num_classes),
                                        torch.zeros(2).long())
@@ -187,8 +188,7 @@ class InversionDFKD(BaseDFKD):
 
     def generator_losses(self, candidates: SyntheticBatch,
                          selected: SyntheticBatch) -> Losses:
-        """Cross-entropy, batch-norm statistics, the student's disagreement
-        and what an algorithm adds, all on the candidates' views."""
+        """All terms, on the candidates' views."""
         views_BCHW = candidates.views_BCHW
         output = self.teacher(
             views_BCHW,
@@ -219,16 +219,12 @@ class InversionDFKD(BaseDFKD):
             raise UserError('no synthesis has made a finite image, so there '
                             'is nothing to learn from: check the teacher, or '
                             'lower optim_wrapper.generator.optimizer.lr')
-        images_BCHW, logits_BK = self.pool.draw(self.batch_size,
-                                                self.streams.get('pool'))
+        stream = self.streams.get('pool')
+        images_BCHW, logits_BK = self.pool.draw(self.batch_size, stream)
         batch = self.augmented(SyntheticBatch(images_BCHW.to(self.device)))
         if logits_BK is None:
-            logits_BK = self._answer(batch.views_BCHW)
+            logits_BK = self.teacher_logits(batch.views_BCHW)
         return batch.views_BCHW, TeacherOutput(logits_BK.to(self.device))
-
-    @torch.no_grad()
-    def _answer(self, images_BCHW: Tensor) -> Tensor:
-        return self.teacher(images_BCHW.to(self.device)).logits_BK
 
     def admit(self, images_BCHW: Tensor) -> None:
         """See :meth:`BaseDFKD.admit`."""

@@ -93,6 +93,12 @@ class DistillationNetworks(BaseModel):
         self._register_state_dict_hook(drop_teacher)
         self.register_load_state_dict_post_hook(ignore_missing_teacher)
 
+    @torch.no_grad()
+    def teacher_logits(self, images_BCHW: Tensor) -> Tensor:
+        """The teacher's (B, K) logits for images in [0, 1] of any device,
+        without graph."""
+        return self.teacher(images_BCHW.to(self.device)).logits_BK
+
     def student_logits(self,
                        images_BCHW: Tensor,
                        weights: dict[str, Tensor] | None = None) -> Tensor:

@@ -40,18 +40,6 @@ class ImagePool(RingBuffer):
         self.answer = answer
         self.answers = RingBuffer(capacity)
 
-    def add(self, rows: Tensor) -> None:
-        """See :meth:`RingBuffer.add`."""
-        rows = rows.detach()[-self.capacity:].cpu()
-        rows = rows[finite_rows(rows)]
-        if self.answer is not None and len(rows) > 0:
-            # To the images as they will be drawn.
-            answers = self.answer(self._as_float(self._encode(rows))).cpu()
-            finite_B = finite_rows(answers)
-            rows = rows[finite_B]
-            self.answers.add(answers[finite_B])
-        super().add(rows)
-
     def draw(self, size: int,
              stream: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """As :meth:`sample`, with the logits that were kept, if any are."""
@@ -102,6 +90,14 @@ class ImagePool(RingBuffer):
             rows = [self.answer(part).cpu() for part in images_BCHW.split(256)]
             answers = dict(rows=torch.cat(rows), next=self._next)
         self.answers.load_state_dict(answers)
+
+    def _accept(self, rows: Tensor) -> Tensor:
+        if self.answer is None or len(rows) == 0:
+            return rows
+        # To the images as they will be drawn.
+        answers = self.answer(self._as_float(self._encode(rows))).cpu()
+        self.answers.add(answers)
+        return rows[finite_rows(answers)]
 
     def _encode(self, rows: Tensor) -> Tensor:
         return (rows * 255).round().byte() if self.dtype == 'uint8' else rows

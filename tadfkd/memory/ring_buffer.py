@@ -42,7 +42,7 @@ class RingBuffer:
         """Store rows, detached; the oldest make room. One that is not finite
         is not stored: it would spoil a step each time that it is drawn."""
         rows = rows.detach()[-self.capacity:].cpu()
-        rows = rows[finite_rows(rows)]
+        rows = self._accept(rows[finite_rows(rows)])
         if len(rows) == 0:
             return
         rows = self._encode(rows)
@@ -113,6 +113,10 @@ class RingBuffer:
     def _places(self, size: int, stream: torch.Generator) -> Tensor:
         assert self._length > 0, 'nothing stored'
         return torch.randint(self._length, (size, ), generator=stream)
+
+    def _accept(self, rows: Tensor) -> Tensor:
+        """Those of finite rows that are stored, at once after this."""
+        return rows
 
     def _encode(self, rows: Tensor) -> Tensor:
         """Finite rows, in the form that they are stored in."""
