@@ -19,8 +19,8 @@ test: $(VENV)/.installed lint
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
-	$(BIN)/isort --check-only --quiet tadfkd tools tests setup.py
-	$(BIN)/yapf --diff --recursive tadfkd tools tests configs setup.py
+	$(BIN)/isort --check-only --quiet tadfkd benchmarks tools tests setup.py
+	$(BIN)/yapf --diff --recursive tadfkd benchmarks tools tests configs setup.py
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed

@@ -1,6 +1,6 @@
 """Teacher-agnostic data-free knowledge distillation."""
-from tadfkd.utils.dependencies import check_dependencies
 from tadfkd.utils.onednn import keep_compiled_kernels
+from tadfkd.utils.startup import check_dependencies
 from tadfkd.version import __version__
 
 check_dependencies()

@@ -39,8 +39,7 @@ def _child(name: str, parent: Registry | None, *rooms: str) -> Registry:
 #: Algorithms, backbones, generators, teachers, losses, replay and
 #: augmentations.
 MODELS = _child('model', MMENGINE_MODELS, 'algorithms', 'backbones',
-                'generators', 'teachers', 'losses', 'memory',
-                'utils.augmentation')
+                'generators', 'teachers', 'losses', 'memory', 'augmentations')
 #: Selectors: teacher output -> boolean mask. A registry of its own, because
 #: every algorithm takes one.
 SELECTORS = _child('selector', None, 'selectors')
@@ -58,7 +57,8 @@ EVALUATORS = _child('evaluator', MMENGINE_EVALUATOR, 'evaluation')
 LOG_PROCESSORS = _child('log processor', MMENGINE_LOG_PROCESSORS, 'engine')
 LOOPS = _child('loop', MMENGINE_LOOPS, 'engine')
 METRICS = _child('metric', MMENGINE_METRICS, 'evaluation')
-MODEL_WRAPPERS = _child('model_wrapper', MMENGINE_MODEL_WRAPPERS, 'engine')
+MODEL_WRAPPERS = _child('model_wrapper', MMENGINE_MODEL_WRAPPERS,
+                        'distributed')
 OPTIMIZERS = _child('optimizer', MMENGINE_OPTIMIZERS, 'engine')
 PARAM_SCHEDULERS = _child('parameter scheduler', MMENGINE_PARAM_SCHEDULERS,
                           'engine')

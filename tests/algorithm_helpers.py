@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.apis import load_config, train
+from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.engine import PerNetworkConstructor
 from tadfkd.evaluation import calibrate_batch_norm
 from tadfkd.registry import MODELS, SELECTORS
 from tadfkd.selectors import BaseSelector
-from tadfkd.utils.checkpoint import read_checkpoint
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 NUM_CLASSES = 5

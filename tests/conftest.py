@@ -14,10 +14,10 @@ from tiny_networks import classifier
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.apis import load_config
+from tadfkd.classifiers.outputs import build_classifier
 from tadfkd.datasets import Digits
 from tadfkd.engine import PerNetworkConstructor
 from tadfkd.registry import MODELS
-from tadfkd.utils.classifiers import build_classifier
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NARROW = {

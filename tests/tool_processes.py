@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 PRELOADED = [
-    'tadfkd.apis', 'tadfkd.benchmarks', 'mmengine.visualization',
+    'tadfkd.apis', 'benchmarks', 'mmengine.visualization',
     'mmpretrain.datasets', 'mmpretrain.evaluation', 'sklearn.datasets',
     'matplotlib.pyplot', 'torch._dynamo'
 ]
@@ -64,7 +64,7 @@ def _be_the_tool(script: str, arguments: Sequence[str],
     tests = str(ROOT / 'tests')
     sys.path[:] = [str(Path(script).parent)] + [
         path for path in sys.path
-        if not path.startswith(tests) and path != str(ROOT / 'tools/misc')
+        if not path.startswith(tests) and path != str(ROOT / 'benchmarks')
     ]
     multiprocessing.set_start_method(None, force=True)
     runpy.run_path(script, run_name='__main__')

@@ -5,10 +5,12 @@ import math
 import sys
 from pathlib import Path
 
-from tadfkd.apis import check_teacher, check_zoo, write_teachers_page
+from benchmarks.zoo import check_zoo
+from benchmarks.zoo_page import write_teachers_page
+from tadfkd.apis import check_teacher
+from tadfkd.apis.command_line import add_cfg_options
+from tadfkd.errors import UserError, run_tool
 from tadfkd.evaluation import teacher_page
-from tadfkd.utils.arguments import add_cfg_options
-from tadfkd.utils.errors import UserError, run_tool
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
 

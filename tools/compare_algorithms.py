@@ -6,9 +6,9 @@ again, so a comparison can be interrupted and gone on with.
 import argparse
 
 from tadfkd.apis import compare
+from tadfkd.apis.command_line import add_cfg_options
+from tadfkd.errors import run_tool
 from tadfkd.evaluation.comparison import comparison_table, rewrite_table
-from tadfkd.utils.arguments import add_cfg_options
-from tadfkd.utils.errors import run_tool
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -2,9 +2,9 @@
 import argparse
 
 from tadfkd.apis import load_config, test
-from tadfkd.engine.launchers import LAUNCHERS
-from tadfkd.utils.arguments import add_cfg_options
-from tadfkd.utils.errors import run_tool
+from tadfkd.apis.command_line import add_cfg_options
+from tadfkd.distributed.launchers import LAUNCHERS
+from tadfkd.errors import run_tool
 
 
 def parse_arguments() -> argparse.Namespace:

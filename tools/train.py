@@ -3,9 +3,9 @@ import argparse
 import sys
 
 from tadfkd.apis import load_config, train
-from tadfkd.engine.launchers import LAUNCHERS
-from tadfkd.utils.arguments import add_cfg_options, resuming_command
-from tadfkd.utils.errors import Interrupted, run_tool
+from tadfkd.apis.command_line import add_cfg_options, resuming_command
+from tadfkd.distributed.launchers import LAUNCHERS
+from tadfkd.errors import Interrupted, run_tool
 
 
 def parse_arguments() -> argparse.Namespace:

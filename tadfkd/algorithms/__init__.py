@@ -1,5 +1,6 @@
 """Data-free distillation algorithms: one paper, one file."""
 from tadfkd.algorithms.base import BaseDFKD
+from tadfkd.algorithms.bounds import RandomNoiseKD, VanillaKD
 from tadfkd.algorithms.cmi import CMI
 from tadfkd.algorithms.dafl import DAFL
 from tadfkd.algorithms.deep_inversion import ADI, DeepInversion
@@ -12,7 +13,6 @@ from tadfkd.algorithms.kakr import KAKR
 from tadfkd.algorithms.mad import MAD
 from tadfkd.algorithms.nayer import NAYER
 from tadfkd.algorithms.pre_dfkd import PREDFKD
-from tadfkd.algorithms.references import RandomNoiseKD, VanillaKD
 from tadfkd.algorithms.spaceship_net import SpaceshipNet
 from tadfkd.algorithms.tadfkd import TADFKD
 from tadfkd.algorithms.zskt import ZSKT

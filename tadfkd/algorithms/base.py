@@ -9,13 +9,13 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
+from tadfkd.algorithms.building import build_bn_loss, build_logits_loss
 from tadfkd.algorithms.candidates import CandidateSelection
-from tadfkd.algorithms.parts import build_bn_loss, build_logits_loss
+from tadfkd.distributed.reductions import whole_means, whole_statistics
+from tadfkd.errors import require_at_least
 from tadfkd.memory import AveragedStatistics
+from tadfkd.networks.freezing import frozen
 from tadfkd.structures import BNStatistics, SyntheticBatch, TeacherOutput
-from tadfkd.utils.errors import require_at_least
-from tadfkd.utils.freezing import frozen
-from tadfkd.utils.processes import whole_means, whole_statistics
 
 Losses = dict[str, Tensor]
 

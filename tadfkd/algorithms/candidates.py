@@ -6,14 +6,14 @@ import torch
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
+from tadfkd.algorithms.building import build_augmentation, build_part
 from tadfkd.algorithms.networks import DistillationNetworks
-from tadfkd.algorithms.parts import build_augmentation, build_part
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.generators import BaseGenerator
 from tadfkd.memory import CleanQueue
 from tadfkd.registry import SELECTORS
 from tadfkd.selectors import BaseSelector
 from tadfkd.structures import Counters, SyntheticBatch, TeacherOutput
-from tadfkd.utils.errors import UserError, require_at_least
 from tadfkd.utils.wrappers import unwrapped
 
 

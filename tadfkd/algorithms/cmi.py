@@ -6,12 +6,12 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
 from tadfkd.algorithms.base import Losses
+from tadfkd.algorithms.building import build_augmentation, build_loss
 from tadfkd.algorithms.inversion import InversionDFKD
-from tadfkd.algorithms.parts import build_augmentation, build_loss
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.memory import RingBuffer
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
-from tadfkd.utils.errors import UserError, require_at_least
 
 
 @MODELS.register_module()

@@ -2,8 +2,8 @@
 from typing import Any
 
 from tadfkd.algorithms.base import Losses
+from tadfkd.algorithms.building import build_class_prior
 from tadfkd.algorithms.joint import JointDFKD
-from tadfkd.algorithms.parts import build_class_prior
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 

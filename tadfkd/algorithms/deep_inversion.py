@@ -6,11 +6,11 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
+from tadfkd.algorithms.building import build_image_loss
 from tadfkd.algorithms.inversion import InversionDFKD
-from tadfkd.algorithms.parts import build_image_loss
+from tadfkd.errors import UserError
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
-from tadfkd.utils.errors import UserError
 
 
 @MODELS.register_module()

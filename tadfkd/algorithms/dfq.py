@@ -2,7 +2,7 @@
 from typing import Any
 
 from tadfkd.algorithms.base import BaseDFKD, Losses
-from tadfkd.algorithms.parts import build_class_prior, build_logits_loss
+from tadfkd.algorithms.building import build_class_prior, build_logits_loss
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch
 

@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.func import functional_call
 
 from tadfkd.algorithms.base import Losses, summed, with_total
+from tadfkd.algorithms.building import require_generator
 from tadfkd.algorithms.inversion import (SYNTHESIS_BETAS, BestImages,
                                          InversionDFKD)
-from tadfkd.algorithms.parts import require_generator
+from tadfkd.distributed.reductions import average_gradients, whole_means
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.registry import MODELS
-from tadfkd.utils.errors import UserError, require_at_least
-from tadfkd.utils.processes import average_gradients, whole_means
 
 
 @MODELS.register_module()

@@ -8,15 +8,15 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
-from tadfkd.algorithms.parts import (build_augmentation, build_logits_loss,
-                                     build_loss)
+from tadfkd.algorithms.building import (build_augmentation, build_logits_loss,
+                                        build_loss)
+from tadfkd.distributed.reductions import whole_means
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.memory import AveragedStatistics, BestImages, ImagePool
+from tadfkd.networks.freezing import frozen
+from tadfkd.networks.reinitialize import reinitialize
 from tadfkd.structures import SyntheticBatch, TeacherOutput
-from tadfkd.utils.errors import UserError, require_at_least
 from tadfkd.utils.finite import step_if_finite
-from tadfkd.utils.freezing import frozen
-from tadfkd.utils.processes import whole_means
-from tadfkd.utils.reinitialize import reinitialize
 from tadfkd.utils.wrappers import unwrapped
 
 #: Of Adam within a synthesis.

@@ -5,9 +5,9 @@ from typing import Any
 from mmengine.optim import OptimWrapperDict
 
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
+from tadfkd.distributed.reductions import whole_means
+from tadfkd.networks.freezing import frozen
 from tadfkd.structures import SyntheticBatch, TeacherOutput
-from tadfkd.utils.freezing import frozen
-from tadfkd.utils.processes import whole_means
 
 
 class JointDFKD(BaseDFKD):

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from tadfkd.algorithms.base import Losses, summed, with_total
 from tadfkd.algorithms.pre_dfkd import PREDFKD
+from tadfkd.distributed.reductions import average_gradients, whole_means
+from tadfkd.errors import require_at_least
 from tadfkd.registry import MODELS
 from tadfkd.structures import TeacherOutput
-from tadfkd.utils.errors import require_at_least
-from tadfkd.utils.processes import average_gradients, whole_means
 from tadfkd.utils.wrappers import unwrapped
 
 

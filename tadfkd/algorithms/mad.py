@@ -8,10 +8,10 @@ from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.dfq import DFQ
+from tadfkd.errors import UserError
 from tadfkd.memory import CleanQueue
 from tadfkd.registry import MODELS
 from tadfkd.structures import TeacherOutput
-from tadfkd.utils.errors import UserError
 from tadfkd.utils.wrappers import unwrapped
 
 

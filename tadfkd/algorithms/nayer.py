@@ -6,11 +6,11 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor
 from torch.func import functional_call
 
+from tadfkd.algorithms.building import require_generator
 from tadfkd.algorithms.inversion import InversionDFKD
-from tadfkd.algorithms.parts import require_generator
+from tadfkd.errors import require_at_least
+from tadfkd.networks.freezing import frozen
 from tadfkd.registry import MODELS
-from tadfkd.utils.errors import require_at_least
-from tadfkd.utils.freezing import frozen
 
 
 @MODELS.register_module()

@@ -7,16 +7,16 @@ from mmengine.model import BaseModel
 from torch import Tensor
 from torch.func import functional_call
 
-from tadfkd.algorithms.parts import build_part
+from tadfkd.algorithms.building import build_part
 from tadfkd.algorithms.state_dicts import drop_teacher, ignore_missing_teacher
-from tadfkd.algorithms.student import build_student
+from tadfkd.classifiers.outputs import classifier_logits, with_predictions
+from tadfkd.classifiers.student import build_student
+from tadfkd.errors import UserError
 from tadfkd.generators import BaseGenerator
+from tadfkd.networks.compiling import compile_in_place
+from tadfkd.networks.freezing import frozen
 from tadfkd.teachers import BaseTeacher
-from tadfkd.utils.classifiers import classifier_logits, with_predictions
-from tadfkd.utils.compiling import compile_in_place
-from tadfkd.utils.errors import UserError
-from tadfkd.utils.freezing import frozen
-from tadfkd.utils.random_streams import RandomStreams
+from tadfkd.utils.randomness import RandomStreams
 from tadfkd.utils.wrappers import unwrapped
 
 

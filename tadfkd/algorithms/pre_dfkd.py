@@ -6,13 +6,13 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
-from tadfkd.algorithms.parts import (build_class_prior, build_logits_loss,
-                                     build_part)
+from tadfkd.algorithms.building import (build_class_prior, build_logits_loss,
+                                        build_part)
+from tadfkd.distributed.reductions import whole_means
+from tadfkd.errors import require_at_least
 from tadfkd.memory import BaseReplay
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
-from tadfkd.utils.errors import require_at_least
-from tadfkd.utils.processes import whole_means
 from tadfkd.utils.wrappers import unwrapped
 
 

@@ -5,14 +5,14 @@ import torch
 from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
+from tadfkd.algorithms.building import build_loss, require_generator
 from tadfkd.algorithms.inversion import InversionDFKD
-from tadfkd.algorithms.parts import build_loss, require_generator
 from tadfkd.algorithms.stage_maps import StageMaps
+from tadfkd.distributed.reductions import numbers_of_all
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.memory import RingBuffer
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
-from tadfkd.utils.errors import UserError, require_at_least
-from tadfkd.utils.processes import numbers_of_all
 
 
 @MODELS.register_module()

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from tadfkd.algorithms.networks import DistillationNetworks
-from tadfkd.utils.capture import capture
-from tadfkd.utils.errors import UserError
-from tadfkd.utils.feature_maps import (find_classification_layer,
-                                       find_map_layers)
-from tadfkd.utils.freezing import frozen
+from tadfkd.errors import UserError
+from tadfkd.networks.capture import capture
+from tadfkd.networks.feature_maps import (find_classification_layer,
+                                          find_map_layers)
+from tadfkd.networks.freezing import frozen
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from typing import Any, Literal
 from torch import nn
 
 from tadfkd.algorithms.base import BaseDFKD, Losses
-from tadfkd.algorithms.parts import (build_class_prior, build_image_loss,
-                                     build_logits_loss)
+from tadfkd.algorithms.building import (build_class_prior, build_image_loss,
+                                        build_logits_loss)
+from tadfkd.errors import UserError
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch
-from tadfkd.utils.errors import UserError
 
 Loss = dict[str, Any]
 

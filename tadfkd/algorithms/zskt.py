@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
+from tadfkd.algorithms.building import build_logits_loss, build_loss
 from tadfkd.algorithms.joint import JointDFKD
-from tadfkd.algorithms.parts import build_logits_loss, build_loss
 from tadfkd.algorithms.stage_maps import StageMaps
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput

@@ -13,8 +13,8 @@ import torch
 
 from tadfkd.apis.config import load_config
 from tadfkd.apis.runs import distill
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.utils.checkout import checkout_commit
-from tadfkd.utils.errors import UserError, require_at_least
 from tadfkd.utils.files import write_json
 
 Options = dict[str, Any] | None

@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from tadfkd.utils.errors import UserError, nearest, reason_of, require_at_least
-from tadfkd.utils.signatures import check_arguments
+from tadfkd.errors import UserError, nearest, reason_of, require_at_least
+from tadfkd.utils.annotations import check_arguments
 
 #: Parts that base configs define and a leaf puts into ``model``.
 PARTS = ('teacher', 'student', 'generator', 'replay', 'data_preprocessor')

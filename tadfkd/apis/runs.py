@@ -15,17 +15,17 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from torch import nn
 
-from tadfkd.apis.checks import (check_components, check_loops, try_data,
-                                try_hooks, try_optimizers)
 from tadfkd.apis.config import is_distillation, load_config
-from tadfkd.apis.resuming import (FormattedOnce, beginning_of, continuable,
-                                  writing_errors)
-from tadfkd.engine import process_group
-from tadfkd.utils.checkpoint import read_checkpoint, use_restricted_unpickling
-from tadfkd.utils.errors import (UserError, building,
-                                 memory_errors_as_user_errors,
-                                 registry_errors_as_user_errors)
-from tadfkd.utils.weights import load_weights
+from tadfkd.apis.config_checks import (check_components, check_loops, try_data,
+                                       try_hooks, try_optimizers)
+from tadfkd.apis.runner import (FormattedOnce, beginning_of, continuable,
+                                writing_errors)
+from tadfkd.checkpoints.reading import (read_checkpoint,
+                                        use_restricted_unpickling)
+from tadfkd.checkpoints.weights import load_weights
+from tadfkd.distributed import process_group
+from tadfkd.errors import (UserError, building, memory_errors_as_user_errors,
+                           registry_errors_as_user_errors)
 
 #: Default hooks of mmengine's Runner.
 _OWN_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger',

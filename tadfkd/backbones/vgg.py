@@ -5,8 +5,8 @@ from typing import Any
 from mmpretrain.models.backbones import VGG
 from torch import nn
 
+from tadfkd.errors import UserError
 from tadfkd.registry import MODELS
-from tadfkd.utils.errors import UserError
 
 
 @MODELS.register_module()

@@ -4,8 +4,8 @@ from typing import Literal
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.registry import MODELS
-from tadfkd.utils.errors import UserError, require_at_least
 
 Transition = Literal['activated', 'input']
 

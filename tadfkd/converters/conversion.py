@@ -10,16 +10,16 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from tadfkd.checkpoints.reading import read_checkpoint
+from tadfkd.checkpoints.weights import load_weights
+from tadfkd.classifiers.outputs import build_classifier
 from tadfkd.converters.resnet import read_resnet
 from tadfkd.converters.source import (PublicNetwork, Weights, source_weights,
                                       unknown_layout)
 from tadfkd.converters.vgg import read_vgg
 from tadfkd.converters.wide_resnet import is_wide_resnet, read_wide_resnet
-from tadfkd.utils.checkpoint import read_checkpoint
-from tadfkd.utils.classifiers import build_classifier
-from tadfkd.utils.errors import UserError, require_at_least
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.utils.files import write_atomically
-from tadfkd.utils.weights import load_weights
 
 #: Mean and standard deviation in units of [0, 255], as in configs/_base_/.
 STATISTICS: dict[str, tuple[list[float], list[float]]] = dict(

@@ -2,7 +2,7 @@
 from tadfkd.converters.reference import resnet_logits
 from tadfkd.converters.source import (HEAD_RULES, PublicNetwork, Weights,
                                       count_blocks, pooled_head, renamed)
-from tadfkd.utils.errors import UserError
+from tadfkd.errors import UserError
 
 #: (blocks a stage, convolutions a block) -> depth, as in mmpretrain.
 DEPTHS: dict[tuple[tuple[int, ...], int], int] = {

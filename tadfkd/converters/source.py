@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tadfkd.utils.errors import UserError
-from tadfkd.utils.weights import weights_of
+from tadfkd.checkpoints.weights import weights_of
+from tadfkd.errors import UserError
 
 Weights = Mapping[str, Tensor]
 #: Patterns of module names in the source -> names in an mmpretrain classifier.
@@ -65,8 +65,8 @@ class PublicNetwork:
 def source_weights(checkpoint: Mapping, name: str) -> dict[str, Tensor]:
     """The state dict in a checkpoint, in float32 as networks hold it.
 
-    It may be nested as :func:`~tadfkd.utils.weights.weights_of` knows it, and
-    its keys may all begin with ``module.``.
+    It may be nested as :func:`~tadfkd.checkpoints.weights.weights_of` knows
+    it, and its keys may all begin with ``module.``.
 
     Args:
         checkpoint: The dictionary in the file.

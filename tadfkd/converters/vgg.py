@@ -8,7 +8,7 @@ from tadfkd.backbones import CIFARVGG
 from tadfkd.converters.reference import vgg_logits
 from tadfkd.converters.source import (HEAD_RULES, PublicNetwork, Weights,
                                       pooled_head, renamed)
-from tadfkd.utils.errors import UserError
+from tadfkd.errors import UserError
 
 WIDTHS = (64, 128, 256, 512, 512)
 

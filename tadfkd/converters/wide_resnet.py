@@ -2,7 +2,7 @@
 from tadfkd.converters.reference import wide_resnet_logits
 from tadfkd.converters.source import (HEAD_RULES, PublicNetwork, Weights,
                                       count_blocks, pooled_head, renamed)
-from tadfkd.utils.errors import UserError
+from tadfkd.errors import UserError
 
 _BLOCK = r'(?:block([123])\.layer|layer([123]))\.(\d+)\.'
 RULES = {

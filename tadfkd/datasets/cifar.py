@@ -10,8 +10,8 @@ from mmpretrain.datasets.utils import download_and_extract_archive
 
 from tadfkd.datasets.download import (find_folder, is_first_on_machine,
                                       warn_of_changed_files)
+from tadfkd.errors import UserError
 from tadfkd.registry import DATASETS
-from tadfkd.utils.errors import UserError
 
 
 class _ArrayUnpickler(pickle.Unpickler):

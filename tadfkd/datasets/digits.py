@@ -5,8 +5,8 @@ import numpy as np
 from mmpretrain.datasets import BaseDataset
 from PIL import Image
 
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.registry import DATASETS
-from tadfkd.utils.errors import UserError, require_at_least
 
 
 @DATASETS.register_module()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from tadfkd.utils.errors import UserError
+from tadfkd.errors import UserError
 from tadfkd.utils.files import write_atomically
 
 

@@ -10,8 +10,8 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.datasets.categories import FASHIONMNIST_CATEGORITES
 
 from tadfkd.datasets.download import fetch, find_folder, is_first_on_machine
+from tadfkd.errors import UserError
 from tadfkd.registry import DATASETS
-from tadfkd.utils.errors import UserError
 
 
 @DATASETS.register_module()

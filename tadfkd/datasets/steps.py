@@ -3,8 +3,8 @@ from collections.abc import Iterator, Sized
 
 from torch.utils.data import Dataset, Sampler
 
+from tadfkd.errors import require_at_least
 from tadfkd.registry import DATA_SAMPLERS, DATASETS
-from tadfkd.utils.errors import require_at_least
 
 
 @DATASETS.register_module()

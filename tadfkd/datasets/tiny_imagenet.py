@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from mmpretrain.datasets import BaseDataset
 
+from tadfkd.errors import UserError
 from tadfkd.registry import DATASETS
-from tadfkd.utils.errors import UserError
 
 
 @DATASETS.register_module()

@@ -6,8 +6,8 @@ from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
 
 from tadfkd.engine.signals import StopRequest, stop_requests
+from tadfkd.errors import Interrupted, UserError
 from tadfkd.registry import LOOPS
-from tadfkd.utils.errors import Interrupted, UserError
 from tadfkd.utils.global_random import (global_random_state,
                                         set_global_random_state)
 
@@ -26,7 +26,7 @@ class EpochLoop(EpochBasedTrainLoop):
     A signal (see :data:`tadfkd.engine.signals.STOP_SIGNALS`) ends the run
     after the step or the validation that is under way. Hooks that have a
     ``save_now`` save then, and the loop raises
-    :class:`~tadfkd.utils.errors.Interrupted`. Several processes do so
+    :class:`~tadfkd.errors.Interrupted`. Several processes do so
     together, after the epoch. Without such a hook signals mean what they
     always do.
 

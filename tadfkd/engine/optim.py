@@ -6,10 +6,10 @@ import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from torch import nn
 
-from tadfkd.engine.finite_steps import finite
+from tadfkd.engine.skip_nonfinite import finite
+from tadfkd.errors import UserError, nearest
 from tadfkd.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from tadfkd.structures import Counters
-from tadfkd.utils.errors import UserError, nearest
 from tadfkd.utils.wrappers import unwrapped
 
 
@@ -18,7 +18,7 @@ class PerNetworkConstructor:
     """An optimiser wrapper for each named child of the model.
 
     Whatever its type, it takes no step that is not finite; see
-    :class:`~tadfkd.engine.finite_steps.FiniteSteps`.
+    :class:`~tadfkd.engine.skip_nonfinite.FiniteSteps`.
 
     Args:
         optim_wrapper_cfg: For each child's name (``student``, ``generator``)

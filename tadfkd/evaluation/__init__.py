@@ -1,16 +1,16 @@
 """How good teacher and student are, with data and without."""
-from tadfkd.evaluation.accuracy import teacher_metrics
 from tadfkd.evaluation.curves import draw_curves
-from tadfkd.evaluation.run_end import differences, read_run_end
-from tadfkd.evaluation.synthetic import SyntheticMetrics, measure_synthetic
-from tadfkd.evaluation.teacher_check import (calibrate_batch_norm,
-                                             first_images, inspect_teacher,
-                                             try_steps)
+from tadfkd.evaluation.synthetic_metrics import (SyntheticMetrics,
+                                                 measure_synthetic)
+from tadfkd.evaluation.teacher_accuracy import teacher_metrics
+from tadfkd.evaluation.teacher_inspection import (calibrate_batch_norm,
+                                                  first_images,
+                                                  inspect_teacher, try_steps)
 from tadfkd.evaluation.teacher_page import teacher_page
 from tadfkd.evaluation.teacher_report import TeacherReport
 
 __all__ = [
     'SyntheticMetrics', 'TeacherReport', 'calibrate_batch_norm', 'draw_curves',
-    'differences', 'first_images', 'inspect_teacher', 'measure_synthetic',
-    'read_run_end', 'teacher_metrics', 'teacher_page', 'try_steps'
+    'first_images', 'inspect_teacher', 'measure_synthetic', 'teacher_metrics',
+    'teacher_page', 'try_steps'
 ]

@@ -1,6 +1,6 @@
 """Generators: latents (and labels) -> images in [0, 1]."""
 from tadfkd.generators.autoencoder import VariationalAutoencoder
-from tadfkd.generators.base import BaseGenerator
+from tadfkd.generators.base_generator import BaseGenerator
 from tadfkd.generators.conditional import (ConditionalGenerator,
                                            LabelEmbeddingGenerator)
 from tadfkd.generators.upsampling import UpsamplingGenerator

@@ -5,9 +5,9 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from tadfkd.generators.base import BaseGenerator
+from tadfkd.errors import require_at_least
+from tadfkd.generators.base_generator import BaseGenerator
 from tadfkd.registry import MODELS
-from tadfkd.utils.errors import require_at_least
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tadfkd.checkpoints.reading import read_checkpoint
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.generators.upsampling import UpsamplingGenerator
 from tadfkd.registry import MODELS
-from tadfkd.utils.checkpoint import read_checkpoint
-from tadfkd.utils.errors import UserError, require_at_least
 
 
 @MODELS.register_module()

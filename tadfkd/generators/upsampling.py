@@ -4,10 +4,10 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from tadfkd.generators.base import BaseGenerator
+from tadfkd.errors import UserError, require_at_least
+from tadfkd.generators.base_generator import BaseGenerator
 from tadfkd.generators.nearest import NearestUpsample
 from tadfkd.registry import MODELS
-from tadfkd.utils.errors import UserError, require_at_least
 
 
 class _BatchNormHead(nn.Module):

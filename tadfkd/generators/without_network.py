@@ -4,9 +4,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tadfkd.generators.base import BaseGenerator
+from tadfkd.errors import require_at_least, size_pair
+from tadfkd.generators.base_generator import BaseGenerator
 from tadfkd.registry import MODELS
-from tadfkd.utils.errors import require_at_least, size_pair
 
 
 @MODELS.register_module()

@@ -1,6 +1,6 @@
 """Pure functions of tensors: what the networks are trained with."""
 from tadfkd.losses.attention import AttentionTransferLoss, ClassActivationLoss
-from tadfkd.losses.base import BaseLoss
+from tadfkd.losses.base_loss import BaseLoss
 from tadfkd.losses.bn_statistics import BNStatisticsLoss
 from tadfkd.losses.class_prior import (ActivationLoss, ClassBalanceLoss,
                                        ClassPrior, OneHotLoss)

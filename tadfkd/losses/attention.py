@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tadfkd.losses.base import BaseLoss
+from tadfkd.losses.base_loss import BaseLoss
 from tadfkd.registry import MODELS
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tadfkd.losses.base import BaseLoss
+from tadfkd.losses.base_loss import BaseLoss
 from tadfkd.registry import MODELS
 from tadfkd.structures import BNStatistics
 

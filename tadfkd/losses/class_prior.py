@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tadfkd.losses.base import BaseLoss
+from tadfkd.distributed.reductions import whole_mean
+from tadfkd.errors import UserError
+from tadfkd.losses.base_loss import BaseLoss
 from tadfkd.registry import MODELS
 from tadfkd.structures import TeacherOutput
-from tadfkd.utils.errors import UserError
-from tadfkd.utils.processes import whole_mean
 
 
 @MODELS.register_module()

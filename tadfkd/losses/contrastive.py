@@ -3,9 +3,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tadfkd.losses.base import BaseLoss
+from tadfkd.errors import require_at_least
+from tadfkd.losses.base_loss import BaseLoss
 from tadfkd.registry import MODELS
-from tadfkd.utils.errors import require_at_least
 
 
 @MODELS.register_module()

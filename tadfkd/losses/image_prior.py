@@ -5,10 +5,10 @@ import torch
 from mmengine.dist import get_world_size
 from torch import Tensor
 
-from tadfkd.losses.base import BaseLoss
+from tadfkd.distributed.reductions import whole_mean, whole_moments
+from tadfkd.errors import UserError
+from tadfkd.losses.base_loss import BaseLoss
 from tadfkd.registry import MODELS
-from tadfkd.utils.errors import UserError
-from tadfkd.utils.processes import whole_mean, whole_moments
 
 Over = Literal['sample', 'batch']
 

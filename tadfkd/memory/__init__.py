@@ -1,10 +1,10 @@
 """Where generated samples wait or are kept."""
 from tadfkd.memory.averaged_statistics import AveragedStatistics
 from tadfkd.memory.best_images import BestImages
-from tadfkd.memory.clean_queue import CleanQueue
 from tadfkd.memory.image_pool import ImagePool
 from tadfkd.memory.replay import BaseReplay, BufferReplay, GenerativeReplay
 from tadfkd.memory.ring_buffer import RingBuffer
+from tadfkd.memory.selected_queue import CleanQueue
 
 __all__ = [
     'AveragedStatistics', 'BaseReplay', 'BestImages', 'BufferReplay',

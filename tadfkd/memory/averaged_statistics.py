@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from tadfkd.errors import UserError
 from tadfkd.structures import BNStatistics
-from tadfkd.utils.errors import UserError
 
 
 class AveragedStatistics:

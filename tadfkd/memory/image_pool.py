@@ -5,8 +5,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from tadfkd.errors import UserError
 from tadfkd.memory.ring_buffer import RingBuffer, finite_rows
-from tadfkd.utils.errors import UserError
 
 
 class ImagePool(RingBuffer):

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tadfkd.errors import require_at_least
 from tadfkd.memory.ring_buffer import RingBuffer
 from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
-from tadfkd.utils.errors import require_at_least
 
 
 class BaseReplay(nn.Module):

@@ -5,7 +5,7 @@ import tempfile
 import torch
 from torch import Tensor
 
-from tadfkd.utils.errors import UserError, require_at_least
+from tadfkd.errors import UserError, require_at_least
 
 
 def finite_rows(rows: Tensor) -> Tensor:

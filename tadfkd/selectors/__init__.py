@@ -1,5 +1,5 @@
 """Selectors: teacher output -> boolean mask of the samples to use."""
-from tadfkd.selectors.base import BaseSelector
+from tadfkd.selectors.base_selector import BaseSelector
 from tadfkd.selectors.gmm import GMMSelector
 from tadfkd.selectors.thresholds import (ConfidenceSelector, EntropySelector,
                                          SelectAll, TopFractionSelector)

@@ -4,9 +4,9 @@ import math
 import torch
 from torch import Tensor
 
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.registry import SELECTORS
-from tadfkd.selectors.base import ComparingSelector, Scope
-from tadfkd.utils.errors import UserError, require_at_least
+from tadfkd.selectors.base_selector import ComparingSelector, Scope
 
 
 @SELECTORS.register_module()

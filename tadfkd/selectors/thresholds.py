@@ -4,11 +4,11 @@ import math
 import torch
 from torch import Tensor
 
+from tadfkd.errors import UserError
 from tadfkd.registry import SELECTORS
-from tadfkd.selectors.base import (BaseSelector, ComparingSelector, Scope,
-                                   pseudo_label_loss, ranks)
+from tadfkd.selectors.base_selector import (BaseSelector, ComparingSelector,
+                                            Scope, pseudo_label_loss, ranks)
 from tadfkd.structures import TeacherOutput
-from tadfkd.utils.errors import UserError
 
 
 def _require_fraction(name: str, value: float) -> None:

@@ -1,5 +1,5 @@
 """The frozen teacher, whatever it is made of."""
-from tadfkd.teachers.base import BaseTeacher
+from tadfkd.teachers.base_teacher import BaseTeacher
 from tadfkd.teachers.mmpretrain import MMPretrainTeacher
 from tadfkd.teachers.module import ModuleTeacher, TorchScriptTeacher
 from tadfkd.teachers.torchvision import TorchvisionTeacher

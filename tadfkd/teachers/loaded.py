@@ -4,11 +4,11 @@ from typing import Any
 
 from torch import nn
 
-from tadfkd.teachers.base import BaseTeacher
-from tadfkd.utils.checkpoint import read_checkpoint
-from tadfkd.utils.classifier_facts import Fact, Facts
-from tadfkd.utils.errors import UserError
-from tadfkd.utils.weights import load_weights, weights_of
+from tadfkd.checkpoints.reading import read_checkpoint
+from tadfkd.checkpoints.weights import load_weights, weights_of
+from tadfkd.classifiers.facts import Fact, Facts
+from tadfkd.errors import UserError
+from tadfkd.teachers.base_teacher import BaseTeacher
 
 
 class LoadedTeacher(BaseTeacher):

@@ -4,14 +4,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from tadfkd.classifiers.configs import (find_classifier,
+                                        without_pretrained_weights,
+                                        wrapped_library)
+from tadfkd.classifiers.facts import facts_of
+from tadfkd.classifiers.outputs import build_classifier
+from tadfkd.errors import UserError
 from tadfkd.registry import MODELS
 from tadfkd.teachers.loaded import LoadedTeacher
-from tadfkd.utils.classifier_configs import (find_classifier,
-                                             without_pretrained_weights,
-                                             wrapped_library)
-from tadfkd.utils.classifier_facts import facts_of
-from tadfkd.utils.classifiers import build_classifier
-from tadfkd.utils.errors import UserError
 
 
 @MODELS.register_module()

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from tadfkd.classifiers.facts import Fact, Facts
+from tadfkd.errors import UserError
 from tadfkd.registry import MODELS
-from tadfkd.teachers.base import BaseTeacher
+from tadfkd.teachers.base_teacher import BaseTeacher
 from tadfkd.teachers.loaded import LoadedTeacher
-from tadfkd.utils.classifier_facts import Fact, Facts
-from tadfkd.utils.errors import UserError
 
 
 @MODELS.register_module()

@@ -3,10 +3,10 @@ from typing import Any
 
 import torchvision
 
+from tadfkd.classifiers.facts import Fact, Facts
+from tadfkd.errors import UserError, nearest
 from tadfkd.registry import MODELS
 from tadfkd.teachers.loaded import LoadedTeacher
-from tadfkd.utils.classifier_facts import Fact, Facts
-from tadfkd.utils.errors import UserError, nearest
 
 
 @MODELS.register_module()

@@ -1,7 +1,7 @@
 """The random numbers of everybody: of Python, NumPy and torch.
 
 What this package draws comes from streams of its own
-(:mod:`tadfkd.utils.random_streams`). Dropout, data loaders and the transforms
+(:mod:`tadfkd.utils.randomness`). Dropout, data loaders and the transforms
 of other packages draw from these.
 """
 import random

@@ -7,9 +7,9 @@ import torch
 from algorithm_helpers import assert_unchanged, count_forwards, snapshot
 from torch import Tensor, nn
 
+from tadfkd.errors import UserError
 from tadfkd.registry import SELECTORS
 from tadfkd.selectors import BaseSelector
-from tadfkd.utils.errors import UserError
 
 AUGMENT = dict(type='RandomCropFlip', padding=2, flip_probability=0.5)
 

@@ -15,9 +15,9 @@ from mmengine.optim import OptimWrapperDict
 from torch import Tensor
 
 from tadfkd.engine import PerNetworkConstructor
+from tadfkd.errors import UserError
+from tadfkd.networks.freezing import frozen
 from tadfkd.structures import SyntheticBatch
-from tadfkd.utils.errors import UserError
-from tadfkd.utils.freezing import frozen
 
 #: Leaves the contrastive term alone.
 CONTRASTIVE_ALONE = dict(

@@ -13,9 +13,9 @@ from algorithm_helpers import (assert_unchanged, continues_exactly,
 from equations import agreeing
 from torch import Tensor, nn
 
+from tadfkd.errors import UserError
+from tadfkd.networks.freezing import frozen
 from tadfkd.structures import SyntheticBatch
-from tadfkd.utils.errors import UserError
-from tadfkd.utils.freezing import frozen
 
 
 def record_synthesis(model: Any) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from tadfkd.algorithms.inversion import InversionDFKD
 from tadfkd.apis import load_config, train
+from tadfkd.errors import UserError
+from tadfkd.networks.freezing import frozen
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch
-from tadfkd.utils.errors import UserError
-from tadfkd.utils.freezing import frozen
 
 ALL = ('ADI', 'CMI', 'DeepInversion', 'FastDFKD', 'NAYER', 'SpaceshipNet')
 POOL = dict(pool=dict(capacity=24), num_generator_steps=2)

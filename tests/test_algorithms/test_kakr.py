@@ -14,8 +14,8 @@ from algorithm_helpers import (CONFIGS, assert_unchanged, continues_exactly,
 from torch import Tensor, nn
 
 from tadfkd.apis import load_config, train
+from tadfkd.errors import UserError
 from tadfkd.structures import TeacherOutput
-from tadfkd.utils.errors import UserError
 
 GENERATIVE = dict(
     replay=dict(

@@ -10,8 +10,8 @@ from algorithm_helpers import (assert_unchanged, balance_of, bn_distance_of,
                                runs_three_iterations, snapshot, surest)
 from torch import Tensor
 
+from tadfkd.errors import UserError
 from tadfkd.structures import SyntheticBatch
-from tadfkd.utils.errors import UserError
 
 SLOW = 'slow_generator.module'
 CONDITIONAL = dict(

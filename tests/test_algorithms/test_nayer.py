@@ -14,9 +14,9 @@ from equations import agreeing
 from torch import Tensor
 
 from tadfkd.engine import PerNetworkConstructor
+from tadfkd.errors import UserError
+from tadfkd.networks.freezing import frozen
 from tadfkd.structures import SyntheticBatch
-from tadfkd.utils.errors import UserError
-from tadfkd.utils.freezing import frozen
 
 
 def watch_beginnings(model: Any) -> list[tuple[dict[str, Tensor], int]]:

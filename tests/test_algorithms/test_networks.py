@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_networks import classifier
 
-from tadfkd.utils.errors import UserError
+from tadfkd.errors import UserError
 
 
 def test_the_state_holds_student_and_generator_and_loads_strictly(

@@ -12,8 +12,8 @@ from algorithm_helpers import (assert_unchanged, continues_exactly,
                                runs_three_iterations, snapshot)
 from torch import Tensor
 
+from tadfkd.errors import UserError
 from tadfkd.structures import SyntheticBatch, TeacherOutput
-from tadfkd.utils.errors import UserError
 
 AUGMENT = dict(type='RandomShift', max_pixels=1)
 

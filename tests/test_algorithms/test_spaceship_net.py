@@ -12,8 +12,8 @@ from algorithm_helpers import (assert_unchanged, continues_exactly,
 from tiny_networks import classifier
 from torch import Tensor
 
+from tadfkd.errors import UserError
 from tadfkd.structures import SyntheticBatch
-from tadfkd.utils.errors import UserError
 
 
 def generator_layers(generator: Any, values: Tensor,

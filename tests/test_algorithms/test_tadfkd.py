@@ -8,9 +8,9 @@ import torch
 from tiny_networks import classifier
 from torch import Tensor
 
+from tadfkd.errors import UserError
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
-from tadfkd.utils.errors import UserError
 
 
 def softmax(logits_BK: np.ndarray) -> np.ndarray:

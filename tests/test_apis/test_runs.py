@@ -14,10 +14,10 @@ from torch import Tensor
 from tadfkd.apis import distill, load_config
 from tadfkd.apis import test as evaluate
 from tadfkd.apis import train
+from tadfkd.checkpoints.reading import read_checkpoint
+from tadfkd.classifiers.outputs import build_classifier
 from tadfkd.datasets import Digits
-from tadfkd.utils.checkpoint import read_checkpoint
-from tadfkd.utils.classifiers import build_classifier
-from tadfkd.utils.errors import UserError
+from tadfkd.errors import UserError
 
 SUPERVISED = Path(__file__).resolve().parents[2] / 'configs' / 'teachers' / \
     'resnet18w16_digits.py'

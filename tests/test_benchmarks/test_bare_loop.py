@@ -5,8 +5,8 @@ import pytest
 import torch
 from algorithm_helpers import make_algorithm, optimisers
 
-from tadfkd.benchmarks import BareLoop
-from tadfkd.utils.errors import UserError
+from benchmarks import BareLoop
+from tadfkd.errors import UserError
 
 CROP = dict(type='RandomCropFlip', padding=1)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from algorithm_helpers import make_algorithm, optimisers
 
-from tadfkd.benchmarks.floor import Floor, Needs, flops
+from benchmarks.floor import Floor, Needs, flops
 
 CROP = dict(type='RandomCropFlip', padding=1)
 

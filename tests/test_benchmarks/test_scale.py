@@ -1,9 +1,9 @@
 """How growth is fitted."""
 import pytest
 
-from tadfkd.benchmarks import benchmark_scale, profile_training
-from tadfkd.benchmarks.scale import growth, scale_table
-from tadfkd.utils.errors import UserError
+from benchmarks import benchmark_scale, profile_training
+from benchmarks.scale import growth, scale_table
+from tadfkd.errors import UserError
 
 
 def test_a_line_is_found() -> None:

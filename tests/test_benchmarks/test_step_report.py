@@ -1,8 +1,8 @@
 """Medians and the table of them."""
 import pytest
 
-from tadfkd.benchmarks.floor import Needs
-from tadfkd.benchmarks.step_report import Iteration, medians, step_table
+from benchmarks.floor import Needs
+from benchmarks.step_report import Iteration, medians, step_table
 
 
 def iteration(factor: float) -> Iteration:

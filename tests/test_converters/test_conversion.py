@@ -11,14 +11,14 @@ from mmengine.config import Config
 from public_networks import BlockVGG, PublicResNet, PublicWideResNet
 from torch import Tensor, nn
 
+from tadfkd.checkpoints.reading import read_checkpoint
+from tadfkd.checkpoints.weights import load_weights
+from tadfkd.classifiers.outputs import build_classifier
 from tadfkd.converters import (STATISTICS, convert, read_network, resnet,
                                source_weights)
 from tadfkd.converters.conversion import check_parity
+from tadfkd.errors import UserError
 from tadfkd.teachers import MMPretrainTeacher
-from tadfkd.utils.checkpoint import read_checkpoint
-from tadfkd.utils.classifiers import build_classifier
-from tadfkd.utils.errors import UserError
-from tadfkd.utils.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 MEAN, STD = [120.0, 110.0, 100.0], [60.0, 50.0, 70.0]

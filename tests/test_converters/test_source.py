@@ -4,7 +4,7 @@ import torch
 
 from tadfkd.converters.source import (count_blocks, head_of, pooled_head,
                                       renamed, source_weights)
-from tadfkd.utils.errors import UserError
+from tadfkd.errors import UserError
 
 ONE = torch.ones(1)
 

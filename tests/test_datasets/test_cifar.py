@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tadfkd.datasets import CIFAR10, CIFAR100
-from tadfkd.utils.errors import UserError
+from tadfkd.errors import UserError
 
 FOLDERS = {CIFAR10: 'cifar-10-batches-py', CIFAR100: 'cifar-100-python'}
 FILES = {

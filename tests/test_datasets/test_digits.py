@@ -4,7 +4,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from tadfkd.datasets import Digits
-from tadfkd.utils.errors import UserError
+from tadfkd.errors import UserError
 
 
 def images_of(dataset: Digits) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tadfkd.datasets import FashionMNIST
-from tadfkd.utils.errors import UserError
+from tadfkd.errors import UserError
 
 IMAGES = {
     'train': 'train-images-idx3-ubyte.gz',

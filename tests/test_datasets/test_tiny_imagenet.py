@@ -7,7 +7,7 @@ from mmcv.transforms import LoadImageFromFile
 from PIL import Image
 
 from tadfkd.datasets import TinyImageNet
-from tadfkd.utils.errors import UserError
+from tadfkd.errors import UserError
 
 # Not in sorted order, as in the published file.
 WORDNET_IDS = ['n02124075', 'n01443537', 'n04067472']

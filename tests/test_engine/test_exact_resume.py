@@ -7,9 +7,9 @@ import pytest
 from algorithm_helpers import ALGORITHMS, CONFIGS, shrinking_options
 from mmengine.config import Config
 
+from benchmarks.run_end import differences, read_run_end
 from tadfkd.apis import load_config, train
-from tadfkd.evaluation import differences, read_run_end
-from tadfkd.utils.checkpoint import read_checkpoint
+from tadfkd.checkpoints.reading import read_checkpoint
 
 # An epoch of shrunk algorithms has as many steps.
 NUM_EPOCHS, NUM_STEPS = 2, 3

@@ -2,8 +2,8 @@
 import pytest
 from torch import Tensor
 
+from tadfkd.errors import UserError
 from tadfkd.generators import BaseGenerator
-from tadfkd.utils.errors import UserError
 
 
 class Anything(BaseGenerator):

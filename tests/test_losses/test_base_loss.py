@@ -2,11 +2,11 @@
 import pytest
 import torch
 
+from tadfkd.errors import UserError
 from tadfkd.losses import (BaseLoss, BNStatisticsLoss, ImageL2Loss, JSLoss,
                            KLLoss, L1Loss, PixelStatisticsLoss,
                            TotalVariationLoss)
 from tadfkd.structures import BNStatistics
-from tadfkd.utils.errors import UserError
 
 LOSSES = [
     L1Loss, KLLoss, JSLoss, BNStatisticsLoss, ImageL2Loss, TotalVariationLoss,

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from tadfkd.errors import UserError
 from tadfkd.memory import AveragedStatistics
 from tadfkd.structures import BNStatistics
-from tadfkd.utils.errors import UserError
 
 WIDTHS = (3, 5)
 

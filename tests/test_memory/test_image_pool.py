@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from tadfkd.errors import UserError
 from tadfkd.memory import ImagePool
-from tadfkd.utils.errors import UserError
 
 
 def stream() -> torch.Generator:

@@ -7,10 +7,10 @@ import torch
 from tiny_networks import convolutional
 from torch import Tensor
 
+from tadfkd.errors import UserError
 from tadfkd.memory import BufferReplay, GenerativeReplay
 from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
-from tadfkd.utils.errors import UserError
 
 AUTOENCODER = dict(
     type='VariationalAutoencoder',

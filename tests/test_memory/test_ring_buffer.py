@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tadfkd.errors import UserError
 from tadfkd.memory import RingBuffer
-from tadfkd.utils.errors import UserError
 
 
 def numbered(start: int, stop: int) -> Tensor:

@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tadfkd.errors import UserError
 from tadfkd.selectors import (BaseSelector, ConfidenceSelector,
                               EntropySelector, GMMSelector, SelectAll,
                               TopFractionSelector)
-from tadfkd.selectors.base import pseudo_label_loss, ranks
+from tadfkd.selectors.base_selector import pseudo_label_loss, ranks
 from tadfkd.structures import TeacherOutput
-from tadfkd.utils.errors import UserError
 
 JUDGES = [
     GMMSelector, ConfidenceSelector, EntropySelector, TopFractionSelector

@@ -8,8 +8,8 @@ from mmengine.model import BaseModule, revert_sync_batchnorm
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from tadfkd.errors import UserError
 from tadfkd.teachers import BaseTeacher
-from tadfkd.utils.errors import UserError
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 

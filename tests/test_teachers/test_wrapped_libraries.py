@@ -11,8 +11,8 @@ import torch
 from forged_checkpoints import Payload
 from tiny_networks import save_hugging_face
 
+from tadfkd.errors import UserError
 from tadfkd.teachers import MMPretrainTeacher
-from tadfkd.utils.errors import UserError
 
 timm = pytest.importorskip('timm')
 transformers = pytest.importorskip('transformers')

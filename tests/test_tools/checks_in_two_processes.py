@@ -25,18 +25,18 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import \
     allreduce_hook
 
 from tadfkd.apis import load_config, train
-from tadfkd.engine import DistributedNetworks, process_group
+from tadfkd.checkpoints.reading import read_checkpoint
+from tadfkd.distributed import DistributedNetworks, process_group
+from tadfkd.distributed.batch_norm import (SynchronizedBatchNorm,
+                                           synchronize_batch_norms)
+from tadfkd.distributed.reductions import whole_means, whole_statistics
+from tadfkd.errors import UnhealthyRun
 from tadfkd.memory import CleanQueue
+from tadfkd.networks.freezing import frozen
 from tadfkd.registry import HOOKS
 from tadfkd.selectors import (ConfidenceSelector, GMMSelector,
                               TopFractionSelector)
 from tadfkd.structures import BNStatistics, SyntheticBatch, TeacherOutput
-from tadfkd.utils.checkpoint import read_checkpoint
-from tadfkd.utils.errors import UnhealthyRun
-from tadfkd.utils.freezing import frozen
-from tadfkd.utils.processes import whole_means, whole_statistics
-from tadfkd.utils.synchronized_batch_norm import (SynchronizedBatchNorm,
-                                                  synchronize_batch_norms)
 from tadfkd.utils.wrappers import unwrapped
 
 RANK = int(os.environ['RANK'])

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from tool_processes import ROOT, run_forked
 
-from tadfkd.utils.classifiers import build_classifier
+from tadfkd.classifiers.outputs import build_classifier
 
 
 @pytest.fixture(scope='session')

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.memory import ImagePool
-from tadfkd.utils.random_streams import RandomStreams
+from tadfkd.utils.randomness import RandomStreams
 from tadfkd.utils.wrappers import unwrapped
 
 NUM_ITERATIONS = 10

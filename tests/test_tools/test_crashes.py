@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import torch
 
-from tadfkd.benchmarks.crashes import CrashTest
-from tadfkd.evaluation import differences, read_run_end
-from tadfkd.utils.errors import INTERRUPTED, UserError
+from benchmarks.crashes import CrashTest
+from benchmarks.run_end import differences, read_run_end
+from tadfkd.errors import INTERRUPTED, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_KILLS = 20

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from health_cases import BROKEN, CASES, HEALTHY, Case
-from health_runs import run_case, table
+
+from benchmarks.health_cases import BROKEN, CASES, HEALTHY, Case
+from benchmarks.health_runs import run_case, table
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = json.loads((ROOT / 'docs/measured/health_digits.json').read_text())
@@ -75,7 +76,7 @@ def test_the_page_has_the_table_of_the_record() -> None:
 
 
 def test_the_page_tells_the_default_of_each_threshold() -> None:
-    from tadfkd.evaluation.health import Thresholds
+    from tadfkd.evaluation.health_rules import Thresholds
     rows = [
         line for line in (ROOT / 'docs/health.md').read_text().splitlines()
         if line.startswith('| `')

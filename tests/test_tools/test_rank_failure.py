@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tadfkd.utils.checkpoint import read_checkpoint
+from tadfkd.checkpoints.reading import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 8

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tadfkd.utils.checkpoint import read_checkpoint
+from tadfkd.checkpoints.reading import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 SRUN = '''#!/usr/bin/env bash

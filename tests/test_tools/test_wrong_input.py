@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tadfkd.apis import distill, load_config, train
-from tadfkd.utils.errors import UserError
+from tadfkd.errors import UserError
 
 DIGITS = 'configs/tadfkd/resnet18w16_to_resnet18w8_digits.py'
 FASHION = 'configs/tadfkd/resnet18w16_to_resnet18w8_fashion_mnist.py'

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tadfkd.utils.checkpoint import read_checkpoint
+from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.utils.global_random import (global_random_state,
                                         set_global_random_state)
 

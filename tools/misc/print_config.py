@@ -2,8 +2,8 @@
 import argparse
 
 from tadfkd.apis import load_config
-from tadfkd.utils.arguments import add_cfg_options
-from tadfkd.utils.errors import run_tool
+from tadfkd.apis.command_line import add_cfg_options
+from tadfkd.errors import run_tool
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ so look at the new teacher's accuracy if you have images.
 import argparse
 
 from tadfkd.converters import STATISTICS, convert
-from tadfkd.utils.errors import UserError, run_tool
+from tadfkd.errors import UserError, run_tool
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -9,8 +9,8 @@ from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import Runner
 
 from tadfkd.engine.loops import EpochLoop
+from tadfkd.errors import UserError
 from tadfkd.registry import HOOKS
-from tadfkd.utils.errors import UserError
 from tadfkd.utils.files import remove_leftovers, write_atomically
 
 _WITHIN_EPOCH = 'epoch_{}_step_{}.pth'

@@ -10,9 +10,9 @@ from mmengine.runner import Runner, set_random_seed
 from tadfkd.engine.hooks.summary import SummaryHook
 from tadfkd.engine.hooks.training_state import TrainingStateHook
 from tadfkd.engine.loops import EpochLoop
-from tadfkd.evaluation.health import Thresholds, find_problems
+from tadfkd.errors import UnhealthyRun, UserError, require_at_least
+from tadfkd.evaluation.health_rules import Thresholds, find_problems
 from tadfkd.registry import HOOKS
-from tadfkd.utils.errors import UnhealthyRun, UserError, require_at_least
 from tadfkd.utils.finite import names_not_finite
 from tadfkd.utils.wrappers import unwrapped
 
@@ -33,7 +33,7 @@ class HealthHook(Hook):
     Args:
         action: ``'warn'``, ``'stop'`` or ``'rollback'``.
         thresholds: Those of
-            :class:`~tadfkd.evaluation.health.Thresholds` that are to be
+            :class:`~tadfkd.evaluation.health_rules.Thresholds` that are to be
             others than its defaults.
         warmup_epochs: Epochs at the beginning that are not judged, >= 0.
         interval: Epochs from one judgement to the next, >= 1.

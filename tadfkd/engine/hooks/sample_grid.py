@@ -8,8 +8,8 @@ from mmengine.runner import Runner
 from PIL import Image
 from torchvision.utils import make_grid
 
+from tadfkd.errors import require_at_least
 from tadfkd.registry import HOOKS
-from tadfkd.utils.errors import require_at_least
 from tadfkd.utils.files import remove_leftovers, write_atomically
 from tadfkd.utils.wrappers import unwrapped
 

@@ -13,10 +13,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from tadfkd.algorithms import BaseDFKD
+from tadfkd.errors import require_at_least
 from tadfkd.evaluation import draw_curves, measure_synthetic, teacher_metrics
 from tadfkd.registry import HOOKS
 from tadfkd.structures import Updates
-from tadfkd.utils.errors import require_at_least
 from tadfkd.utils.files import write_json
 from tadfkd.utils.wrappers import unwrapped
 from tadfkd.version import __version__
@@ -29,8 +29,8 @@ class SummaryHook(Hook):
     After every epoch it logs the selection rate of the epoch's training
     candidates, the mean gradient norm of each network and the percentage of
     steps that were skipped, and what
-    :class:`~tadfkd.evaluation.synthetic.SyntheticMetrics` has of held-out
-    synthetic images; none of them needs data. In the
+    :class:`~tadfkd.evaluation.synthetic_metrics.SyntheticMetrics` has of
+    held-out synthetic images; none of them needs data. In the
     work directory it keeps ``history.json`` (all epochs), ``summary.json``
     (the result: the last epoch, with the best as a labelled extra) and, at
     the end, ``curves.png``.

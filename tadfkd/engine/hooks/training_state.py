@@ -10,9 +10,9 @@ from mmengine.utils import apply_to
 from torch import Tensor, distributed
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.engine.regrouping import regrouped
+from tadfkd.distributed.resharding import regrouped
+from tadfkd.errors import UserError
 from tadfkd.registry import HOOKS
-from tadfkd.utils.errors import UserError
 from tadfkd.utils.wrappers import unwrapped
 
 
@@ -77,7 +77,7 @@ class TrainingStateHook(Hook):
         """Check the weights, and restore the state of a resumed run.
 
         With another number of processes than saved it, the run goes on but
-        not exactly, see :func:`~tadfkd.engine.regrouping.regrouped`.
+        not exactly, see :func:`~tadfkd.distributed.resharding.regrouped`.
 
         Raises:
             UserError: If the file does not hold this model's networks, or

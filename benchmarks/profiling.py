@@ -1,0 +1,131 @@
+"""Where the time of an iteration goes, by phase and by operator."""
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch.autograd import DeviceType
+from torch.profiler import profile, record_function
+
+from benchmarks.quiet_config import quiet_config
+from tadfkd.apis import train
+
+#: Methods of an algorithm, as far as it has them, and what they do. A phase
+#: includes those that it calls.
+PHASES = dict(
+    student_step='student step',
+    generator_step='generator step',
+    student_batch='images and targets of the student',
+    student_update='update of the student',
+    generator_losses='losses of the generator',
+    generate='generation',
+    select='selection',
+    _update='backward and optimiser')
+
+
+def profile_training(config: str | os.PathLike,
+                     options: dict[str, Any] | None = None,
+                     amp: bool = False,
+                     iterations: int = 3,
+                     warmup: int = 1,
+                     trace: str | os.PathLike | None = None) -> str:
+    """Profile iterations of a config of any algorithm, as it stands.
+
+    Args:
+        config: A config that distils.
+        options: Dotted keys and values, as of :func:`load_config`. Without a
+            teacher's checkpoint its weights are random.
+        amp: Whether forward passes are in bfloat16.
+        iterations: That are profiled, >= 1.
+        warmup: That come before, >= 0.
+        trace: A file for the trace, which Perfetto and Chrome show.
+
+    Returns:
+        Markdown: phases, then the operators that took most time by
+        themselves.
+
+    Raises:
+        UserError: If the config cannot be used.
+    """
+    hook = _Profiler(warmup, iterations)
+    with quiet_config(config, options, amp, iterations, warmup) as loaded:
+        train(loaded, hooks=[hook])
+    if trace is not None:
+        hook.profile.export_chrome_trace(str(Path(trace)))
+    return hook.table()
+
+
+class _Profiler(Hook):
+    """Records all iterations but the first ones."""
+
+    def __init__(self, warmup: int, iterations: int) -> None:
+        self.warmup = warmup
+        self.iterations = iterations
+        self.profile = profile()
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Name the phases."""
+        for name in PHASES:
+            if hasattr(runner.model, name):
+                setattr(runner.model, name,
+                        _named(getattr(runner.model, name), PHASES[name]))
+
+    def before_train_iter(self,
+                          runner: Runner,
+                          batch_idx: int,
+                          data_batch: Any = None) -> None:
+        """Begin."""
+        if batch_idx == self.warmup:
+            self.profile.start()
+
+    def after_train_iter(self,
+                         runner: Runner,
+                         batch_idx: int,
+                         data_batch: Any = None,
+                         outputs: Any = None) -> None:
+        """End."""
+        if batch_idx == self.warmup + self.iterations - 1:
+            self.profile.stop()
+
+    def table(self) -> str:
+        """What was recorded, seconds an iteration."""
+        # A GPU has rows of the same names.
+        rows = {
+            row.key: row
+            for row in self.profile.key_averages()
+            if row.device_type == DeviceType.CPU
+        }
+        operators = sorted(
+            (row for row in rows.values() if row.key not in PHASES.values()),
+            key=lambda row: -row.self_cpu_time_total)
+        whole = sum(row.self_cpu_time_total for row in rows.values())
+        lines = ['| phase | calls | seconds | share |', '| --- ' * 4 + '|']
+        lines += [
+            self._row(rows[name], rows[name].cpu_time_total, whole)
+            for name in PHASES.values() if name in rows
+        ]
+        lines += [
+            '', '| operator | calls | seconds by itself | share |',
+            '| --- ' * 4 + '|'
+        ]
+        lines += [
+            self._row(row, row.self_cpu_time_total, whole)
+            for row in operators[:12]
+        ]
+        return '\n'.join(lines)
+
+    def _row(self, row: Any, microseconds: float, whole: float) -> str:
+        return (f'| {row.key} | {row.count / self.iterations:.1f} | '
+                f'{microseconds / self.iterations / 1e6:.4f} | '
+                f'{100 * microseconds / whole:.1f} % |')
+
+
+def _named(function: Callable, name: str) -> Callable:
+
+    def named(*arguments: Any, **keywords: Any) -> Any:
+        with record_function(name):
+            return function(*arguments, **keywords)
+
+    return named

@@ -1,0 +1,245 @@
+"""Checks of a config before anything is built or written."""
+import copy
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.optim import (AmpOptimWrapper, OptimWrapper, OptimWrapperDict,
+                            build_optim_wrapper)
+from mmengine.registry import HOOKS, OPTIMIZERS
+from mmengine.runner import (EpochBasedTrainLoop, IterBasedTrainLoop,
+                             LogProcessor, Runner, TestLoop, ValLoop,
+                             set_random_seed)
+from mmengine.utils.dl_utils import set_multi_processing
+from mmengine.visualization import Visualizer
+from torch import nn
+from torch.utils.data import DataLoader
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.errors import UserError, building, nearest, reason_of, registries
+from tadfkd.utils.annotations import check_arguments, parameters_of
+
+
+def _environment(cudnn_benchmark: bool = False,
+                 mp_cfg: dict = {},
+                 dist_cfg: dict = {},
+                 resource_limit: int = 4096) -> None:
+    """What mmengine's Runner reads of ``env_cfg``."""
+
+
+#: What becomes of a part of a config that names no type.
+_IMPLIED: dict[str, Callable] = {
+    'env_cfg': _environment,
+    'env_cfg.mp_cfg': set_multi_processing,
+    'log_processor': LogProcessor,
+    'randomness': set_random_seed,
+    'test_cfg': TestLoop,
+    'test_dataloader': DataLoader,
+    'train_dataloader': DataLoader,
+    'val_cfg': ValLoop,
+    'val_dataloader': DataLoader,
+    'visualizer': Visualizer,
+}
+
+#: Whose annotations can be relied on. Those of mmpretrain are contradicted by
+#: its own configs, as is AmpOptimWrapper of mmengine.
+_ANNOTATED = ('mmengine', 'tadfkd', 'torch')
+
+
+def check_components(config: Config) -> None:
+    """Hold the values of a config against the annotations of the components
+    that take them, where those can be relied on.
+
+    Raises:
+        UserError: For the first value that does not fit, with its path.
+    """
+    if not isinstance(config.get('model'), dict):
+        raise UserError('model must be a dictionary, got '
+                        f'{config.get("model")!r}: set model')
+    known: dict[str, list[Callable]] = {}
+    for registry in registries():
+        registry.import_from_location()
+        for name, component in registry.module_dict.items():
+            known.setdefault(name, []).append(component)
+    # Others are bases, of which the model has its own copies.
+    read = {*parameters_of(Runner), 'model_wrapper_cfg'} & config.keys()
+    content = config.to_dict()
+    for path, part in _parts('', {key: content[key] for key in sorted(read)}):
+        kind = part.get('type') or _implied(path, part)
+        name = kind.rpartition('.')[2] if isinstance(kind, str) else ''
+        candidates = known.get(name, [kind] if callable(kind) else [])
+        errors = []
+        for component in filter(_has_annotations, candidates):
+            try:
+                check_arguments(path, component, part)
+            except UserError as error:
+                errors.append(error)
+        # Several registries may have a component of that name.
+        if errors and len(errors) == len(candidates):
+            raise errors[0]
+
+
+def _has_annotations(component: Callable) -> bool:
+    package = component.__module__.partition('.')[0]
+    return package in _ANNOTATED and component is not AmpOptimWrapper
+
+
+def check_loops(config: Config, *stages: str) -> None:
+    """Refuse loops that lack a part, or cannot be called as their part of the
+    config says.
+
+    Args:
+        config: The whole.
+        *stages: Of ``'train'``, which must be there, ``'val'`` and ``'test'``.
+    """
+    for stage in stages:
+        last = 'optim_wrapper' if stage == 'train' else f'{stage}_evaluator'
+        keys = (f'{stage}_dataloader', f'{stage}_cfg', last)
+        missing = [key for key in keys if config.get(key) is None]
+        if stage != 'train' and len(missing) == len(keys):
+            continue
+        if missing:
+            raise UserError(f'{", ".join(keys)} belong together, and there is '
+                            f'no {missing[0]}: set {missing[0]}')
+        _check_loop(f'{stage}_cfg', dict(config[f'{stage}_cfg']))
+
+
+def _check_loop(path: str, part: dict) -> None:
+    if 'type' in part:
+        return
+    loop = _implied(path, part)
+    supplied = dict.fromkeys(('runner', 'dataloader', 'evaluator'))
+    if path == 'train_cfg':
+        del supplied['evaluator']
+        if not isinstance(part.get('by_epoch'), bool):
+            raise UserError('by_epoch must be True or False, got '
+                            f'{part.get("by_epoch")!r}: set '
+                            'train_cfg.by_epoch')
+        del part['by_epoch']
+    try:
+        inspect.signature(loop).bind(**supplied, **part)
+    except TypeError as error:
+        raise UserError(f'{path} does not fit {loop.__name__} '
+                        f'({reason_of(error)}): change {path}') from error
+
+
+def try_hooks(config: Config) -> None:
+    """Build the hooks, and throw them away."""
+    for part in ('default_hooks', 'custom_hooks'):
+        hooks = config.get(part) or {}
+        names = hooks if isinstance(hooks, dict) else range(len(hooks))
+        for name in names:
+            # None takes a default hook out.
+            if isinstance(hooks[name], Hook | None):
+                continue
+            with building(f'{part}.{name}'):
+                hook = copy.deepcopy(hooks[name])
+                if isinstance(hook, dict):
+                    # Which the Runner takes for itself.
+                    hook.pop('priority', None)
+                hook = HOOKS.build(hook)
+                if isinstance(hook, CheckpointHook):
+                    # What it does not know, it hands on when it saves.
+                    inspect.signature(Runner.save_checkpoint).bind(
+                        None, out_dir='', filename='', **hook.args)
+
+
+def try_optimizers(model: nn.Module, config: Config) -> None:
+    """Build the optimisers, and clip a gradient as they will."""
+    wrappers = config.get('optim_wrapper') or {}
+    for wrapper in (wrappers, *wrappers.values()):
+        if not isinstance(wrapper, dict) or 'optimizer' not in wrapper:
+            continue
+        name = wrapper['optimizer'].get('type')
+        if isinstance(name, str) and OPTIMIZERS.get(name) is None:
+            known = OPTIMIZERS.module_dict
+            raise UserError(f'no optimizer is registered as {name!r}: '
+                            f'{nearest(name, known)}')
+    _check_schedules(config, model)
+    with building('optim_wrapper'):
+        built = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
+        wrappers = built.values() if isinstance(built,
+                                                OptimWrapperDict) else [built]
+        for wrapper in wrappers:
+            if wrapper.clip_grad_kwargs:
+                parameter = nn.Parameter(torch.zeros(1))
+                parameter.grad = torch.zeros(1)
+                wrapper.clip_func([parameter], **wrapper.clip_grad_kwargs)
+
+
+def _check_schedules(config: Config, model: nn.Module) -> None:
+    schedules = config.get('param_scheduler')
+    # A list, or one schedule with its type, is for all networks.
+    if not isinstance(schedules, dict) or 'type' in schedules:
+        return
+    for network in getattr(model, 'trained_networks', ()):
+        if network not in schedules:
+            raise UserError(f'param_scheduler has no {network}: set '
+                            f'param_scheduler.{network}, to [] for a '
+                            'constant learning rate')
+
+
+# Two samples are not worth the minutes of a compilation.
+@torch.compiler.set_stance('force_eager')
+@torch.no_grad()
+def try_data(config: Config, stage: str, dataloader: dict, model: Any) -> None:
+    """Send two samples through a dataloader's parts, the model and, for
+    evaluation, the metrics.
+
+    Nothing remains of it, as the Runner seeds everything again.
+
+    Args:
+        config: The whole.
+        stage: ``'train'``, ``'val'`` or ``'test'``.
+        dataloader: Its part, with a data set that is built.
+        model: Of that config.
+    """
+    with building(f'{stage}_dataloader'):
+        loader = Runner.build_dataloader(dataloader)
+        if len(loader) == 0:
+            raise UserError(f'{stage}_dataloader has no batch: set another '
+                            'dataset or sampler')
+        indices = itertools.islice(loader.sampler, 2)
+        batch = loader.collate_fn([loader.dataset[index] for index in indices])
+    if stage == 'train':
+        if isinstance(model, BaseDFKD):
+            return
+        with building(
+                'model', problem='fails on two samples of train_dataloader'):
+            model.eval()(
+                **model.data_preprocessor(batch, training=True), mode='loss')
+    else:
+        with building(f'{stage}_evaluator'):
+            evaluator = Evaluator(config[f'{stage}_evaluator'])
+            evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)
+        with building(
+                'evaluation',
+                problem=f'fails on two samples of {stage}_dataloader'):
+            evaluator.process(model.eval().val_step(batch), batch)
+            evaluator.evaluate(min(2, len(loader.dataset)))
+    model.train()
+
+
+def _parts(path: str, value: Any) -> Iterator[tuple[str, dict]]:
+    """All dictionaries in a config, with their paths."""
+    if isinstance(value, dict):
+        yield path, value
+    items = value.items() if isinstance(value, dict) else \
+        enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, inner in items:
+        yield from _parts(f'{path}.{key}' if path else str(key), inner)
+
+
+def _implied(path: str, part: dict) -> Any:
+    """What becomes of a part that names no type of a component."""
+    if path == 'train_cfg':
+        return EpochBasedTrainLoop if part.get(
+            'by_epoch') else IterBasedTrainLoop
+    if 'optimizer' in part:
+        return OptimWrapper
+    return _IMPLIED.get(path)

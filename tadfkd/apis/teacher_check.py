@@ -1,0 +1,185 @@
+"""Checking a teacher before a run."""
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.evaluator import Evaluator
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner, set_random_seed
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.apis.config import is_distillation, load_config, merge_options
+from tadfkd.errors import UserError, registry_errors_as_user_errors
+from tadfkd.evaluation import (TeacherReport, calibrate_batch_norm,
+                               first_images, inspect_teacher, teacher_metrics,
+                               try_steps)
+from tadfkd.registry import MODELS
+from tadfkd.teachers import BaseTeacher
+
+#: For a teacher without a config that distils it: ours, small.
+_LATENT_SIZE, _WIDTH, _STUDENT_SIZE = 100, 16, 32
+
+
+def check_teacher(source: str | os.PathLike,
+                  checkpoint: str | None = None,
+                  student: str | None = None,
+                  options: dict[str, Any] | None = None,
+                  batch_size: int = 16,
+                  repeats: int = 3,
+                  min_top1: float | None = None,
+                  seed: int = 0,
+                  evaluate: bool = True) -> TeacherReport:
+    """Find out all about a teacher, and train with it for some steps.
+
+    A teacher of random weights gets the batch-norm statistics of noise and
+    generated images.
+
+    Args:
+        source: A config that distils the teacher, with everything as there;
+            or the teacher alone, with a small generator and student of ours:
+            a name of mmpretrain's zoo, a classifier's config,
+            ``timm::NAME``, ``transformers::FOLDER``, ``torchvision::NAME``,
+            ``package.module:function``, or a TorchScript file.
+        checkpoint: The teacher's weights; without them a teacher alone is
+            checked with random ones, and a config's teacher with its own.
+        student: Any name or config path of a student, in place of ours or
+            the config's.
+        options: Dotted keys and values, ``model.teacher.input_size`` for
+            example.
+        batch_size: For a teacher alone, >= 2.
+        repeats: Steps that are timed, >= 1.
+        min_top1: Of a config with evaluation data, see
+            :class:`~tadfkd.engine.TeacherSanityHook`.
+        seed: Of all that is drawn.
+        evaluate: False leaves out the evaluation data of a config.
+
+    Raises:
+        UserError: If the teacher cannot be built, loaded or asked.
+    """
+    with registry_errors_as_user_errors():
+        config = _config_of(source, checkpoint, batch_size, options or {})
+        if student is not None:
+            config.model.student = student
+        init_default_scope('tadfkd')
+        set_random_seed(seed)
+        teacher: BaseTeacher = MODELS.build(config.model.teacher)
+        model = MODELS.build(_model(config, teacher)).to(get_device())
+        if teacher.facts['weights'].value == 'random':
+            generated_BCHW = first_images(model, 8, 'calibration')
+            calibrate_batch_norm(
+                teacher,
+                torch.cat([generated_BCHW,
+                           torch.rand_like(generated_BCHW)]))
+        report = inspect_teacher(model, max(2, min(64, model.batch_size)))
+        if evaluate and config.get('val_dataloader') is not None:
+            _measure_accuracy(report, model, config, min_top1)
+        elif evaluate and min_top1 is not None:
+            report.notes.append('min_top1 was not checked, as there are no '
+                                'evaluation data')
+        if not report.problems:
+            report.steps = try_steps(
+                model, build_optim_wrapper(model, config.optim_wrapper),
+                repeats)
+            _judge_steps(report)
+        return report
+
+
+def teacher_from(source: str, checkpoint: str | None = None) -> dict:
+    """The config of a teacher that one string names, as in
+    :func:`check_teacher`."""
+    library, _, name = source.partition('::')
+    if library == 'torchvision':
+        found = dict(type='TorchvisionTeacher', model=name)
+    elif Path(source).suffix in ('.pt', '.pth', '.ts', '.torchscript'):
+        if checkpoint is not None:
+            raise UserError(f'{source} is a TorchScript file, which has its '
+                            f'weights, got the checkpoint {checkpoint} too: '
+                            'leave --checkpoint out')
+        return dict(type='TorchScriptTeacher', checkpoint=source)
+    elif ':' in source and '::' not in source:
+        found = dict(type='ModuleTeacher', factory=source)
+    else:
+        found = dict(type='MMPretrainTeacher', model=source)
+    return found | dict(
+        checkpoint=checkpoint, allow_random_weights=checkpoint is None)
+
+
+def _config_of(source: str | os.PathLike, checkpoint: str | None,
+               batch_size: int, options: dict[str, Any]) -> Config:
+    """A config with model and optim_wrapper, and evaluation data if the
+    source is a config that has some."""
+    source = os.fspath(source)
+    if source.endswith('.py') and Path(source).is_file():
+        config = load_config(source)
+        if is_distillation(config):
+            return load_config(source, options, teacher_checkpoint=checkpoint)
+    config = Config(
+        dict(
+            model=dict(
+                type='TADFKD',
+                teacher=teacher_from(source, checkpoint),
+                batch_size=batch_size),
+            optim_wrapper=dict(
+                constructor='PerNetworkConstructor',
+                student=dict(optimizer=dict(type='SGD', lr=0.01)),
+                generator=dict(optimizer=dict(type='Adam', lr=1e-3)))))
+    merge_options(config, options)
+    return config
+
+
+def _model(config: Config, teacher: BaseTeacher) -> dict:
+    """The model of a config, with parts of ours where it has none."""
+    facts = teacher.facts
+    channels = facts['num_channels'].value
+    size = tuple(
+        max(8, -(-pixels // 4) * 4) for pixels in facts['input_size'].value)
+    generator = dict(
+        type='UpsamplingGenerator',
+        latent_size=_LATENT_SIZE,
+        image_size=size,
+        image_channels=channels,
+        width=_WIDTH)
+    student = dict(
+        type='ImageClassifier',
+        backbone=dict(
+            type='ResNet_CIFAR',
+            depth=18,
+            in_channels=channels,
+            base_channels=16,
+            stem_channels=16),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(
+            type='LinearClsHead',
+            num_classes=teacher.num_classes,
+            in_channels=128))
+    model = config.model.to_dict()
+    if 'student' not in model:
+        model.update(student=student, student_input_size=_STUDENT_SIZE)
+    return dict(generator=generator) | model | dict(teacher=teacher)
+
+
+def _measure_accuracy(report: TeacherReport, model: BaseDFKD, config: Config,
+                      min_top1: float | None) -> None:
+    loader = Runner.build_dataloader(config.val_dataloader)
+    evaluator = Evaluator(config.val_evaluator)
+    evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)
+    # The bar of the run itself, unless another is asked for.
+    hook = (config.get('default_hooks') or {}).get('teacher_sanity') or {}
+    if min_top1 is None:
+        min_top1 = hook.get('min_top1')
+    top1 = teacher_metrics(model, loader, evaluator).get(
+        hook.get('accuracy', 'accuracy/top1'))
+    if top1 is not None:
+        report.judge_accuracy(top1, min_top1)
+
+
+def _judge_steps(report: TeacherReport) -> None:
+    assert report.steps is not None
+    gradient = report.steps.generator_gradient
+    if not 0 < gradient < float('inf'):
+        report.problems.append('the gradient of the generator is '
+                               f'{gradient}')

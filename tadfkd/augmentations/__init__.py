@@ -1,0 +1,5 @@
+"""Which views of generated images do the networks see?"""
+from tadfkd.augmentations.geometric import (RandomCropFlip,
+                                            RandomResizedCropFlip, RandomShift)
+
+__all__ = ['RandomCropFlip', 'RandomResizedCropFlip', 'RandomShift']

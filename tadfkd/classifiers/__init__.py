@@ -1,0 +1,1 @@
+"""How is any classifier found, built, known and called?"""

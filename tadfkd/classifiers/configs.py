@@ -1,0 +1,205 @@
+"""Configs of mmpretrain classifiers: finding them, and what they tell."""
+import copy
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
+
+from tadfkd.classifiers.input_adapter import ChannelOrder
+from tadfkd.errors import UserError, nearest, size_pair
+
+#: mmpretrain's wrappers of other libraries.
+_WRAPPERS = {'timm': 'TimmClassifier', 'transformers': 'HuggingFaceClassifier'}
+#: Sizes of data sets whose pipelines need not set one, in pixels.
+_DATASET_SIZES = {
+    'CIFAR10': 32,
+    'CIFAR100': 32,
+    'MNIST': 28,
+    'FashionMNIST': 28,
+    'TinyImageNet': 64
+}
+
+
+def find_classifier(model: str | os.PathLike | dict,
+                    where: str) -> tuple[dict, Config | None]:
+    """The model dict that a config field names.
+
+    Args:
+        model: The name of a model in mmpretrain's zoo, the path of a config
+            (``mmpretrain::...`` for one of mmpretrain's), ``timm::NAME``,
+            ``transformers::NAME_OR_FOLDER``, or a model dict.
+        where: The field, for messages.
+
+    Returns:
+        A model dict of the caller's own, and the whole config it is from, if
+        it is from one.
+
+    Raises:
+        UserError: If there is no such model.
+    """
+    if isinstance(model, dict):
+        return copy.deepcopy(ConfigDict(model).to_dict()), None
+    if not isinstance(model, str | os.PathLike):
+        raise UserError(f'{where} must be a zoo name, a config path, a '
+                        'timm:: or transformers:: name, or a model dict, got '
+                        f'{model!r}')
+    name = os.fspath(model)
+    library, _, wrapped = name.partition('::')
+    if library in _WRAPPERS:
+        return dict(type=_WRAPPERS[library], model_name=wrapped), None
+    config = _read_config(name, where) if name.endswith('.py') \
+        else _read_zoo(name, where)
+    found = config.model.to_dict()
+    if 'data_preprocessor' in config:
+        found.setdefault('data_preprocessor',
+                         config.data_preprocessor.to_dict())
+    # Without one mmpretrain hands pixels on as they are.
+    found.setdefault('data_preprocessor', {})
+    return found, config
+
+
+def _read_config(path: str, where: str) -> Config:
+    if '::' not in path and not Path(path).is_file():
+        raise UserError(f'{where} names the config {path}, which does not '
+                        'exist: name an existing one')
+    package = path.partition('::')[0]
+    if '::' in path and importlib.util.find_spec(package) is None:
+        # mmengine would install whatever has that name.
+        raise UserError(f'{where} names the config {path}, but the package '
+                        f'{package} is not installed: install it')
+    try:
+        # mmengine's prefix for the configs of an installed package.
+        config = get_config(path) if '::' in path else Config.fromfile(path)
+    except Exception as error:
+        # A config is a program: it can fail in any way.
+        raise UserError(f'{where} names the config {path}, which cannot be '
+                        f'read ({error}): mend it') from error
+    if not isinstance(config.get('model'), dict):
+        raise UserError(f'{where} names the config {path}, which has no '
+                        'model: name the config of a classifier')
+    return config
+
+
+def _read_zoo(name: str, where: str) -> Config:
+    from mmpretrain.apis import ModelHub, list_models
+    if name not in list_models():
+        raise UserError(f'{where} names the model {name!r}, which '
+                        "mmpretrain's zoo does not have: "
+                        f'{nearest(name, list_models(task=None)[:])}')
+    try:
+        return ModelHub.get(name).config
+    except Exception as error:
+        # A config is a program: it can fail in any way.
+        raise UserError(f'{where} names the model {name!r}, whose config '
+                        f'mmpretrain itself cannot read ({error}): choose '
+                        'another, or write its model dict') from error
+
+
+def without_pretrained_weights(model: Any) -> Any:
+    """The same dict, in which no part loads weights of its own."""
+    if isinstance(model, dict):
+        return {
+            key: without_pretrained_weights(value)
+            for key, value in model.items() if key != 'pretrained'
+            and not (key == 'init_cfg' and _is_pretrained(value))
+        }
+    if isinstance(model, list | tuple):
+        return type(model)(
+            without_pretrained_weights(item) for item in model
+            if not _is_pretrained(item))
+    return model
+
+
+def _is_pretrained(init: Any) -> bool:
+    return isinstance(
+        init, dict) and init.get('type') in ('Pretrained', 'PretrainedInit')
+
+
+def wrapped_library(model: dict) -> str | None:
+    """The library whose classifier mmpretrain wraps, if it is one."""
+    kind = str(model.get('type')).rpartition('.')[2]
+    return {wrapper: name for name, wrapper in _WRAPPERS.items()}.get(kind)
+
+
+def with_num_classes(model: dict, num_classes: int) -> dict:
+    """The same classifier with a head for another number of classes.
+
+    Raises:
+        UserError: If no part of the model has a number of classes.
+    """
+    model = copy.deepcopy(model)
+    library = wrapped_library(model)
+    if library is not None:
+        key = 'num_classes' if library == 'timm' else 'num_labels'
+        return model | {key: num_classes}
+    # VGG, InceptionV3 and the like classify in their backbone.
+    for part in (model.get('head') or {}, model.get('backbone') or {}):
+        if part.get('num_classes', 0) > 0:
+            part['num_classes'] = num_classes
+            return model
+    raise UserError('the student has no part with num_classes, so it cannot '
+                    f'be given {num_classes} classes: set num_classes of the '
+                    'head in model.student')
+
+
+def input_size_of(config: Config) -> tuple[int, int] | None:
+    """Height and width that a config's classifier is tested at.
+
+    That is its ``input_size``, as ours write it; what the last step of the
+    test pipeline that sets a size sets it to; or the size of the data set.
+    """
+    if 'input_size' in config:
+        return size_pair('the config', 'input_size', config['input_size'])
+    dataset = _test_dataset(config)
+    for step in reversed(dataset.get('pipeline', [])):
+        size = step.get('crop_size', step.get('scale', step.get('size')))
+        sizes = (size, size) if isinstance(size, int) else size
+        # One that keeps the aspect ratio has a -1.
+        if isinstance(sizes,
+                      list | tuple) and len(sizes) == 2 and min(sizes) > 0:
+            # Of mmcv's transforms width is first, of torchvision's height.
+            first, second = sizes
+            is_torchvision = 'torchvision' in str(step.get('type'))
+            return (first, second) if is_torchvision else (second, first)
+    name = str(dataset.get('type')).rpartition('.')[2]
+    size = dataset.get('image_size', _DATASET_SIZES.get(name))
+    return None if size is None else size_pair('the data set', 'image_size',
+                                               size)
+
+
+def normalisation_of(config: Config) -> tuple[list, list] | None:
+    """Mean and deviation of mmcv's ``Normalize`` in the test pipeline."""
+    for step in _test_dataset(config).get('pipeline', []):
+        if step.get('type') == 'Normalize':
+            return [*step['mean']], [*step['std']]
+    return None
+
+
+def channel_order_of(config: Config, model: dict) -> ChannelOrder | None:
+    """BGR where images come from files and nothing converts them.
+
+    Data sets that hold arrays (CIFAR) are RGB and say ``to_rgb=False`` too.
+    None for a config without data.
+    """
+    pipeline = _test_dataset(config).get('pipeline', [])
+    from_file = any(
+        str(step['type']).endswith('LoadImageFromFile') for step in pipeline)
+    converts = [
+        model.get('data_preprocessor') or {},
+        *(step for step in pipeline if step['type'] == 'Normalize')
+    ]
+    to_rgb = any(step.get('to_rgb', False) for step in converts)
+    if not pipeline:
+        return None
+    return 'bgr' if from_file and not to_rgb else 'rgb'
+
+
+def _test_dataset(config: Config) -> dict:
+    dataset = (config.get('test_dataloader') or {}).get('dataset', {})
+    # Wrappers such as RepeatDataset hold the data set as ``dataset``.
+    while 'pipeline' not in dataset and 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset

@@ -1,0 +1,84 @@
+"""The student: a classifier that is trained from the start."""
+import os
+
+from torch import nn
+
+from tadfkd.classifiers.configs import (find_classifier, with_num_classes,
+                                        without_pretrained_weights,
+                                        wrapped_library)
+from tadfkd.classifiers.facts import facts_of
+from tadfkd.classifiers.input_adapter import InputAdapter
+from tadfkd.classifiers.outputs import (OutputPart, build_classifier,
+                                        own_input_size, own_num_channels)
+from tadfkd.errors import UserError, size_pair
+
+#: Of a student whose config has no normalisation: to [-1, 1].
+_HALF = [127.5]
+
+
+def build_student(
+    student: str | os.PathLike | dict,
+    num_classes: int | None,
+    input_size: int | tuple[int, int] | None = None
+) -> tuple[nn.Module, InputAdapter, OutputPart]:
+    """Build a student and what maps images in [0, 1] to its input.
+
+    A student that is named gets a head for ``num_classes``, no pretrained
+    weights, and images of the size in its config. A model dict is taken as
+    it stands, except that a timm or Hugging Face model gets the class count
+    where the dict has none. A student whose config does not say how it
+    normalises maps [0, 1] to [-1, 1]; it is trained here, so that any
+    normalisation serves. Grey images enter a named one of three channels as
+    three equal ones.
+
+    Args:
+        student: Zoo name, config path, ``timm::`` or ``transformers::``
+            name, or model dict.
+        num_classes: The teacher's, if there is a teacher.
+        input_size: Height and width that images are resized to, in place of
+            the config's.
+
+    Returns:
+        The network, its adapter, and which part of its output the logits
+        are.
+
+    Raises:
+        UserError: If there is no such model, or it is named and there is no
+            class count.
+    """
+    model, config = find_classifier(student, 'model.student')
+    is_named = not isinstance(student, dict)
+    if is_named:
+        model = without_pretrained_weights(model)
+    if is_named and num_classes is None:
+        raise UserError(f'model.student names {student}, and there is no '
+                        'teacher that tells its class count: set '
+                        'model.num_classes')
+    if num_classes is not None and (is_named or _leaves_classes_open(model)):
+        model = with_num_classes(model, num_classes)
+    network = build_classifier(model, 'model.student')
+    facts = facts_of(model, config, network)
+
+    size = input_size
+    if size is None and is_named and 'input_size' in facts:
+        size = facts['input_size'].value
+    if size is None:
+        size = own_input_size(network)
+    if size is not None:
+        size = size_pair('model', 'student_input_size', size)
+    half = _HALF * (own_num_channels(network) or 1)
+    adapter = InputAdapter(
+        facts['mean'].value if 'mean' in facts else half,
+        facts['std'].value if 'std' in facts else half,
+        facts['channel_order'].value if 'channel_order' in facts else 'rgb',
+        size,
+        owner='model.student.data_preprocessor',
+        grey_to_rgb=is_named)
+    return network, adapter, facts['output'].value \
+        if 'output' in facts else None
+
+
+def _leaves_classes_open(model: dict) -> bool:
+    return wrapped_library(model) is not None and not {
+        'num_classes', 'num_labels'
+    } & model.keys()

@@ -1,0 +1,30 @@
+"""Accuracy of the teacher, by the run's own evaluation."""
+from collections.abc import Sized
+from typing import cast
+
+import torch
+from mmengine.evaluator import Evaluator
+from torch.utils.data import DataLoader
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.classifiers.outputs import with_predictions
+
+
+@torch.no_grad()
+def teacher_metrics(model: BaseDFKD, loader: DataLoader,
+                    evaluator: Evaluator) -> dict[str, float]:
+    """The metrics that the validation loop takes of the student.
+
+    Args:
+        model: With its teacher.
+        loader: Of the evaluation data.
+        evaluator: With the metrics. Every process of a distributed run must
+            call this.
+    """
+    for batch in loader:
+        data = model.data_preprocessor(batch, False)
+        logits_BK = model.teacher(data['inputs']).logits_BK
+        evaluator.process(
+            data_samples=with_predictions(logits_BK, data['data_samples']),
+            data_batch=batch)
+    return evaluator.evaluate(len(cast(Sized, loader.dataset)))

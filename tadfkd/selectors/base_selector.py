@@ -1,0 +1,123 @@
+"""What every selector shares."""
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from mmengine.dist import get_world_size
+from torch import Tensor
+
+from tadfkd.distributed.reductions import rows_of_all
+from tadfkd.errors import UserError, require_at_least
+from tadfkd.structures import TeacherOutput
+
+Scope = Literal['global', 'local']
+
+
+def pseudo_label_loss(logits_BK: Tensor) -> Tensor:
+    """Cross-entropy of each row against its own argmax, in nats, >= 0."""
+    return logits_BK.logsumexp(1) - logits_BK.amax(1)
+
+
+def ranks(values_B: Tensor) -> Tensor:
+    """Position of each value in ascending order; NaN comes last."""
+    order_B = values_B.argsort(stable=True)
+    ranks_B = torch.empty_like(order_B)
+    ranks_B[order_B] = torch.arange(len(order_B), device=order_B.device)
+    return ranks_B
+
+
+class BaseSelector(ABC):
+    """Teacher output -> the samples that may enter the losses.
+
+    A sample with a logit that is not finite is never selected.
+
+    Args:
+        min_selected: At least this many samples are selected in each
+            process, the best ones if need be, as far as there are samples
+            with finite logits. >= 1.
+    """
+
+    #: False for a selector that needs no forward of the teacher.
+    reads_teacher = True
+
+    def __init__(self, min_selected: int = 1) -> None:
+        require_at_least('model.selector', 'min_selected', min_selected, 1)
+        self.min_selected = min_selected
+
+    @torch.no_grad()
+    def select(self,
+               output: TeacherOutput,
+               labels_B: Tensor | None = None) -> Tensor:
+        """Judge a batch of candidates.
+
+        Args:
+            output: The teacher's answer to the candidates.
+            labels_B: Their labels, if the generator was given any.
+
+        Returns:
+            Boolean mask_B on the device of the logits, detached. Nothing
+            in here waits for the device.
+        """
+        logits_BK = output.logits_BK.float()
+        finite_B = logits_BK.isfinite().all(1)
+        badness_B, mask_B = self.judge(logits_BK, finite_B, labels_B)
+        mask_B = mask_B & finite_B
+        badness_B = badness_B.masked_fill(~finite_B, torch.inf)
+        best_B = (ranks(badness_B) < self.min_selected) & finite_B
+        too_few = mask_B.sum() < self.min_selected
+        return mask_B | (best_B & too_few)
+
+    @abstractmethod
+    def judge(self, logits_BK: Tensor, finite_B: Tensor,
+              labels_B: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Grade each sample and decide on it.
+
+        Args:
+            logits_BK: Float32 logits, which may hold NaN or infinities.
+            finite_B: True where a row of them is finite.
+            labels_B: Labels of the candidates, if there are any.
+
+        Returns:
+            badness_B, by which the best are found if too few are selected,
+            and mask_B, True for the selected. Entries of rows that are not
+            finite are ignored in both.
+        """
+
+
+class ComparingSelector(BaseSelector):
+    """A selector that judges samples by the losses of the others.
+
+    The loss is the cross-entropy of the teacher against its own argmax.
+
+    Args:
+        min_selected: See :class:`BaseSelector`.
+        scope: ``'global'`` compares the samples of all processes, so that the
+            same are selected however a batch is split; ``'local'`` those of
+            each process, which saves an exchange.
+    """
+
+    def __init__(self, min_selected: int = 1, scope: Scope = 'global') -> None:
+        super().__init__(min_selected)
+        if scope not in ('global', 'local'):
+            raise UserError("scope must be 'global' or 'local', got "
+                            f'{scope!r}: set model.selector.scope')
+        self.scope = scope
+
+    def judge(self, logits_BK: Tensor, finite_B: Tensor,
+              labels_B: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See :meth:`BaseSelector.judge`."""
+        loss_B = pseudo_label_loss(logits_BK)
+        if self.scope == 'local' or get_world_size() == 1:
+            return loss_B, self.compare(loss_B, finite_B)
+        rows_B2, own = rows_of_all(torch.stack((loss_B, finite_B.float()), 1))
+        mask_B = self.compare(rows_B2[:, 0], rows_B2[:, 1] > 0)
+        return loss_B, mask_B[own]
+
+    @abstractmethod
+    def compare(self, loss_B: Tensor, finite_B: Tensor) -> Tensor:
+        """mask_B of the selected.
+
+        Args:
+            loss_B: Float32, which may hold NaN or infinities.
+            finite_B: True where a loss is of finite logits.
+        """

@@ -1,0 +1,91 @@
+"""Owned streams of random numbers, one for each purpose."""
+import hashlib
+
+import torch
+from torch import Tensor
+
+from tadfkd.errors import UserError
+
+_CPU = torch.device('cpu')
+
+
+class RandomStreams:
+    """One ``torch.Generator`` a purpose, seeded by run, purpose and rank.
+
+    Streams do not depend on each other or on the global generators: drawing
+    more latents does not change the augmentation, and evaluating in between
+    changes nothing.
+
+    Args:
+        seed: The run's seed, any whole number.
+        rank: The process' rank; ranks draw different numbers.
+    """
+
+    def __init__(self, seed: int, rank: int = 0) -> None:
+        self.seed = seed
+        self.rank = rank
+        #: Added to what :meth:`get` is seeded by, where a run has gone on
+        #: with new numbers.
+        self.branch = ''
+        self._streams: dict[str, torch.Generator] = {}
+        self._restored: dict[str, Tensor] = {}
+
+    def fresh(self,
+              purpose: str,
+              device: torch.device = _CPU,
+              shared: bool = False) -> torch.Generator:
+        """A new stream at its start: the same numbers at each call.
+
+        Args:
+            purpose: Name of the stream.
+            device: Where it draws.
+            shared: Whether all processes draw the same numbers.
+        """
+        rank = 'all' if shared else self.rank
+        digest = hashlib.sha256(
+            f'{self.seed}/{purpose}/{rank}'.encode()).digest()
+        generator = torch.Generator(device)
+        generator.manual_seed(int.from_bytes(digest[:8], 'big') >> 1)
+        return generator
+
+    def get(self,
+            purpose: str,
+            device: torch.device = _CPU,
+            shared: bool = False) -> torch.Generator:
+        """The stream of ``purpose``, which goes on where it stopped; see
+        :meth:`fresh`."""
+        if purpose not in self._streams:
+            stream = self.fresh(purpose + self.branch, device, shared)
+            if purpose in self._restored:
+                try:
+                    stream.set_state(self._restored.pop(purpose))
+                except RuntimeError as error:
+                    raise UserError(
+                        'the checkpoint was saved on another kind of device '
+                        f'than {device.type}, whose random numbers differ: '
+                        'resume where it was saved, or use it by load_from'
+                    ) from error
+            self._streams[purpose] = stream
+        return self._streams[purpose]
+
+    def begin_anew(self, purpose: str) -> None:
+        """Begin all streams again, with a seed that follows from that of
+        the run and ``purpose``, alike in all processes."""
+        self.seed = self.fresh(purpose, shared=True).initial_seed()
+        self._streams.clear()
+        self._restored.clear()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The position of every stream, as byte tensors on the CPU."""
+        return self._restored | {
+            purpose: stream.get_state()
+            for purpose, stream in self._streams.items()
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from the positions that :meth:`state_dict` gave."""
+        self._streams.clear()
+        self._restored = {
+            purpose: position.cpu()
+            for purpose, position in state.items()
+        }

@@ -1,0 +1,150 @@
+"""Checking a teacher, from whatever source."""
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from tiny_networks import classifier
+from torch import nn
+
+from tadfkd.apis import check_teacher
+from tadfkd.apis.teacher_check import teacher_from
+from tadfkd.classifiers.outputs import build_classifier
+from tadfkd.errors import UserError
+from tadfkd.evaluation import teacher_page
+
+
+@pytest.fixture
+def classifier_config(tmp_path: Path) -> str:
+    """The config of a tiny mmpretrain classifier."""
+    path = tmp_path / 'classifier.py'
+    Config(dict(model=classifier(in_channels=3))).dump(path)
+    return str(path)
+
+
+@pytest.mark.parametrize('source, kind, field, value', [
+    ('resnet18_8xb16_cifar10', 'MMPretrainTeacher', 'model', None),
+    ('mmpretrain::resnet/resnet18_8xb16_cifar10.py', 'MMPretrainTeacher',
+     'model', None),
+    ('timm::resnet18', 'MMPretrainTeacher', 'model', None),
+    ('transformers::folder', 'MMPretrainTeacher', 'model', None),
+    ('torchvision::vgg11', 'TorchvisionTeacher', 'model', 'vgg11'),
+    ('my.module:make', 'ModuleTeacher', 'factory', None),
+    ('a/teacher.pt', 'TorchScriptTeacher', 'checkpoint', None),
+])
+def test_one_string_names_a_teacher(source: str, kind: str, field: str,
+                                    value: str | None) -> None:
+    found = teacher_from(source)
+    assert found['type'] == kind
+    assert found[field] == (value or source)
+
+
+def test_a_teacher_alone_gets_parts_of_ours(classifier_config: str) -> None:
+    report = check_teacher(
+        classifier_config,
+        options={'model.teacher.input_size': 10},
+        batch_size=4,
+        repeats=1)
+    assert report.problems == []
+    assert report.facts['input_size'] == ((10, 10), 'set in model.teacher')
+    # No generator makes 10 x 10.
+    assert 'generated images of 12 x 12 are resized' in report.notes
+    assert 'the weights are random' in report.notes
+    assert report.steps is not None and report.steps.batch_size == 4
+    assert report.top1 is None
+
+
+def test_the_weights_and_the_student_are_those_named(classifier_config: str,
+                                                     tmp_path: Path) -> None:
+    network = build_classifier(classifier(in_channels=3))
+    torch.save(network.state_dict(), tmp_path / 'teacher.pth')
+    report = check_teacher(
+        classifier_config,
+        checkpoint=str(tmp_path / 'teacher.pth'),
+        student='shufflenet-v2-1x_16xb64_in1k',
+        options={'model.teacher.input_size': 8},
+        batch_size=2,
+        repeats=1)
+    assert 'teacher.pth' in str(report.facts['weights'][0])
+    student = build_classifier(
+        dict(
+            type='ImageClassifier',
+            backbone=dict(type='ShuffleNetV2', widen_factor=1.0),
+            head=dict(type='LinearClsHead', num_classes=5, in_channels=1024)))
+    assert report.num_student_parameters == sum(
+        value.numel() for value in student.parameters())
+
+
+def test_the_same_seed_gives_the_same_figures(classifier_config: str) -> None:
+    options = {'model.teacher.input_size': 8}
+    reports = [
+        check_teacher(
+            classifier_config,
+            options=options,
+            batch_size=2,
+            repeats=1,
+            seed=seed) for seed in (3, 3, 4)
+    ]
+    gradients = [report.image_gradient for report in reports]
+    assert gradients[0] == gradients[1] != gradients[2]
+
+
+def test_a_config_is_checked_with_its_own_parts_and_data(
+        digits_config: str, tiny_options: dict[str, Any]) -> None:
+    report = check_teacher(digits_config, options=tiny_options, repeats=1)
+    assert report.top1 is not None and report.top1 > 50
+    assert report.verdict == 'OK'
+    assert report.steps is not None and report.steps.batch_size == 8
+    report = check_teacher(
+        digits_config, options=tiny_options, min_top1=100, repeats=1)
+    assert 'unusable: top-1' in report.verdict
+    # A teacher that is no good is not trained with.
+    assert report.steps is None
+    report = check_teacher(
+        digits_config,
+        options=tiny_options,
+        min_top1=100,
+        repeats=1,
+        evaluate=False)
+    assert report.top1 is None and report.verdict == 'OK'
+
+
+def test_the_page_has_all_that_was_found(digits_config: str,
+                                         tiny_options: dict[str, Any]) -> None:
+    report = check_teacher(digits_config, options=tiny_options, repeats=1)
+    page = teacher_page(report)
+    lines = page.splitlines()
+    for name, (_, source) in report.facts.items():
+        assert any(
+            line.startswith(name) and line.endswith(source) for line in lines)
+    assert f'{report.top1:.2f} %' in page
+    assert '16 x 16' in page
+    assert lines[-1] == 'OK'
+    # As a file.
+    assert json.loads(json.dumps(report.as_dict()))['top1'] == report.top1
+
+
+def test_what_cannot_be_found_out_names_the_field(
+        classifier_config: str) -> None:
+    with pytest.raises(UserError, match='set model.teacher.input_size'):
+        check_teacher(classifier_config)
+
+
+def test_a_script_is_not_run_unasked(tmp_path: Path) -> None:
+    path = tmp_path / 'teacher.pt'
+    torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(64, 5))).save(path)
+    with pytest.raises(UserError, match='trust_checkpoint=True'):
+        check_teacher(str(path))
+    report = check_teacher(
+        str(path),
+        options={
+            'model.teacher.trust_checkpoint': True,
+            'model.teacher.input_size': 8,
+            'model.teacher.mean': [0],
+            'model.teacher.std': [255]
+        },
+        batch_size=2,
+        repeats=1)
+    assert report.problems == []

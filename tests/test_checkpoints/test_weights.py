@@ -1,0 +1,484 @@
+"""Weights are found in a checkpoint, and every key of them must fit."""
+import copy
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from mmpretrain.models import TimmClassifier
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from tadfkd.checkpoints.reading import read_checkpoint
+from tadfkd.checkpoints.weights import load_weights, weights_of
+from tadfkd.errors import UserError
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+
+
+def test_weights_that_fit_are_loaded() -> None:
+    source, target = network(), network()
+    source(torch.randn(8, 2))
+    load_weights(target, source.state_dict(), 'the checkpoint')
+    for key, value in source.state_dict().items():
+        assert torch.equal(target.state_dict()[key], value), key
+
+
+def test_the_counter_of_batch_norm_may_be_missing() -> None:
+    source, target = network(), network()
+    weights = source.state_dict()
+    del weights['1.num_batches_tracked']
+    load_weights(target, weights, 'the checkpoint')
+    assert torch.equal(target[0].weight, source[0].weight)
+
+
+@pytest.mark.parametrize(
+    'remove, add, problem',
+    [(['0.weight'], {}, '1 missing (0.weight)'),
+     (['1.running_mean'], {}, '1 missing (1.running_mean)'),
+     ([], dict(extra=torch.zeros(1)), '1 unexpected (extra)'),
+     ([], {
+         '0.weight': torch.zeros(3, 5)
+     }, '1 of another shape (0.weight: [3, 5] instead of [3, 2])'),
+     ([], {
+         '0.weight': torch.zeros(3, 2, dtype=torch.int8)
+     }, '1 of another kind (0.weight: torch.int8 instead of '
+      'torch.float32)')])
+def test_what_does_not_fit_is_named_and_nothing_is_loaded(
+        remove: list[str], add: dict, problem: str) -> None:
+    source, target = network(), network()
+    before = {key: value.clone() for key, value in target.state_dict().items()}
+    weights = {
+        key: value + 1
+        for key, value in source.state_dict().items() if key not in remove
+    }
+    with pytest.raises(UserError) as caught:
+        load_weights(target, weights | add, 'teacher.pth')
+    message = str(caught.value)
+    assert problem in message
+    assert 'teacher.pth does not fit' in message and 'of 7 tensors' in message
+    for key, value in target.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_all_problems_are_listed_at_once_and_long_lists_are_cut() -> None:
+    weights = {f'other.{index}': torch.zeros(1) for index in range(9)}
+    weights['1.bias'] = torch.zeros(8)
+    with pytest.raises(UserError) as caught:
+        load_weights(network(), weights, 'teacher.pth')
+    message = str(caught.value)
+    # The counter of batch norm is the one tensor that may be missing.
+    assert '5 missing (0.bias, 0.weight, 1.running_mean, 1.running_var, ' \
+        '1.weight)' in message
+    assert '9 unexpected (other.0, other.1, other.2, other.3, other.4, ' \
+        'other.5, other.6, other.7 and 1 more)' in message
+    assert '1 of another shape (1.bias: [8] instead of [3])' in message
+
+
+@pytest.mark.parametrize('weights', [{
+    '0.weight': [[1.0, 2.0]] * 3
+}, {
+    0: torch.zeros(1)
+}])
+def test_what_is_no_state_dict_is_refused_as_such(weights: dict) -> None:
+    with pytest.raises(
+            UserError, match='teacher.pth holds other things than named'):
+        load_weights(network(), weights, 'teacher.pth')
+
+
+def test_excused_keys_may_be_missing_or_unexpected() -> None:
+    source, target = network(), network()
+    before = target[1].weight.clone()
+    weights = source.state_dict() | {'head.weight': torch.zeros(1)}
+    weights['1.weight'] += 1
+    del weights['1.bias']
+    with pytest.raises(UserError, match='1 missing .1.bias.; 1 unexpected'):
+        load_weights(target, weights, 'teacher.pth', ['0.*'])
+    assert torch.equal(target[1].weight, before)
+    load_weights(target, weights, 'teacher.pth', ['1.b*', 'head.*'])
+    assert torch.equal(target[1].weight, before + 1)
+
+
+def test_a_pattern_excuses_no_other_shape_and_must_match_something() -> None:
+    weights = network().state_dict() | {'0.weight': torch.zeros(7, 2)}
+    with pytest.raises(UserError, match='1 of another shape'):
+        load_weights(network(), weights, 'teacher.pth', ['0.*'])
+    with pytest.raises(UserError, match="'haed.*', which matches no weight"):
+        load_weights(network(),
+                     network().state_dict(), 'teacher.pth', ['haed.*'])
+    with pytest.raises(UserError, match=r"must be a list .* \['0.*'\]"):
+        load_weights(network(), weights, 'teacher.pth', '0.*')
+
+
+@pytest.mark.parametrize('weights', [
+    torch.zeros(3, 2).to_sparse(),
+    torch.zeros(3, 2, device='meta'),
+    torch.zeros(1).expand(2**30, 2**10),
+], ids=['sparse', 'meta', 'expanded'])  # yapf: disable
+def test_tensors_without_their_numbers_are_refused(weights: Tensor) -> None:
+    with pytest.raises(UserError, match='teacher.pth (holds other|does not)'):
+        load_weights(network(),
+                     network().state_dict() | {'0.weight': weights},
+                     'teacher.pth')
+
+
+def swin_v2(image_size: int = 32, window_size: int = 4) -> nn.Module:
+    return MODELS.build(
+        dict(
+            type='mmpretrain.SwinTransformerV2',
+            img_size=image_size,
+            window_size=window_size,
+            out_indices=(1, ),
+            arch=dict(
+                embed_dims=8,
+                depths=[1, 1],
+                num_heads=[1, 1],
+                extra_norm_every_n_blocks=0)))
+
+
+def vision_transformer(image_size: int = 8, **options: object) -> nn.Module:
+    return MODELS.build(
+        dict(
+            type='mmpretrain.VisionTransformer',
+            img_size=image_size,
+            patch_size=2,
+            arch=dict(
+                embed_dims=8,
+                num_layers=1,
+                num_heads=2,
+                feedforward_channels=8)) | options)
+
+
+def changed(module: nn.Module) -> dict[str, Tensor]:
+    """A state dict with the floating-point values of no other network."""
+    return {
+        name: value + 1 if value.is_floating_point() else value
+        for name, value in module.state_dict().items()
+    }
+
+
+def assert_holds(module: nn.Module, weights: dict[str, Tensor],
+                 names: Sequence[str]) -> None:
+    found = module.state_dict()
+    for name in names:
+        assert torch.equal(found[name], weights[name]), name
+
+
+def test_what_a_network_makes_anew_need_not_come_from_the_file() -> None:
+    # SwinV2 takes no index tables from a file, its own included, and mmengine
+    # would report them as missing.
+    target = swin_v2()
+    weights = changed(swin_v2())
+    tables = {
+        name
+        for name in weights
+        if name.endswith(('relative_position_index', 'relative_coords_table'))
+    }
+    assert tables
+    parameters = [name for name, _ in target.named_parameters()]
+    load_weights(target, weights, 'teacher.pth')
+    assert_holds(target, weights, parameters)
+    target = swin_v2()
+    load_weights(target,
+                 {name: weights[name]
+                  for name in weights.keys() - tables}, 'teacher.pth')
+    assert_holds(target, weights, parameters)
+    # Any other is missed as usual.
+    name = parameters[0]
+    del weights[name]
+    with pytest.raises(UserError, match=f'1 missing .{name}.:'):
+        load_weights(target, weights, 'teacher.pth')
+
+
+def test_tables_of_another_window_are_another_shape() -> None:
+    with pytest.raises(
+            UserError,
+            match='of another shape .*index: '
+            r'\[64, 64\] instead of \[16, 16\]'):
+        load_weights(swin_v2(), changed(swin_v2(64, 8)), 'teacher.pth')
+
+
+def test_old_names_are_loaded_as_mmpretrain_loads_them() -> None:
+    config = dict(
+        type='mmpretrain.SwinTransformer',
+        img_size=32,
+        window_size=2,
+        out_indices=(1, ),
+        arch=dict(embed_dims=8, depths=[1, 1], num_heads=[1, 1]))
+    source, target = (
+        nn.ModuleDict(dict(backbone=MODELS.build(config))) for _ in 'ab')
+    weights = changed(source)
+    # Of mmcls 0.x: one norm without a number, and masks of attention.
+    old = {
+        name.replace('backbone.norm1.', 'backbone.norm.'): value
+        for name, value in weights.items()
+    }
+    old['backbone.stages.0.blocks.0.attn_mask'] = torch.zeros(2)
+    assert old.keys() != weights.keys()
+    load_weights(target, old, 'teacher.pth')
+    assert_holds(target, weights, list(weights))
+
+
+def test_position_embeddings_are_not_resized(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    target = vision_transformer()
+    before = copy.deepcopy(target.state_dict())
+    weights = changed(vision_transformer(16))
+    with pytest.raises(
+            UserError,
+            match=r'1 of another shape \(pos_embed: '
+            r'\[1, 65, 8\] instead of \[1, 17, 8\]\)'):
+        load_weights(target, weights, 'teacher.pth')
+    assert_holds(target, before, list(before))
+    # It has not been resized, and nothing says so.
+    assert 'Resize' not in ''.join(capsys.readouterr())
+    # mmpretrain by itself does, and says so in its log.
+    target.load_state_dict(weights)
+
+
+def test_a_part_of_a_position_embedding_is_exact() -> None:
+    target = vision_transformer(with_cls_token=False, out_type='avg_featmap')
+    weights = changed(vision_transformer(out_type='avg_featmap'))
+    load_weights(target, weights, 'teacher.pth', ['cls_token'])
+    assert torch.equal(target.pos_embed, weights['pos_embed'][:, 1:])
+
+
+def test_shapes_that_a_networks_own_rules_fail_on_are_refused() -> None:
+    target = vision_transformer()
+    weights = changed(target) | dict(pos_embed=torch.zeros(3))
+    with pytest.raises(UserError, match='teacher.pth does not fit the netwo'):
+        load_weights(target, weights, 'teacher.pth')
+
+
+class Wrapped(nn.Module):
+    """Holds a network as mmpretrain's wrapper of timm's networks does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = network()
+        self._register_state_dict_hook(
+            TimmClassifier._remove_state_dict_prefix)
+        self._register_load_state_dict_pre_hook(
+            TimmClassifier._add_state_dict_prefix)
+
+
+@pytest.mark.parametrize('prefix', ['', 'model.', 'module.model.'])
+def test_a_wrapper_that_renames_all_keys_takes_the_networks_own(
+        prefix: str) -> None:
+    target, weights = Wrapped(), changed(network())
+    content = {prefix + name: value for name, value in weights.items()}
+    found, _ = weights_of(content, target.state_dict(), 'teacher.pth')
+    load_weights(target, found, 'teacher.pth')
+    assert_holds(target.model, weights, list(weights))
+    with pytest.raises(UserError, match='1 missing .model.0.weight.'):
+        del found['0.weight']
+        load_weights(target, found, 'teacher.pth')
+
+
+OWN = ('backbone.weight', 'head.bias')
+
+
+def state_dict(prefix: str = '', value: float = 0) -> dict[str, Tensor]:
+    return {prefix + name: torch.full((2, ), value) for name in OWN}
+
+
+@pytest.mark.parametrize('content, phrase', [
+    (state_dict('', 1), 'the file itself'),
+    (dict(state_dict=state_dict('', 1), meta=dict(mmcls_version='0.23'),
+          optimizer=dict(state={})), "'state_dict'"),
+    (dict(model=state_dict('', 1), epoch=3), "'model'"),
+    (dict(model='resnet18', net=state_dict('', 1)), "'net'"),
+    (dict(model_state_dict=state_dict('', 1), loss=torch.zeros(())),
+     "'model_state_dict'"),
+    (dict(state_dict=dict(model=state_dict('', 1))),
+     "'model' in 'state_dict'"),
+    (dict(model=dict(state_dict=state_dict('', 1))),
+     "'state_dict' in 'model'"),
+    (dict(state_dict=state_dict(), state_dict_ema=state_dict('', 1)),
+     "'state_dict_ema'"),
+    (dict(model=state_dict(),
+          model_ema=dict(n_averaged=torch.tensor(3)) |
+          state_dict('module.', 1)),
+     "'model_ema', without the prefix 'module.'"),
+    (dict(model=state_dict('', 1), ema=dict(decay=0.9)), "'model'"),
+    (dict(state_dict=state_dict('', 1), state_dict_ema=None),
+     "'state_dict'"),
+    (dict(state_dict=state_dict(), ema_state_dict=state_dict('', 1)),
+     "'ema_state_dict'"),
+    (dict(state_dict=state_dict('', 1), ema_state_dict=state_dict('module.'),
+          message_hub={}), "'state_dict'"),
+    (state_dict('_orig_mod.', 1),
+     "the file itself, without the prefix '_orig_mod.'"),
+    (state_dict('module._orig_mod.model.', 1),
+     "the file itself, without the prefix 'module._orig_mod.model.'"),
+    (state_dict('model.module.', 1),
+     "the file itself, without the prefix 'model.module.'"),
+    (state_dict('student.', 1) | {'generator.0.weight': torch.zeros(2)},
+     "the file itself, without the prefix 'student.', leaving out generator"),
+    (state_dict('student.') | state_dict('teacher.network.', 1),
+     "the file itself, without the prefix 'teacher.network.', leaving out "
+     'student'),
+    (state_dict('module.student.') | state_dict('module.teacher.', 1),
+     "the file itself, without the prefix 'module.teacher.', leaving out "
+     'student'),
+    (dict(student=state_dict(), teacher=state_dict('', 1)), "'teacher'"),
+])  # yapf: disable
+def test_weights_are_found_wherever_they_are(content: dict,
+                                             phrase: str) -> None:
+    found, said = weights_of(content, OWN, 'teacher.pth')
+    assert said == phrase
+    assert found.keys() == set(OWN)
+    assert all(value.tolist() == [1, 1] for value in found.values())
+
+
+def test_a_prefix_of_the_network_itself_is_added_or_kept() -> None:
+    own = [f'model.{name}' for name in OWN]
+    for prefix, added in (('', True), ('module.', True), ('model.', False),
+                          ('model._orig_mod.', True)):
+        found, said = weights_of(state_dict(prefix), own, 'teacher.pth')
+        assert sorted(found) == sorted(own), prefix
+        assert ("with the prefix 'model.'" in said) is added
+    own = [f'module.{name}' for name in OWN]
+    assert weights_of(state_dict('module.'), own, 'a')[1] == 'the file itself'
+
+
+def test_what_is_beside_the_weights_stays_and_is_refused_later() -> None:
+    content = state_dict('module.') | {'extra': torch.zeros(1)}
+    found, _ = weights_of(content, OWN, 'teacher.pth')
+    assert found.keys() == {*OWN, 'extra'}
+    with pytest.raises(UserError, match='has head.bias with and without'):
+        weights_of(
+            state_dict('module.') | {'head.bias': torch.zeros(2)}, OWN,
+            'teacher.pth')
+
+
+def test_of_what_fits_nowhere_nothing_is_renamed() -> None:
+    content = {'module.other': torch.zeros(1)}
+    assert weights_of(content, OWN, 'a') == (content, 'the file itself')
+
+
+def test_an_entry_that_is_not_known_can_be_taken_by_name() -> None:
+    content = dict(epoch=1, params=state_dict('module.', 1))
+    with pytest.raises(UserError, match='but under params: set model.teach'):
+        weights_of(content, OWN, 'teacher.pth')
+    found, _ = weights_of(content, OWN, 'teacher.pth', 'params')
+    assert found['head.bias'].tolist() == [1, 1]
+
+
+def test_an_entry_is_taken_by_name() -> None:
+    content = dict(
+        state_dict=state_dict(), best=dict(model=state_dict('module.', 1)))
+    found, said = weights_of(content, OWN, 'teacher.pth', 'best')
+    assert said == "'model' in 'best', without the prefix 'module.'"
+    assert found['head.bias'].tolist() == [1, 1]
+    with pytest.raises(
+            UserError,
+            match="teacher.pth has no weights under 'ema': name one of its "
+            'entries with weights, best, state_dict'):
+        weights_of(content | dict(ema=0.9), OWN, 'teacher.pth', 'ema')
+    with pytest.raises(UserError, match="so there is no 'ema'"):
+        weights_of(state_dict(), OWN, 'teacher.pth', 'ema')
+
+
+@pytest.mark.parametrize('content, message', [
+    ({}, 'but nothing: put'),
+    (dict(epoch=1, optimizer={}), 'but epoch, optimizer: put the state dict'),
+    (state_dict() | dict(epoch=3), 'other things than named tensors'),
+    ({0: torch.zeros(1)}, 'other things than named tensors'),
+    (dict(model=dict(model=dict(model=state_dict()))), 'holds no weights'),
+    (dict(epoch=1, student=state_dict(), best_state_dict=state_dict()),
+     'that is known, but under best_state_dict, student: set model.teacher.'
+     'checkpoint_key to the one to take, or put the state dict under "state'),
+])  # yapf: disable
+def test_what_has_no_weights_is_said_to_have_none(content: dict,
+                                                  message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        weights_of(content, OWN, 'teacher.pth')
+    assert str(caught.value).startswith('teacher.pth holds')
+
+
+def test_averaged_weights_of_torch_are_loaded() -> None:
+    raw = network()
+    averaged = AveragedModel(raw, multi_avg_fn=get_ema_multi_avg_fn(0.5))
+    for _ in range(2):
+        with torch.no_grad():
+            raw[0].weight += 1
+        averaged.update_parameters(raw)
+    content = dict(model=raw.state_dict(), model_ema=averaged.state_dict())
+    target = network()
+    weights, _ = weights_of(content, target.state_dict(), 'teacher.pth')
+    load_weights(target, weights, 'teacher.pth')
+    assert torch.equal(target[0].weight, averaged.module[0].weight)
+    assert not torch.equal(target[0].weight, raw[0].weight)
+
+
+class Descent(BaseModel):
+    """One weight that loses 1 every iteration, at a learning rate of 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2))
+
+    def forward(self, mode: str, **data: object) -> dict:
+        return dict(loss=self.weight.sum())
+
+
+def test_mmengine_saves_averaged_weights_as_the_state_dict(
+        tmp_path: Path) -> None:
+    loader = dict(
+        batch_size=1,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=[dict(x=torch.zeros(1))] * 4)
+    runner = Runner(
+        Descent(),
+        str(tmp_path),
+        train_dataloader=loader,
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0)),
+        custom_hooks=[dict(type='EMAHook', momentum=0.5)],
+        experiment_name='test_of_ema')
+    runner.train()
+    assert runner.model.weight.tolist() == [-4, -4]
+    content = read_checkpoint(tmp_path / 'epoch_1.pth')
+    found, said = weights_of(content, ['weight'], 'epoch_1.pth')
+    assert said == "'state_dict'"
+    # The first iteration copies, the others average with what is there.
+    assert found['weight'].tolist() == [-3.125, -3.125]
+    raw, said = weights_of(content, ['weight'], 'epoch_1.pth',
+                           'ema_state_dict')
+    assert said == "'ema_state_dict', without the prefix 'module.'"
+    assert raw.keys() == {'weight'} and raw['weight'].tolist() == [-4, -4]
+
+
+def test_a_checkpoint_of_mmcls_is_loaded(tmp_path: Path) -> None:
+    source, target = network(), network()
+    optimizer = torch.optim.SGD(source.parameters(), 0.1, momentum=0.9)
+    source(torch.randn(4, 2)).sum().backward()
+    optimizer.step()
+    meta = dict(
+        mmcls_version='0.23.0',
+        config="model = dict(type='ImageClassifier')",
+        CLASSES=('zero', 'one'),
+        env_info='Python: 3.8',
+        epoch=100,
+        iter=3900,
+        hook_msgs=dict(best_score=99.5))
+    path = tmp_path / 'mmcls.pth'
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        torch.save(
+            dict(
+                meta=meta,
+                state_dict=source.state_dict(),
+                optimizer=optimizer.state_dict()), path)
+        content = read_checkpoint(path)
+    assert content['meta'] == meta
+    weights, _ = weights_of(content, target.state_dict(), 'mmcls.pth')
+    load_weights(target, weights, 'mmcls.pth')
+    assert_holds(target, source.state_dict(), list(source.state_dict()))

@@ -1,0 +1,282 @@
+"""Configs of classifiers: found by name or path, and what they tell."""
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+
+from tadfkd.classifiers.configs import (channel_order_of, find_classifier,
+                                        input_size_of, normalisation_of,
+                                        with_num_classes,
+                                        without_pretrained_weights,
+                                        wrapped_library)
+from tadfkd.classifiers.outputs import build_classifier
+from tadfkd.errors import UserError
+
+
+def test_a_model_dict_is_returned_as_a_copy() -> None:
+    given = ConfigDict(type='X', head=dict(channels=[1, 2]))
+    found, config = find_classifier(given, 'model.teacher.model')
+    assert found == given and config is None
+    found['head']['channels'].append(3)
+    assert given.head.channels == [1, 2]
+
+
+def test_a_config_file_is_read_with_its_preprocessor(tmp_path: Path) -> None:
+    path = tmp_path / 'config.py'
+    path.write_text('model = dict(type="ImageClassifier")\n'
+                    'data_preprocessor = dict(mean=[1, 2, 3])\n'
+                    'other = 5\n')
+    for name in (path, str(path)):
+        found, config = find_classifier(name, 'model.teacher.model')
+        assert found == dict(
+            type='ImageClassifier', data_preprocessor=dict(mean=[1, 2, 3]))
+        assert config is not None and config.other == 5
+
+
+def test_the_models_own_preprocessor_wins(tmp_path: Path) -> None:
+    path = tmp_path / 'config.py'
+    path.write_text('model = dict(type="X", data_preprocessor=dict(mean=1))\n'
+                    'data_preprocessor = dict(mean=2)\n')
+    found, _ = find_classifier(path, 'model.teacher.model')
+    assert found['data_preprocessor'] == dict(mean=1)
+
+
+def test_a_name_of_the_zoo_is_found() -> None:
+    found, config = find_classifier('resnet18_8xb16_cifar10', 'model.student')
+    assert found['backbone']['type'] == 'ResNet_CIFAR'
+    assert found['data_preprocessor']['num_classes'] == 10
+    assert config is not None and 'model' in config
+
+
+@pytest.mark.parametrize('model, problem', [
+    ('resnet18_8xb16_cifar11', "did you mean 'resnet18_8xb16_cifar10'?"),
+    ('no/such/config.py', 'does not exist'),
+    (18, 'got 18'),
+    (None, 'got None'),
+    (['resnet18_8xb16_cifar10'], 'a zoo name, a config path, a timm:: or '
+     'transformers:: name, or a model dict'),
+    ('mmpretrain::resnet/no_such_config.py', 'no_such_config.py'),
+])
+def test_a_classifier_that_is_not_there_names_the_field(
+        model: object, problem: str) -> None:
+    with pytest.raises(UserError) as caught:
+        find_classifier(model, 'model.teacher.model')
+    assert 'model.teacher.model' in str(caught.value)
+    assert problem in str(caught.value)
+
+
+def test_a_config_without_a_model_names_the_field(tmp_path: Path) -> None:
+    path = tmp_path / 'dataset.py'
+    path.write_text('dataset_type = "CIFAR10"\n')
+    with pytest.raises(UserError, match='model.teacher.model'):
+        find_classifier(path, 'model.teacher.model')
+
+
+def test_pretrained_weights_are_left_out_at_any_depth() -> None:
+    pretrained = dict(type='Pretrained', checkpoint='https://somewhere')
+    kaiming = dict(type='Kaiming')
+    given = dict(
+        init_cfg=pretrained,
+        backbone=dict(
+            init_cfg=kaiming, stages=[dict(init_cfg=pretrained, depth=1)]),
+        heads=(dict(init_cfg=pretrained), 'text'),
+        other=pretrained)
+    assert without_pretrained_weights(given) == dict(
+        backbone=dict(init_cfg=kaiming, stages=[dict(depth=1)]),
+        heads=({}, 'text'),
+        other=pretrained)
+    assert given['init_cfg'] is pretrained
+
+
+def test_a_list_of_initialisations_keeps_those_that_load_nothing() -> None:
+    constant = dict(type='Constant', layer='LayerNorm', val=1.0)
+    given = dict(
+        backbone=dict(init_cfg=[
+            constant,
+            dict(type='Pretrained', checkpoint='x.pth'),
+            dict(type='PretrainedInit', checkpoint='y.pth')
+        ]))
+    assert without_pretrained_weights(given) == dict(
+        backbone=dict(init_cfg=[constant]))
+
+
+def test_an_initialisation_of_either_name_loads_nothing() -> None:
+    for name in ('Pretrained', 'PretrainedInit'):
+        given = dict(init_cfg=dict(type=name, checkpoint='x.pth'), depth=1)
+        assert without_pretrained_weights(given) == dict(depth=1)
+
+
+def test_a_wrapped_backbone_downloads_nothing() -> None:
+    given = dict(
+        type='ImageClassifier',
+        backbone=dict(
+            type='TIMMBackbone', model_name='test_resnet', pretrained=True))
+    stripped = without_pretrained_weights(given)
+    assert 'pretrained' not in stripped['backbone']
+    assert given['backbone']['pretrained'] is True
+    # Would ask for the weights of test_resnet, which the test cannot have.
+    features, = build_classifier(stripped)(torch.rand(2, 3, 32, 32))
+    assert features.shape[:2] == (2, 96)
+
+
+@pytest.mark.parametrize('name, kind',
+                         [('timm', 'TimmClassifier'),
+                          ('transformers', 'HuggingFaceClassifier')])
+def test_a_prefix_names_the_model_of_a_library(name: str, kind: str) -> None:
+    model, config = find_classifier(f'{name}::some/model.name',
+                                    'model.student')
+    assert model == dict(type=kind, model_name='some/model.name')
+    assert config is None
+    assert wrapped_library(model) == name
+    assert wrapped_library(dict(type=f'mmpretrain.{kind}')) == name
+    assert wrapped_library(dict(type='ImageClassifier')) is None
+
+
+def test_a_config_of_mmpretrain_is_read_by_its_prefixed_path() -> None:
+    by_path, config = find_classifier(
+        'mmpretrain::resnet/resnet18_8xb16_cifar10.py', 'model.teacher.model')
+    by_name, _ = find_classifier('resnet18_8xb16_cifar10',
+                                 'model.teacher.model')
+    assert by_path == by_name
+    assert config is not None and input_size_of(config) == (32, 32)
+
+
+def test_a_zoo_config_that_mmpretrain_cannot_read_is_a_user_error() -> None:
+    with pytest.raises(
+            UserError,
+            match="names the model 'replknet-31b_3rdparty_in1k'.*cannot read"):
+        find_classifier('replknet-31b_3rdparty_in1k', 'model.student')
+
+
+def test_a_model_without_preprocessor_is_fed_with_pixels(
+        tmp_path: Path) -> None:
+    path = tmp_path / 'config.py'
+    path.write_text('model = dict(type="ImageClassifier")\n')
+    found, _ = find_classifier(path, 'model.student')
+    assert found == dict(type='ImageClassifier', data_preprocessor={})
+    # A model dict may be another library's, which knows better.
+    found, _ = find_classifier(dict(type='ImageClassifier'), 'model.student')
+    assert 'data_preprocessor' not in found
+
+
+def data(kind: str, *steps: dict, **options: object) -> Config:
+    """A config of which only the test data count."""
+    dataset = dict(type=kind, pipeline=list(steps), **options)
+    return Config(dict(test_dataloader=dict(dataset=dataset)))
+
+
+LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackInputs')
+
+
+@pytest.mark.parametrize('config, size', [
+    (data('CIFAR10', PACK), (32, 32)),
+    (data('CIFAR100', PACK), (32, 32)),
+    (data('mmpretrain.MNIST', PACK), (28, 28)),
+    (data('FashionMNIST', dict(type='Resize', scale=32), PACK), (32, 32)),
+    (data('tadfkd.TinyImageNet', LOAD, PACK), (64, 64)),
+    (data('Digits', PACK, image_size=16), (16, 16)),
+    (data('ImageNet', LOAD, PACK), None),
+    (data('ImageNet', LOAD, dict(type='ResizeEdge', scale=256),
+          dict(type='CenterCrop', crop_size=224), PACK), (224, 224)),
+    (data('ImageNet', LOAD, dict(type='CenterCrop', crop_size=(40, 30)),
+          dict(type='Resize', scale=(20, 10)), PACK), (10, 20)),
+    (Config(dict()), None),
+    (Config(dict(test_dataloader=None)), None),
+])
+def test_the_size_is_what_the_test_data_end_with(
+        config: Config, size: tuple[int, int] | None) -> None:
+    assert input_size_of(config) == size
+
+
+def test_the_data_set_within_a_wrapper_counts() -> None:
+    inner = dict(type='CIFAR10', pipeline=[PACK])
+    for kind in ('RepeatDataset', 'ClassBalancedDataset'):
+        inner = dict(type=kind, dataset=inner)
+    config = Config(dict(test_dataloader=dict(dataset=inner)))
+    assert input_size_of(config) == (32, 32)
+    assert channel_order_of(config, {}) == 'rgb'
+
+
+@pytest.mark.parametrize('step',
+                         ['LoadImageFromFile', 'mmcv.LoadImageFromFile'])
+@pytest.mark.parametrize('preprocessor, order', [
+    (dict(to_rgb=True), 'rgb'),
+    (dict(to_rgb=False), 'bgr'),
+    (dict(), 'bgr'),
+    (None, 'bgr'),
+])
+def test_files_are_bgr_until_they_are_converted(step: str,
+                                                preprocessor: dict | None,
+                                                order: str) -> None:
+    model = dict(data_preprocessor=preprocessor)
+    config = data('ImageNet', dict(type=step), PACK)
+    assert channel_order_of(config, model) == order
+    # Arrays are RGB, whatever the preprocessor says.
+    assert channel_order_of(data('CIFAR10', PACK), model) == 'rgb'
+
+
+@pytest.mark.parametrize('model', [
+    dict(type='X', head=dict(type='LinearClsHead', num_classes=9)),
+    dict(type='X', backbone=dict(type='VGG', num_classes=9)),
+    dict(
+        type='X',
+        backbone=dict(type='VGG', num_classes=9),
+        head=dict(type='ClsHead')),
+    dict(type='X', backbone=dict(num_classes=9), neck=None, head=None),
+    dict(
+        type='X',
+        backbone=dict(type='MobileNet', num_classes=-1),
+        head=dict(num_classes=9)),
+])
+def test_one_part_gets_the_class_count(model: dict) -> None:
+    changed = with_num_classes(model, 4)
+    assert repr(changed) == repr(model).replace('9', '4')
+    assert '9' in repr(model)
+
+
+@pytest.mark.parametrize('kind, key',
+                         [('TimmClassifier', 'num_classes'),
+                          ('HuggingFaceClassifier', 'num_labels')])
+def test_a_wrapped_model_gets_the_class_count_as_its_library_calls_it(
+        kind: str, key: str) -> None:
+    model = dict(type=kind, model_name='x')
+    assert with_num_classes(model, 4) == model | {key: 4}
+
+
+@pytest.mark.parametrize('model', [
+    dict(type='X'),
+    dict(type='X', backbone=dict(type='ResNet', num_classes=-1), head=None),
+    dict(type='X', head=dict(type='MultiTaskHead')),
+])
+def test_a_model_without_classes_cannot_be_given_any(model: dict) -> None:
+    with pytest.raises(
+            UserError, match='cannot be given 4 classes.*model.student'):
+        with_num_classes(model, 4)
+
+
+def test_a_package_that_is_not_installed_is_not_fetched() -> None:
+    with pytest.raises(UserError, match='nowhere_at_all is not installed'):
+        find_classifier('nowhere_at_all::a/b.py', 'model.teacher.model')
+
+
+def test_a_pipeline_may_normalise_and_convert() -> None:
+    steps = [
+        dict(type='LoadImageFromFile'),
+        dict(type='torchvision/CenterCrop', size=(20, 30)),
+        dict(type='Normalize', mean=[1, 2, 3], std=[4, 5, 6], to_rgb=True),
+        dict(type='PackInputs')
+    ]
+    config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
+    assert normalisation_of(config) == ([1, 2, 3], [4, 5, 6])
+    assert channel_order_of(config, {}) == 'rgb'
+    # Of torchvision's transforms, height is first.
+    assert input_size_of(config) == (20, 30)
+    assert normalisation_of(Config()) is None
+    assert channel_order_of(Config(), {}) is None
+
+
+def test_a_resize_that_keeps_the_ratio_sets_no_size() -> None:
+    steps = [dict(type='Resize', scale=(32, -1)), dict(type='PackInputs')]
+    config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=steps))))
+    assert input_size_of(config) is None

@@ -1,0 +1,102 @@
+"""What configs tell of classifiers."""
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+from torch import nn
+
+from tadfkd.classifiers.facts import Fact, facts_of
+from tadfkd.classifiers.outputs import build_classifier
+
+TINY = dict(
+    type='ImageClassifier',
+    backbone=dict(type='LeNet5', num_classes=4),
+    neck=None,
+    head=dict(type='ClsHead'))
+
+
+def facts(config: Config | None = None, **changes: Any) -> dict[str, Fact]:
+    """Of a small classifier with some parts replaced."""
+    model = TINY | changes
+    return facts_of(model, config, build_classifier(model))
+
+
+def data(*steps: dict) -> Config:
+    """A config of which only the test data count."""
+    return Config(
+        dict(
+            test_dataloader=dict(
+                dataset=dict(type='ImageNet', pipeline=list(steps)))))
+
+
+def test_a_model_dict_alone_tells_classes_and_activation() -> None:
+    # LeNet classifies in its backbone.
+    assert facts() == dict(
+        activation=Fact('softmax', 'ClsHead'), num_classes=Fact(4, 'LeNet5'))
+    assert facts(head=None) == dict(num_classes=Fact(4, 'LeNet5'))
+    without = dict(type='LeNet5', num_classes=-1)
+    assert facts(backbone=without, head=None) == {}
+
+
+@pytest.mark.parametrize('preprocessor, mean, std', [
+    (dict(), [0.0], [1.0]),
+    (dict(to_rgb=True), [0.0], [1.0]),
+    (dict(mean=[51.0], std=[25.5]), [51.0], [25.5]),
+    (dict(type='ClsDataPreprocessor', mean=[1, 2, 3],
+          std=[4, 5, 6]), [1, 2, 3], [4, 5, 6]),
+])
+def test_the_preprocessor_tells_the_normalisation(preprocessor: dict,
+                                                  mean: list,
+                                                  std: list) -> None:
+    found = facts(data_preprocessor=preprocessor)
+    assert found['mean'] == (mean, 'data_preprocessor')
+    assert found['std'] == (std, 'data_preprocessor')
+
+
+def test_the_config_tells_size_and_order() -> None:
+    load, crop = dict(type='LoadImageFromFile'), dict(
+        type='CenterCrop', crop_size=(30, 20))
+    found = facts(data(load, crop), data_preprocessor={})
+    assert found['input_size'] == ((20, 30), 'the test data of the config')
+    assert found['channel_order'] == ('bgr', 'the data of the config')
+    found = facts(data(load), data_preprocessor=dict(to_rgb=True))
+    assert 'input_size' not in found
+    assert found['channel_order'].value == 'rgb'
+    assert facts(data(crop))['channel_order'].value == 'rgb'
+
+
+@pytest.mark.parametrize('head, expected', [
+    (dict(type='LinearClsHead', num_classes=3,
+          in_channels=4), dict(activation='softmax', num_classes=3)),
+    (dict(type='MultiLabelLinearClsHead', num_classes=3,
+          in_channels=4), dict(activation='sigmoid', num_classes=3)),
+    (dict(
+        type='CSRAClsHead', num_classes=3, in_channels=4, num_heads=1,
+        lam=0.1), dict(activation='sigmoid')),
+    (dict(type='ConformerHead', num_classes=3, in_channels=[4, 4]),
+     dict(activation='softmax', num_classes=3, output='sum')),
+])
+def test_the_head_tells_how_it_is_read(head: dict, expected: dict) -> None:
+    found = facts(head=head, backbone=dict(type='LeNet5', num_classes=-1))
+    assert {name: fact.value for name, fact in found.items()} == expected
+    assert {fact.source for fact in found.values()} == {head['type']}
+
+
+def test_timm_tells_only_what_is_recorded() -> None:
+    timm = pytest.importorskip('timm')
+    model = dict(type='TimmClassifier', model_name='test_resnet')
+
+    def found(**record: object) -> dict[str, Fact]:
+        network = nn.Module()
+        network.model = timm.create_model('test_resnet', num_classes=4)
+        network.model.pretrained_cfg = record
+        return facts_of(model, None, network)
+
+    order = dict(channel_order=Fact('rgb', 'timm'))
+    assert found() == order
+    assert found(num_classes=3, mean=(0.5, ), input_size=(3, 8, 9)) == order
+    source = "timm's pretrained_cfg"
+    assert found(
+        num_classes=4, mean=(0.2, ), std=None,
+        input_size=(3, 8, 9)) == order | dict(
+            mean=Fact([51.0], source), input_size=Fact((8, 9), source))

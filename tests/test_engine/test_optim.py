@@ -1,0 +1,186 @@
+"""One optimiser a network, and bfloat16 on any device."""
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import pytest
+import torch
+from algorithm_helpers import make_algorithm
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import MODEL_WRAPPERS
+from torch import Tensor, nn
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.engine import AutocastOptimWrapper, PerNetworkConstructor
+from tadfkd.errors import UserError
+from tadfkd.registry import OPTIM_WRAPPERS
+
+
+class TwoNetworks(nn.Module):
+    """A student and a generator, and something that is not trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.student = nn.Linear(3, 2)
+        self.generator = nn.Linear(4, 3)
+        self.teacher = nn.Linear(3, 2)
+
+
+def sgd(lr: float, **options: object) -> dict:
+    """Config of a wrapper."""
+    return dict(
+        type='OptimWrapper', optimizer=dict(type='SGD', lr=lr), **options)
+
+
+def managed(wrappers: OptimWrapperDict, name: str) -> list[Tensor]:
+    """The parameters that a network's optimiser changes."""
+    return [
+        parameter for group in wrappers[name].optimizer.param_groups
+        for parameter in group['params']
+    ]
+
+
+def test_each_network_has_its_own_parameters_and_settings() -> None:
+    model = TwoNetworks()
+    wrappers = PerNetworkConstructor(
+        dict(
+            student=sgd(0.1),
+            generator=dict(
+                type='OptimWrapper', optimizer=dict(type='Adam', lr=0.2))))(
+                    model)
+    assert set(wrappers.keys()) == {'student', 'generator'}
+    for name in ('student', 'generator'):
+        expected = list(getattr(model, name).parameters())
+        assert [id(p)
+                for p in managed(wrappers, name)] == [id(p) for p in expected]
+    assert isinstance(wrappers['student'].optimizer, torch.optim.SGD)
+    assert isinstance(wrappers['generator'].optimizer, torch.optim.Adam)
+    assert wrappers.get_lr() == {'student.lr': [0.1], 'generator.lr': [0.2]}
+
+
+def test_updating_one_network_leaves_the_others() -> None:
+    model = TwoNetworks()
+    wrappers = PerNetworkConstructor(
+        dict(student=sgd(0.1), generator=sgd(0.1)))(
+            model)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    loss = model.student(model.generator(torch.rand(5, 4))).sum()
+    wrappers['generator'].update_params(loss)
+    changed = {
+        name.partition('.')[0]
+        for name, p in model.named_parameters()
+        if not torch.equal(p, before[name])
+    }
+    assert changed == {'generator'}
+
+
+def test_a_network_without_config_is_not_trained() -> None:
+    wrappers = PerNetworkConstructor(dict(student=sgd(0.1)))(TwoNetworks())
+    assert list(wrappers.keys()) == ['student']
+
+
+def test_the_networks_are_found_behind_a_wrapper(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+
+    class Wrapper(nn.Module):
+        """Like the distributed ones, holds the model as ``module``."""
+
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+    monkeypatch.setitem(MODEL_WRAPPERS.module_dict, 'Wrapper', Wrapper)
+    model = TwoNetworks()
+    wrappers = PerNetworkConstructor(dict(student=sgd(0.1)))(Wrapper(model))
+    assert managed(wrappers, 'student')[0] is model.student.weight
+
+
+def test_paramwise_settings_of_one_network_are_applied() -> None:
+    wrappers = PerNetworkConstructor(
+        dict(
+            student=sgd(0.1, paramwise_cfg=dict(bias_lr_mult=2.0)),
+            generator=sgd(0.1)))(
+                TwoNetworks())
+    rates = {
+        name:
+        sorted(
+            {group['lr']
+             for group in wrappers[name].optimizer.param_groups})
+        for name in ('student', 'generator')
+    }
+    assert rates == {'student': [0.1, 0.2], 'generator': [0.1]}
+
+
+def test_an_unknown_network_is_answered_with_the_nearest() -> None:
+    constructor = PerNetworkConstructor(dict(studnet=sgd(0.1)))
+    with pytest.raises(
+            UserError, match="key 'studnet'.*did you mean 'student'"):
+        constructor(TwoNetworks())
+
+
+def test_a_network_that_is_trained_without_optimiser_is_named(
+        make_model: Callable[..., BaseDFKD]) -> None:
+    with pytest.raises(
+            UserError,
+            match='optim_wrapper has no generator: set optim_wrapper.generator'
+    ):
+        PerNetworkConstructor(dict(student=sgd(0.1)))(make_model())
+
+
+def test_paramwise_settings_of_all_networks_are_a_user_error() -> None:
+    with pytest.raises(UserError, match='move it to optim_wrapper.student'):
+        PerNetworkConstructor(
+            dict(student=sgd(0.1)), paramwise_cfg=dict(bias_lr_mult=2.0))
+
+
+def test_matrix_products_of_a_step_run_in_bfloat16() -> None:
+    model = nn.Linear(3, 2)
+    wrapper = AutocastOptimWrapper(
+        optimizer=torch.optim.SGD(model.parameters(), 0.1))
+    inputs_BF = torch.rand(4, 3)
+    with wrapper.optim_context(model):
+        assert model(inputs_BF).dtype == torch.bfloat16
+        assert (inputs_BF @ inputs_BF.T).dtype == torch.bfloat16
+    assert model(inputs_BF).dtype == torch.float32
+
+
+def test_autocast_ends_also_by_an_exception() -> None:
+    model = nn.Linear(3, 2)
+    wrapper = AutocastOptimWrapper(
+        optimizer=torch.optim.SGD(model.parameters(), 0.1))
+    with pytest.raises(ZeroDivisionError), wrapper.optim_context(model):
+        raise ZeroDivisionError
+    assert model(torch.rand(4, 3)).dtype == torch.float32
+
+
+def test_parameters_and_their_updates_stay_in_float32() -> None:
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    wrapper = AutocastOptimWrapper(optimizer=optimizer)
+    before = model.weight.clone()
+    with wrapper.optim_context(model):
+        loss = model(torch.rand(4, 3)).float().square().mean()
+    wrapper.update_params(loss)
+    assert model.weight.dtype == torch.float32
+    assert not torch.equal(model.weight, before)
+    state = optimizer.state[model.weight]
+    assert state['momentum_buffer'].dtype == torch.float32
+
+
+@pytest.mark.parametrize('type', ['TADFKD', 'KAKR', 'CMI', 'FastDFKD'])
+def test_losses_are_scaled_only_where_no_gradients_are_combined(
+        monkeypatch: pytest.MonkeyPatch, type: str) -> None:
+
+    class Scaled(OptimWrapper):
+        """As mmengine's, which needs a GPU."""
+        loss_scaler = None
+
+    monkeypatch.setitem(OPTIM_WRAPPERS.module_dict, 'Scaled', Scaled)
+    model = make_algorithm(type)
+    constructor = PerNetworkConstructor({
+        name:
+        dict(type='Scaled', optimizer=dict(type='SGD', lr=0.1))
+        for name in model.trained_networks
+    })
+    with nullcontext() if type == 'TADFKD' else pytest.raises(
+            UserError, match=f'{type} combines.*student.type.*--amp'):
+        constructor(model)

@@ -1,0 +1,118 @@
+"""Pictures of what the generator makes."""
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.engine.hooks import SampleGridHook
+from tadfkd.errors import UserError
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """A picture as uint8 RGB, shape (H, W, 3)."""
+    with Image.open(path) as picture:
+        assert picture.format == 'PNG'
+        return np.asarray(picture.convert('RGB'))
+
+
+@pytest.fixture
+def runner(tiny_model: BaseDFKD, tmp_path: Path) -> SimpleNamespace:
+    """What the hook asks a Runner for, in the last of ten epochs."""
+    shown = []
+    return SimpleNamespace(
+        model=tiny_model,
+        work_dir=str(tmp_path),
+        epoch=9,
+        max_epochs=10,
+        shown=shown,
+        visualizer=SimpleNamespace(add_image=lambda name, pixels_HWC, step:
+                                   shown.append((name, pixels_HWC, step))))
+
+
+def test_the_grid_has_the_generated_images_enlarged_in_rows(
+        runner: SimpleNamespace, tmp_path: Path) -> None:
+    SampleGridHook(
+        num_images=5, columns=3, min_side=40).after_train_epoch(runner)
+    pixels_HWC = read_pixels(tmp_path / 'samples.png')
+    # Images of 16x16 become 32x32: whole factors only, 40 // 16. Each has
+    # two pixels around it.
+    assert pixels_HWC.shape == (2 * 34 + 2, 3 * 34 + 2, 3)
+    pixels_HW = pixels_HWC[..., 0]
+    assert (pixels_HWC == pixels_HW[..., None]).all()
+    images_BHW = runner.model.synthesize(5, 'sample_grid')[:, 0].numpy()
+    for i, image_HW in enumerate(images_BHW):
+        top, left = 2 + 34 * (i // 3), 2 + 34 * (i % 3)
+        np.testing.assert_array_equal(
+            pixels_HW[top:top + 32, left:left + 32],
+            np.kron(np.round(image_HW * 255), np.ones((2, 2))))
+    # The sixth place is empty.
+    assert not pixels_HW[36:68, 70:102].any()
+
+
+def test_large_images_are_not_enlarged(runner: SimpleNamespace,
+                                       tmp_path: Path) -> None:
+    SampleGridHook(
+        num_images=2, columns=2, min_side=8).after_train_epoch(runner)
+    assert read_pixels(tmp_path / 'samples.png').shape == (20, 38, 3)
+
+
+def test_each_epoch_has_its_file_and_the_visualizer_sees_it(
+        runner: SimpleNamespace, tmp_path: Path) -> None:
+    SampleGridHook(num_images=2).after_train_epoch(runner)
+    newest = (tmp_path / 'samples.png').read_bytes()
+    assert (tmp_path / 'samples' / 'epoch_10.png').read_bytes() == newest
+    (name, pixels_HWC, step), = runner.shown
+    assert (name, step) == ('samples', 10)
+    np.testing.assert_array_equal(pixels_HWC,
+                                  read_pixels(tmp_path / 'samples.png'))
+
+
+def test_an_unchanged_generator_gives_the_identical_file(
+        runner: SimpleNamespace, tmp_path: Path) -> None:
+    hook = SampleGridHook(num_images=4)
+    hook.after_train_epoch(runner)
+    first = (tmp_path / 'samples.png').read_bytes()
+    # Training draws from its own stream, and others from the global one.
+    torch.rand(5)
+    with torch.no_grad():
+        runner.model.eval().generate(3, runner.model.generator)
+    hook.after_train_epoch(runner)
+    assert (tmp_path / 'samples.png').read_bytes() == first
+
+    with torch.no_grad():
+        runner.model.generator.project.weight.mul_(-1)
+    hook.after_train_epoch(runner)
+    assert (tmp_path / 'samples.png').read_bytes() != first
+
+
+def test_drawing_changes_nothing_in_the_generator(
+        runner: SimpleNamespace) -> None:
+    generator = runner.model.generator.train()
+    before = {
+        name: value.clone()
+        for name, value in generator.state_dict().items()
+    }
+    SampleGridHook(num_images=4).after_train_epoch(runner)
+    assert generator.training
+    for name, value in generator.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_grids_are_due_at_the_interval_and_at_the_end(runner: SimpleNamespace,
+                                                      tmp_path: Path) -> None:
+    hook = SampleGridHook(interval=4, num_images=1)
+    for runner.epoch in range(10):
+        hook.after_train_epoch(runner)
+    assert sorted(path.name for path in (tmp_path / 'samples').iterdir()) == [
+        'epoch_10.png', 'epoch_4.png', 'epoch_8.png'
+    ]
+
+
+@pytest.mark.parametrize('name', ['interval', 'num_images', 'columns'])
+def test_a_number_below_one_is_a_user_error(name: str) -> None:
+    with pytest.raises(UserError, match=f'{name} must be .*>= 1, got 0'):
+        SampleGridHook(**{name: 0})

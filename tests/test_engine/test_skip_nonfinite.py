@@ -1,0 +1,195 @@
+"""Optimiser steps that are taken only if they are finite."""
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+
+from tadfkd.engine.skip_nonfinite import FiniteSteps, finite
+from tadfkd.structures import Counters, Updates
+
+INPUTS_BF = torch.linspace(-1, 2, 12).view(4, 3)
+
+
+class Scaled(OptimWrapper):
+    """As mmengine's wrapper of mixed precision is, on any device."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        super().__init__(optimizer)
+        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=1024.0)
+
+    def backward(self, loss: Tensor, **kwargs: object) -> None:
+        """Scale the loss."""
+        super().backward(self.loss_scaler.scale(loss), **kwargs)
+
+    def step(self, **kwargs: object) -> None:
+        """Unscale, and step if that is finite."""
+        self.loss_scaler.step(self.optimizer)
+        self.loss_scaler.update()
+
+
+def network() -> nn.Sequential:
+    """With weights and with statistics that a forward moves."""
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+
+
+def wrapper_of(model: nn.Module,
+               kind: type[OptimWrapper] = OptimWrapper,
+               **arguments: object) -> tuple[FiniteSteps, Updates]:
+    """One with momentum and weight decay, and what it counts."""
+    counters = Counters()
+    wrapper = finite(kind)(
+        optimizer=torch.optim.SGD(
+            model.parameters(), 0.1, momentum=0.9, weight_decay=0.1),
+        **arguments)
+    wrapper.watch('student', counters, [model])
+    return wrapper, counters.updates['student']
+
+
+def step(wrapper: OptimWrapper,
+         model: nn.Module,
+         spoil: Callable[[Tensor], Tensor] = lambda loss: loss) -> None:
+    """One forward and update."""
+    with wrapper.optim_context(model):
+        loss = spoil(model(INPUTS_BF).square().mean())
+    wrapper.update_params(loss)
+
+
+def everything(wrapper: OptimWrapper, model: nn.Module) -> list[Tensor]:
+    """Weights, buffers and momentum."""
+    return [
+        value.clone()
+        for value in (*model.state_dict().values(),
+                      *(state['momentum_buffer']
+                        for state in wrapper.optimizer.state.values()))
+    ]
+
+
+def equal(first: list[Tensor], second: list[Tensor]) -> bool:
+    """Bit by bit."""
+    return len(first) == len(second) and all(map(torch.equal, first, second))
+
+
+def test_finite_steps_are_those_of_the_wrapper_bit_by_bit() -> None:
+    model = network()
+    other = copy.deepcopy(model)
+    wrapper, updates = wrapper_of(model)
+    plain = OptimWrapper(
+        torch.optim.SGD(
+            other.parameters(), 0.1, momentum=0.9, weight_decay=0.1))
+    for _ in range(3):
+        step(wrapper, model)
+        step(plain, other)
+    assert equal(everything(wrapper, model), everything(plain, other))
+    assert (updates.applied, updates.skipped) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    'spoil', [
+        lambda loss: loss * torch.nan,
+        lambda loss: loss * torch.inf,
+        lambda loss: loss + torch.inf,
+        lambda loss: loss + loss.detach() * torch.nan,
+        lambda loss: (loss - loss.detach()).sqrt(),
+        lambda loss: loss * 1e30,
+    ],
+    ids=[
+        'nan', 'inf', 'infinite constant', 'no number without gradient',
+        'gradient alone', 'norm beyond float32'
+    ])
+@pytest.mark.parametrize('first', [True, False])
+def test_one_that_is_not_finite_leaves_everything(spoil: Callable[[Tensor],
+                                                                  Tensor],
+                                                  first: bool) -> None:
+    model = network()
+    wrapper, updates = wrapper_of(model)
+    if not first:
+        step(wrapper, model)
+    before = everything(wrapper, model)
+    for times in (1, 2):
+        step(wrapper, model, spoil)
+        assert equal(everything(wrapper, model), before)
+        assert (updates.skipped, updates.skipped_in_a_row) == (times, times)
+    assert all(weight.grad is None for weight in model.parameters())
+    step(wrapper, model)
+    assert not equal(everything(wrapper, model), before)
+    assert (updates.skipped, updates.skipped_in_a_row) == (2, 0)
+    assert updates.applied == 2 - first
+
+
+def test_the_norm_is_that_of_all_gradients() -> None:
+    model = network()
+    wrapper, updates = wrapper_of(model)
+    expected = 0.0
+    for _ in range(2):
+        model(INPUTS_BF).square().mean().backward()
+        expected += float(
+            sum(weight.grad.double().square().sum()
+                for weight in model.parameters()))**0.5
+        model.zero_grad()
+        step(wrapper, model)
+    assert updates.gradient_norm_sum == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_bad_part_spoils_the_step_that_it_adds_up_to() -> None:
+    model = network()
+    wrapper, updates = wrapper_of(model, accumulative_counts=2)
+    before = everything(wrapper, model)
+    step(wrapper, model, lambda loss: loss * torch.nan)
+    step(wrapper, model)
+    assert equal(everything(wrapper, model), before)
+    assert updates.skipped == 1
+    step(wrapper, model)
+    step(wrapper, model)
+    assert updates.applied == 1
+    assert not equal(everything(wrapper, model), before)
+
+
+def test_clipping_does_not_make_a_number_of_what_is_none() -> None:
+    model = network()
+    wrapper, updates = wrapper_of(model, clip_grad=dict(max_norm=0.1))
+    before = everything(wrapper, model)
+    step(wrapper, model, lambda loss: loss * torch.inf)
+    assert equal(everything(wrapper, model), before)
+    assert updates.skipped == 1
+    step(wrapper, model)
+    assert updates.applied == 1
+
+
+# With the second the loss alone is not finite.
+@pytest.mark.parametrize(
+    'spoil', [lambda loss: loss * torch.inf, lambda loss: loss + torch.inf])
+def test_a_scaler_of_the_loss_scales_less_after_a_skipped_step(
+        spoil: Callable[[Tensor], Tensor]) -> None:
+    model = network()
+    wrapper, updates = wrapper_of(model, Scaled)
+    before = everything(wrapper, model)
+    step(wrapper, model, spoil)
+    assert equal(everything(wrapper, model), before)
+    assert updates.skipped == 1
+    assert wrapper.loss_scaler.get_scale() == 512
+    step(wrapper, model)
+    assert not equal(everything(wrapper, model), before)
+
+
+def test_counts_are_taken_up_by_those_who_hold_them() -> None:
+    counters = Counters(student_steps=3)
+    counters.updates['student'] = Updates(2, 1, 1, 0.5)
+    saved = counters.state_dict()
+    other = Counters()
+    held = other.updates
+    wrapper = finite(OptimWrapper)(
+        optimizer=torch.optim.SGD(network().parameters(), 0.1))
+    wrapper.watch('student', other, [])
+    other.load_state_dict(saved)
+    assert other == counters
+    assert other.updates is not held
+    wrapper.approves(wrapper.optimizer, torch.tensor(torch.nan))
+    assert other.updates['student'] == Updates(2, 2, 2, 0.5)
+    assert counters.updates['student'] == Updates(2, 1, 1, 0.5)
+
+
+def test_a_class_is_guarded_once() -> None:
+    assert finite(finite(OptimWrapper)).__mro__.count(FiniteSteps) == 1

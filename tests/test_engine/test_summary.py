@@ -1,0 +1,276 @@
+"""The record of a run."""
+import copy
+import json
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mmengine.config import Config
+from mmengine.logging import MessageHub
+from PIL import Image
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.engine.hooks import SummaryHook
+from tadfkd.errors import UserError
+from tadfkd.evaluation import measure_synthetic
+
+
+@pytest.fixture
+def runner(tiny_model: BaseDFKD, tiny_config: Config,
+           tmp_path: Path) -> SimpleNamespace:
+    """What the hook asks a Runner for; without validation."""
+    logged = []
+    return SimpleNamespace(
+        model=tiny_model,
+        cfg=tiny_config,
+        work_dir=str(tmp_path),
+        seed=5,
+        epoch=0,
+        max_epochs=3,
+        _resume=True,
+        val_loop=None,
+        logger=logging.getLogger('test'),
+        message_hub=MessageHub('test_summary_hook'),
+        val_dataloader=None,
+        logged=logged,
+        visualizer=SimpleNamespace(
+            add_scalars=lambda scalars, step: logged.append((scalars, step))))
+
+
+def run_epoch(hook: SummaryHook,
+              runner: SimpleNamespace,
+              accuracy: float | None = None,
+              generated: int = 40,
+              selected: int = 10) -> None:
+    """What happens to the hook in an epoch."""
+    counters = runner.model.counters
+    counters.images_generated += generated
+    counters.images_selected += selected
+    counters.student_steps += 4
+    counters.generator_steps += 2
+    hook.after_train_epoch(runner)
+    if accuracy is not None:
+        hook.after_val_epoch(runner, {'accuracy/top1': accuracy})
+    runner.epoch += 1
+
+
+def read(runner: SimpleNamespace, name: str) -> dict:
+    """A file of the work directory."""
+    return json.loads((Path(runner.work_dir) / name).read_text())
+
+
+def test_the_summary_reports_the_last_epochs_and_labels_the_best(
+        runner: SimpleNamespace) -> None:
+    hook = SummaryHook(last_k=2, num_images=4)
+    hook.before_train(runner)
+    for accuracy in (50.0, 70.0, 60.0):
+        run_epoch(hook, runner, accuracy)
+    hook.after_train(runner)
+    summary = read(runner, 'summary.json')
+    assert summary['student_top1_last'] == 60
+    assert summary['student_top1_last_k_mean'] == 65
+    assert summary['student_top1_std'] == 5
+    assert summary['last_k'] == 2
+    assert summary['student_top1_max'] == 70
+    assert summary['student_steps'] == 12
+    assert summary['generator_steps'] == 6
+    assert summary['images_generated'] == 120
+    assert summary['images_selected'] == 30
+    assert summary['seed'] == 5
+    assert summary['algorithm'] == 'TADFKD'
+    assert summary['dataset'] == 'digits'
+    assert summary['num_classes'] == 10
+    assert summary['finished'] is True
+
+
+def test_fewer_epochs_than_last_k_are_counted_as_they_are(
+        runner: SimpleNamespace) -> None:
+    hook = SummaryHook(last_k=10, num_images=4)
+    hook.before_train(runner)
+    run_epoch(hook, runner, 40.0)
+    run_epoch(hook, runner, 50.0)
+    summary = read(runner, 'summary.json')
+    assert summary['last_k'] == 2
+    assert summary['student_top1_last_k_mean'] == 45
+
+
+def test_an_unevaluated_epoch_does_not_hide_the_last_evaluated_one(
+        runner: SimpleNamespace) -> None:
+    hook = SummaryHook(num_images=4)
+    hook.before_train(runner)
+    run_epoch(hook, runner, 40.0)
+    run_epoch(hook, runner)
+    assert read(runner, 'summary.json')['student_top1_last'] == 40
+    assert [
+        entry['student_top1']
+        for entry in read(runner, 'history.json')['epochs']
+    ] == [40, None]
+
+
+def test_the_selection_rate_is_that_of_the_epoch_alone(
+        runner: SimpleNamespace) -> None:
+    runner.model.counters.images_generated = 1000
+    hook = SummaryHook(num_images=4)
+    hook.before_train(runner)
+    run_epoch(hook, runner, generated=40, selected=10)
+    run_epoch(hook, runner, generated=20, selected=15)
+    assert [
+        entry['selection_rate']
+        for entry in read(runner, 'history.json')['epochs']
+    ] == [25, 75]
+    assert [(scalars['synthetic/selection_rate'], step)
+            for scalars, step in runner.logged] == [(25, 1), (75, 2)]
+
+
+def test_the_history_has_the_measures_of_held_out_images(
+        runner: SimpleNamespace) -> None:
+    hook = SummaryHook(num_images=6)
+    hook.before_train(runner)
+    run_epoch(hook, runner)
+    entry, = read(runner, 'history.json')['epochs']
+    measured = measure_synthetic(runner.model, 6)
+    assert entry['epoch'] == 1
+    assert entry['agreement'] == pytest.approx(measured.agreement)
+    assert entry['bn_distance'] == pytest.approx(measured.bn_distance)
+    assert entry['class_histogram'] == measured.class_histogram
+    assert sum(entry['class_histogram']) == 6
+    assert read(runner, 'summary.json')['agreement_last'] == entry['agreement']
+
+
+def test_a_run_without_data_has_no_accuracy_and_still_a_summary(
+        runner: SimpleNamespace) -> None:
+    hook = SummaryHook(num_images=4)
+    hook.before_train(runner)
+    run_epoch(hook, runner)
+    hook.after_train(runner)
+    summary = read(runner, 'summary.json')
+    for name in ('teacher_top1', 'student_top1_last', 'student_top1_max',
+                 'student_top1_last_k_mean', 'student_top1_std'):
+        assert summary[name] is None
+    assert summary['agreement_last'] is not None
+    with Image.open(Path(runner.work_dir) / 'curves.png') as picture:
+        picture.load()
+        assert picture.format == 'PNG'
+
+
+def test_a_run_that_stops_early_is_not_finished(
+        runner: SimpleNamespace) -> None:
+    hook = SummaryHook(num_images=4)
+    hook.before_train(runner)
+    run_epoch(hook, runner)
+    assert read(runner, 'summary.json')['finished'] is False
+    hook.after_train(runner)
+    assert read(runner, 'summary.json')['finished'] is False
+    runner.epoch = 3
+    hook.after_train(runner)
+    assert read(runner, 'summary.json')['finished'] is True
+
+
+def test_a_resumed_run_takes_up_the_history_of_its_checkpoint(
+        runner: SimpleNamespace) -> None:
+    hook = SummaryHook(num_images=4)
+    hook.before_train(runner)
+    run_epoch(hook, runner, 50.0)
+    # Within the second epoch, of which these are the first images.
+    runner.model.counters.images_generated += 30
+    runner.model.counters.images_selected += 20
+    checkpoint: dict = {}
+    hook.before_save_checkpoint(runner, checkpoint)
+    checkpoint = copy.deepcopy(checkpoint)
+    seconds = checkpoint['summary']['history']['seconds']
+    run_epoch(hook, runner, 70.0, generated=10, selected=0)
+    expected = read(runner, 'history.json')
+
+    # Elsewhere: the files of the first run are not read.
+    runner.work_dir = str(Path(runner.work_dir) / 'elsewhere')
+    runner.model.counters.images_generated -= 10
+    runner.epoch = 1
+    resumed = SummaryHook(num_images=4)
+    resumed.after_load_checkpoint(runner, checkpoint)
+    resumed.before_train(runner)
+    run_epoch(resumed, runner, 70.0, generated=10, selected=0)
+    history = read(runner, 'history.json')
+    assert history['epochs'] == expected['epochs']
+    assert history['epochs'][1]['selection_rate'] == 50
+    assert history['seconds'] > seconds
+
+
+def test_weights_alone_bring_no_history(runner: SimpleNamespace) -> None:
+    hook = SummaryHook(num_images=4)
+    hook.before_train(runner)
+    run_epoch(hook, runner, 50.0)
+    checkpoint: dict = {}
+    hook.before_save_checkpoint(runner, checkpoint)
+    runner._resume = False
+    new = SummaryHook(num_images=4)
+    new.after_load_checkpoint(runner, checkpoint)
+    new.before_train(runner)
+    assert new.history['epochs'] == []
+
+
+def test_a_new_run_in_an_old_directory_starts_a_new_history(
+        runner: SimpleNamespace) -> None:
+    hook = SummaryHook(num_images=4)
+    hook.before_train(runner)
+    run_epoch(hook, runner, 50.0)
+
+    runner.epoch = 0
+    new = SummaryHook(num_images=4)
+    new.before_train(runner)
+    run_epoch(new, runner, 20.0)
+    assert [
+        entry['student_top1']
+        for entry in read(runner, 'history.json')['epochs']
+    ] == [20]
+
+
+def test_the_teacher_is_evaluated_once_where_there_are_data(
+        runner: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def teacher_metrics(*arguments: object) -> dict[str, float]:
+        calls.append(arguments)
+        return {'accuracy/top1': 97.5}
+
+    monkeypatch.setattr('tadfkd.engine.hooks.summary.teacher_metrics',
+                        teacher_metrics)
+    runner.val_loop = SimpleNamespace(evaluator=object())
+    hook = SummaryHook(num_images=4)
+    hook.before_train(runner)
+    run_epoch(hook, runner, 50.0)
+    checkpoint: dict = {}
+    hook.before_save_checkpoint(runner, checkpoint)
+    resumed = SummaryHook(num_images=4)
+    resumed.after_load_checkpoint(runner, checkpoint)
+    resumed.before_train(runner)
+    assert len(calls) == 1
+    assert read(runner, 'summary.json')['teacher_top1'] == 97.5
+
+
+def test_the_teachers_metrics_are_taken_from_the_sanity_hook(
+        runner: SimpleNamespace) -> None:
+    runner.message_hub.update_info('teacher_metrics', {'accuracy/top1': 91.0})
+    # Evaluating would fail: there is no evaluator.
+    runner.val_loop = SimpleNamespace()
+    hook = SummaryHook(num_images=4)
+    hook.before_train(runner)
+    run_epoch(hook, runner, 50.0)
+    assert read(runner, 'summary.json')['teacher_top1'] == 91
+
+
+def test_another_validation_metric_leaves_the_accuracy_out(
+        runner: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('tadfkd.engine.hooks.summary.teacher_metrics',
+                        lambda *_: {'single-label/f1-score': 12.0})
+    runner.val_loop = SimpleNamespace(evaluator=object())
+    hook = SummaryHook(num_images=4)
+    hook.before_train(runner)
+    run_epoch(hook, runner)
+    assert read(runner, 'summary.json')['teacher_top1'] is None
+
+
+@pytest.mark.parametrize('name', ['last_k', 'num_images'])
+def test_a_number_below_one_is_a_user_error(name: str) -> None:
+    with pytest.raises(UserError, match=f'{name} must be .*>= 1, got 0'):
+        SummaryHook(**{name: 0})

@@ -1,0 +1,154 @@
+"""Image priors against NumPy in float64, pixel by pixel."""
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tadfkd.errors import UserError
+from tadfkd.losses import (BaseLoss, BNStatisticsLoss, ImageL2Loss,
+                           PixelStatisticsLoss, TotalVariationLoss)
+from tadfkd.structures import BNStatistics
+
+SHAPES = [(1, 1, 2, 2), (3, 3, 5, 4), (2, 1, 1, 6)]
+#: Row and column offset of right, below, and both diagonals.
+NEIGHBOURS = [(0, 1), (1, 0), (1, 1), (1, -1)]
+
+
+def images(shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(7))
+
+
+def l2_by_hand(images_BCHW: np.ndarray, over: str) -> float:
+    squares_B = [
+        sum(float(x)**2 for x in image.ravel()) for image in images_BCHW
+    ]
+    if over == 'batch':
+        return math.sqrt(sum(squares_B))
+    return sum(map(math.sqrt, squares_B)) / len(squares_B)
+
+
+def variation_by_hand(images_BCHW: np.ndarray, over: str) -> float:
+    batch, channels, height, width = images_BCHW.shape
+    total = 0.0
+    for down, right in NEIGHBOURS:
+        squares_B = [0.0] * batch
+        for sample, channel, row, column in np.ndindex(images_BCHW.shape):
+            other = row + down, column + right
+            if 0 <= other[0] < height and 0 <= other[1] < width:
+                image = images_BCHW[sample, channel]
+                squares_B[sample] += float(image[row, column] -
+                                           image[other])**2
+        if over == 'batch':
+            total += math.sqrt(sum(squares_B))
+        else:
+            total += sum(map(math.sqrt, squares_B)) / batch
+    return total
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('over', ['sample', 'batch'])
+def test_the_l2_norm_agrees_with_its_definition(
+        over: str, shape: tuple[int, ...]) -> None:
+    images_BCHW = images(shape)
+    assert ImageL2Loss(over, 0.5)(images_BCHW).item() == pytest.approx(
+        0.5 * l2_by_hand(images_BCHW.double().numpy(), over), rel=1e-5)
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('over', ['sample', 'batch'])
+def test_total_variation_agrees_with_its_definition(
+        over: str, shape: tuple[int, ...]) -> None:
+    images_BCHW = images(shape)
+    assert TotalVariationLoss(over, 0.5)(images_BCHW).item() == pytest.approx(
+        0.5 * variation_by_hand(images_BCHW.double().numpy(), over), rel=1e-5)
+
+
+@pytest.mark.parametrize('kind', [ImageL2Loss, TotalVariationLoss])
+def test_only_the_norm_of_the_batch_grows_with_the_batch(
+        kind: type[BaseLoss]) -> None:
+    images_BCHW = images((4, 3, 6, 6))
+    larger_BCHW = images_BCHW.repeat(9, 1, 1, 1)
+    torch.testing.assert_close(kind()(larger_BCHW), kind()(images_BCHW))
+    torch.testing.assert_close(
+        kind('batch')(larger_BCHW), 3 * kind('batch')(images_BCHW))
+
+
+@pytest.mark.parametrize('over', ['sample', 'batch'])
+@pytest.mark.parametrize('kind', [ImageL2Loss, TotalVariationLoss])
+def test_a_black_image_has_no_loss_and_a_finite_gradient(
+        kind: type[BaseLoss], over: str) -> None:
+    images_BCHW = torch.zeros(2, 3, 4, 4, requires_grad=True)
+    value = kind(over)(images_BCHW)
+    value.backward()
+    assert value == 0
+    assert images_BCHW.grad is not None and images_BCHW.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('over', ['sample', 'batch'])
+@pytest.mark.parametrize('kind', [ImageL2Loss, TotalVariationLoss])
+def test_a_step_against_the_gradient_lowers_the_loss(kind: type[BaseLoss],
+                                                     over: str) -> None:
+    images_BCHW = images((3, 2, 5, 5)).requires_grad_()
+    loss = kind(over)
+    gradient_BCHW, = torch.autograd.grad(loss(images_BCHW), images_BCHW)
+    assert gradient_BCHW.isfinite().all()
+    step = 1e-2
+    expected = loss(images_BCHW) - step * gradient_BCHW.square().sum()
+    moved = loss(images_BCHW - step * gradient_BCHW)
+    # To first order; the second order is far below the change itself.
+    assert moved < loss(images_BCHW)
+    torch.testing.assert_close(moved, expected, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('over', ['sample', 'batch'])
+@pytest.mark.parametrize('kind', [ImageL2Loss, TotalVariationLoss])
+def test_half_precision_images_give_float32(kind: type[BaseLoss], over: str,
+                                            dtype: torch.dtype) -> None:
+    # 65504 is the largest float16: the sum of squares is far above.
+    images_BCHW = 200 * images((2, 3, 8, 8))
+    value = kind(over)(images_BCHW.to(dtype))
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(
+        value, kind(over)(images_BCHW), rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize('kind', [ImageL2Loss, TotalVariationLoss])
+def test_over_anything_else_is_refused(kind: type[BaseLoss]) -> None:
+    with pytest.raises(UserError, match='set over of the ' + kind.__name__):
+        kind('image')
+
+
+def test_pixel_statistics_agree_with_numpy() -> None:
+    images_BCHW = images((4, 3, 5, 6))
+    pixels_CN = images_BCHW.double().numpy().transpose(1, 0, 2,
+                                                       3).reshape(3, -1)
+    expected = np.linalg.norm(
+        pixels_CN.mean(1)) + np.linalg.norm(pixels_CN.var(1) - 1)
+    assert PixelStatisticsLoss(2.0)(images_BCHW).item() == pytest.approx(
+        2 * expected, rel=1e-5)
+
+
+def test_pixel_statistics_are_those_of_a_batch_norm_before_the_network(
+) -> None:
+    # The teacher's running statistics in units of [0, 1].
+    mean_C, std_C = torch.tensor([0.3, 0.5]), torch.tensor([0.2, 0.4])
+    pixels_BCHW = images((8, 2, 4, 4))
+    variance_C, batch_mean_C = torch.var_mean(
+        pixels_BCHW, (0, 2, 3), unbiased=False)
+    layer = BNStatistics((batch_mean_C - mean_C) / std_C,
+                         variance_C / std_C**2, torch.zeros(2), torch.ones(2))
+    normalized_BCHW = (pixels_BCHW - mean_C[:, None, None]) / std_C[:, None,
+                                                                    None]
+    torch.testing.assert_close(PixelStatisticsLoss()(normalized_BCHW),
+                               BNStatisticsLoss()([layer]))
+
+
+def test_images_with_the_pixels_of_the_data_have_no_pixel_loss() -> None:
+    images_BCHW = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
+    assert PixelStatisticsLoss()(images_BCHW).item() == pytest.approx(
+        0, abs=1e-5)
+    # One grey for all pixels has the mean, but not the variance.
+    assert PixelStatisticsLoss()(0 * images_BCHW).item() == pytest.approx(
+        3**0.5)

@@ -1,0 +1,82 @@
+"""Hooks that live as long as their block."""
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tadfkd.networks.capture import capture
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+
+
+def hooks(module: nn.Module) -> int:
+    return sum(
+        len(child._forward_pre_hooks) + len(child._forward_hooks)
+        for child in module.modules())
+
+
+def test_inputs_are_read_in_the_order_of_the_calls() -> None:
+    net, inputs_BF = network(), torch.randn(5, 3)
+    # Listed in another order than they run in.
+    with capture([net[2], net[0]], lambda module, x: (module, x)) as values:
+        assert values == []
+        net(inputs_BF)
+        assert [module for module, _ in values] == [net[0], net[2]]
+        assert values[0][1] is inputs_BF
+        torch.testing.assert_close(values[1][1], net[1](net[0](inputs_BF)))
+
+
+def test_a_module_that_runs_twice_is_read_twice() -> None:
+    net = network()
+    with capture([net[1]], lambda module, x: x.shape[0]) as values:
+        net(torch.randn(5, 3))
+        net(torch.randn(7, 3))
+    assert values == [5, 7]
+
+
+def test_nothing_is_read_after_the_block() -> None:
+    net = network()
+    with capture(net, lambda module, x: x) as values:
+        net(torch.randn(5, 3))
+    assert len(values) == 3 and hooks(net) == 0
+    net(torch.randn(5, 3))
+    assert len(values) == 3
+
+
+def test_the_hooks_are_gone_after_an_exception_in_the_block() -> None:
+    net = network()
+    with pytest.raises(ZeroDivisionError), capture(net, lambda module, x: x):
+        assert hooks(net) == 3
+        raise ZeroDivisionError
+    assert hooks(net) == 0
+
+
+def test_the_hooks_are_gone_after_an_exception_in_the_reader() -> None:
+    net = network()
+
+    def read(module: nn.Module, x: Tensor) -> None:
+        raise KeyError('from the reader')
+
+    with pytest.raises(KeyError, match='from the reader'), capture(net, read):
+        net(torch.randn(5, 3))
+    assert hooks(net) == 0
+    net(torch.randn(5, 3))
+
+
+def test_blocks_nest_without_disturbing_each_other() -> None:
+    net = network()
+    with capture([net[0]], lambda module, x: 'outer') as outer:
+        with capture([net[0]], lambda module, x: 'inner') as inner:
+            net(torch.randn(5, 3))
+        net(torch.randn(5, 3))
+    assert outer == ['outer'] * 2 and inner == ['inner']
+
+
+def test_what_was_read_has_its_graph() -> None:
+    net = network()
+    with capture([net[2]], lambda module, x: x.mean()) as values:
+        net(torch.randn(5, 3))
+    values[0].backward()
+    assert net[0].weight.grad is not None
+    assert net[2].weight.grad is None

@@ -1,0 +1,72 @@
+"""Compiled networks do what the others do."""
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from algorithm_helpers import make_algorithm, optimisers, real_batch
+from torch import Tensor, nn
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.errors import UserError
+from tadfkd.networks.compiling import compile_in_place
+
+
+def trained(type: str, **changes: Any) -> tuple[BaseDFKD, dict[str, Tensor]]:
+    """A model after two iterations, and the losses of the second."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = make_algorithm(type, **changes)
+        wrappers = optimisers(model)
+        for _ in range(2):
+            losses = model.train_step(real_batch(), wrappers)
+    return model, losses
+
+
+# One that listens to its student, and one that calls it with other weights:
+# seconds each. The others take the same ways.
+@pytest.mark.parametrize('type', ['ZSKT', 'KAKR'])
+def test_an_algorithm_trains_the_same_weights(type: str) -> None:
+    torch.compiler.reset()
+    compiled = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
+        compiled.append(graph)
+        return graph.forward
+
+    model, losses = trained(type, compile=dict(backend=backend))
+    # Without rounding, as the graphs run operation by operation.
+    plain, plain_losses = trained(type)
+    assert compiled
+    assert losses.keys() == plain_losses.keys()
+    for name, loss in losses.items():
+        assert loss.equal(plain_losses[name]), name
+    state = model.state_dict()
+    assert state.keys() == plain.state_dict().keys()
+    for key, value in plain.state_dict().items():
+        assert value.equal(state[key]), key
+
+
+def test_true_stands_for_the_defaults_of_torch() -> None:
+    torch.compiler.reset()
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    inputs = torch.rand(5, 3)
+    expected = network(inputs)
+    compile_in_place(True, network, None)
+    assert network._compiled_call_impl is not None
+    torch.testing.assert_close(network(inputs), expected)
+
+
+@pytest.mark.parametrize('has_gpu', [True, False])
+def test_cuda_graphs_are_refused(monkeypatch: pytest.MonkeyPatch,
+                                 has_gpu: bool) -> None:
+    monkeypatch.setattr('torch.cuda.is_available', lambda: has_gpu)
+    with pytest.raises(UserError, match='no-cudagraphs') if has_gpu \
+            else nullcontext():
+        compile_in_place(dict(mode='reduce-overhead'), nn.Linear(3, 2))
+
+
+def test_torchscript_stays_as_it_is() -> None:
+    network = torch.jit.trace(nn.Linear(3, 2), torch.rand(1, 3))
+    compile_in_place(True, network)
+    assert network(torch.rand(5, 3)).shape == (5, 2)

@@ -1,0 +1,87 @@
+"""Frozen within a block, and exactly as before after it."""
+import pytest
+import torch
+from torch import nn
+
+from tadfkd.networks.freezing import frozen
+
+
+def network() -> nn.Sequential:
+    """Batch norm in eval mode inside a training network, one frozen layer."""
+    net = nn.Sequential(
+        nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5),
+        nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), nn.Linear(4, 2))
+    net[1].eval()
+    net[3].eval()
+    net[3][1].train()
+    net[0].requires_grad_(False)
+    net[3][0].bias.requires_grad_(False)
+    return net
+
+
+def state(net: nn.Module) -> tuple[list[bool], list[bool]]:
+    return ([parameter.requires_grad for parameter in net.parameters()],
+            [module.training for module in net.modules()])
+
+
+def test_within_the_block_nothing_trains() -> None:
+    net = network()
+    with frozen(net):
+        gradients, modes = state(net)
+        assert not any(gradients) and not any(modes)
+
+
+def test_after_the_block_every_mode_and_every_parameter_is_as_before() -> None:
+    net = network()
+    before = state(net)
+    assert len(set(before[0])) == len(set(before[1])) == 2
+    with frozen(net):
+        pass
+    assert state(net) == before
+
+
+def test_after_an_exception_everything_is_as_before() -> None:
+    net = network()
+    before = state(net)
+    with pytest.raises(ZeroDivisionError), frozen(net):
+        raise ZeroDivisionError
+    assert state(net) == before
+
+
+def test_blocks_of_the_same_module_nest() -> None:
+    net = network()
+    before = state(net)
+    with frozen(net):
+        with frozen(net, net[3]):
+            pass
+        assert not any(state(net)[0]) and not any(state(net)[1])
+    assert state(net) == before
+
+
+def test_several_modules_freeze_at_once_and_others_do_not() -> None:
+    one, two, other = nn.Linear(2, 2), nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    with frozen(one, two):
+        assert not any(sum((state(one) + state(two)), []))
+        assert all(sum(state(other), []))
+    assert all(sum((state(one) + state(two)), []))
+
+
+def test_gradients_flow_through_but_not_into_frozen_modules() -> None:
+    net = network()
+    inputs_BF = torch.randn(6, 3, requires_grad=True)
+    with frozen(net):
+        net(inputs_BF).square().sum().backward()
+    assert inputs_BF.grad is not None and inputs_BF.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_batch_norm_statistics_do_not_move() -> None:
+    net = network().train()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with frozen(net):
+        net(torch.randn(6, 3))
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    # The same forward moves them outside of the block.
+    net(torch.randn(6, 3))
+    assert not torch.equal(net[1].running_mean, before['1.running_mean'])

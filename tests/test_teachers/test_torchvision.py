@@ -1,0 +1,121 @@
+"""Teachers from torchvision."""
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from tadfkd.errors import UserError
+from tadfkd.teachers import TorchvisionTeacher
+
+#: Quick, with batch norm.
+SMALL = 'shufflenet_v2_x0_5'
+TEN = dict(num_classes=10)
+FIELDS = dict(mean=[127.5], std=[63.75], input_size=32)
+
+
+def random_teacher(model: str = SMALL, **options: Any) -> TorchvisionTeacher:
+    """A teacher without checkpoint."""
+    return TorchvisionTeacher(model, allow_random_weights=True, **options)
+
+
+def test_torchvision_tells_how_its_own_weights_were_trained() -> None:
+    facts = random_teacher('squeezenet1_1').facts
+    source = "torchvision's SqueezeNet1_1_Weights.IMAGENET1K_V1"
+    np.testing.assert_allclose(facts['mean'].value, [123.675, 116.28, 103.53])
+    np.testing.assert_allclose(facts['std'].value, [58.395, 57.12, 57.375])
+    assert facts['input_size'] == ((224, 224), source)
+    assert facts['mean'].source == facts['std'].source == source
+    assert facts['num_classes'].value == 1000
+
+
+def test_a_field_wins_over_torchvisions_record() -> None:
+    facts = random_teacher('squeezenet1_1', input_size=64).facts
+    assert facts['input_size'] == ((64, 64), 'set in model.teacher')
+    np.testing.assert_allclose(facts['std'].value, [58.395, 57.12, 57.375])
+
+
+@pytest.mark.parametrize('name', list(FIELDS))
+def test_other_classes_were_trained_by_somebody_else(name: str) -> None:
+    with pytest.raises(UserError, match=f'set model.teacher.{name} to'):
+        random_teacher(
+            arguments=TEN,
+            **{
+                field: value
+                for field, value in FIELDS.items() if field != name
+            })
+
+
+def test_the_answer_is_that_of_torchvisions_network(tmp_path: Path) -> None:
+    network = torchvision.models.get_model(SMALL, **TEN).eval()
+    path = tmp_path / 'weights.pth'
+    torch.save(network.state_dict(), path)
+    teacher = TorchvisionTeacher(
+        SMALL, arguments=TEN, checkpoint=str(path), **FIELDS)
+    images_BCHW = torch.rand(2, 3, 32, 32)
+    output = teacher(images_BCHW, with_bn=True, with_features=True)
+    torch.testing.assert_close(output.logits_BK,
+                               network((images_BCHW - 0.5) / 0.25))
+    torch.testing.assert_close(
+        network.fc(output.features_BF), output.logits_BK)
+    norms = [
+        layer for layer in network.modules()
+        if isinstance(layer, torch.nn.BatchNorm2d)
+    ]
+    assert len(output.bn_statistics) == len(norms) == len(teacher.bn_layers)
+
+
+def test_features_of_a_classifying_convolution_are_means_of_its_input(
+) -> None:
+    teacher = random_teacher('squeezenet1_1', arguments=TEN, **FIELDS)
+    images_BCHW = torch.rand(2, 3, 32, 32)
+    output = teacher(images_BCHW, with_features=True)
+    maps_BFHW = teacher.network.features((images_BCHW - 0.5) / 0.25)
+    assert maps_BFHW.shape[2:] == (1, 1)
+    torch.testing.assert_close(output.features_BF, maps_BFHW.mean((2, 3)))
+    assert output.features_BF.shape == (2, 512)
+
+
+def test_googlenet_normalises_once_more_where_the_weights_are_torchvisions(
+) -> None:
+    # Its ImageNet weights are TensorFlow's: torchvision builds the network
+    # with transform_input=True for them, and only for them.
+    quick = dict(init_weights=False)
+    assert random_teacher(
+        'googlenet', input_size=64, arguments=quick).network.transform_input
+    assert not random_teacher(
+        'googlenet', arguments=quick | TEN, **FIELDS).network.transform_input
+
+
+def test_a_misspelt_model_is_answered_with_the_nearest() -> None:
+    with pytest.raises(
+            UserError, match="did you mean 'mobilenet_v3_small'") as caught:
+        random_teacher('mobilenet_v3_smal')
+    assert 'model.teacher.model' in str(caught.value)
+
+
+@pytest.mark.parametrize('model', [
+    'fasterrcnn_resnet50_fpn', 'fcn_resnet50', 'r3d_18', 'quantized_resnet18',
+    'list_models', 18
+])
+def test_what_is_no_classifier_of_images_is_refused(model: object) -> None:
+    with pytest.raises(UserError, match='which it does not have'):
+        random_teacher(model)
+
+
+@pytest.mark.parametrize('arguments', [
+    dict(num_klasses=10),
+    dict(weights='DEFAULT'),
+    dict(num_classes='ten'),
+])
+def test_arguments_that_torchvision_does_not_take_name_the_field(
+        arguments: dict) -> None:
+    with pytest.raises(UserError, match='model.teacher.arguments'):
+        random_teacher(arguments=arguments, **FIELDS)
+
+
+def test_no_checkpoint_names_the_field() -> None:
+    with pytest.raises(UserError, match='model.teacher.checkpoint'):
+        TorchvisionTeacher(SMALL)
