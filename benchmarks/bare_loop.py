@@ -147,7 +147,8 @@ class BareLoop(Copies):
         # Compiled, it would not call what reads statistics.
         with torch.compiler.set_stance(
                 'force_eager' if self.is_reading else 'default'):
-            return teacher.ask(network, teacher.input_adapter(images_BCHW))
+            return teacher.raw_forward(network,
+                                       teacher.input_adapter(images_BCHW))
 
     def _select(self, logits_BK: Tensor) -> Tensor:
         mask_B = self.model.selector.select(TeacherOutput(logits_BK))

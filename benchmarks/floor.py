@@ -61,11 +61,11 @@ class Floor(Copies):
                 'generator forward': (needs.rounds, self.generate),
                 'teacher forward':
                 (needs.rounds * selects + (changes_view or not selects),
-                 self.ask),
+                 self.raw_forward),
                 'student update': (1, self.train_student),
             },
             generator={
-                'teacher forward': (int(selects), self.ask),
+                'teacher forward': (int(selects), self.raw_forward),
                 'teacher forward and gradient':
                 (1, lambda: self.ask_with_gradient(images_MCHW)),
                 'student forward and gradient':
@@ -78,7 +78,7 @@ class Floor(Copies):
         with torch.no_grad(), self.autocast():
             self.generator(self.latents_BZ)
 
-    def ask(self) -> None:
+    def raw_forward(self) -> None:
         """Forward of the teacher."""
         with torch.no_grad(), self.autocast():
             self._teacher(self.images_BCHW)
@@ -98,7 +98,7 @@ class Floor(Copies):
         """Forward of the teacher, backward to its images."""
         images_MCHW = images_MCHW.detach().requires_grad_()
         with self.autocast():
-            logits_MK = self.teacher.ask(
+            logits_MK = self.teacher.raw_forward(
                 self.teacher.network, self.teacher.input_adapter(images_MCHW))
         logits_MK.sum().backward()
 
@@ -120,7 +120,8 @@ class Floor(Copies):
 
     def _teacher(self, images_BCHW: Tensor) -> Tensor:
         teacher = self.teacher
-        return teacher.ask(teacher.fastest, teacher.input_adapter(images_BCHW))
+        return teacher.raw_forward(teacher.fastest,
+                                   teacher.input_adapter(images_BCHW))
 
 
 def flops(function: Callable[[], None]) -> int:

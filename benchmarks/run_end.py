@@ -10,7 +10,7 @@ from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
 from tadfkd.checkpoints.reading import read_checkpoint
-from tadfkd.checkpoints.resume_point import newest_whole
+from tadfkd.checkpoints.resume_point import newest_intact
 
 # Which no two runs have in common.
 _TIMES = re.compile(r'(^|[/_])(data_)?time$|seconds$|^memory$')
@@ -31,7 +31,7 @@ def read_run_end(work_dir: Path) -> dict[str, Any]:
         ValueError: If two processes of the run have logged different figures
             for the same moment.
     """
-    path, _ = newest_whole(work_dir)
+    path, _ = newest_intact(work_dir)
     assert path is not None
     checkpoint = read_checkpoint(path)
     del checkpoint['meta']

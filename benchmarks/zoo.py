@@ -23,7 +23,7 @@ from tadfkd.classifiers.configs import (find_classifier,
 from tadfkd.classifiers.facts import facts_of
 from tadfkd.classifiers.outputs import build_classifier
 from tadfkd.errors import UserError, nearest
-from tadfkd.teachers.requirements import settle
+from tadfkd.teachers.requirements import resolve_facts
 from tadfkd.utils.files import write_json
 from tadfkd.version import __version__
 
@@ -169,7 +169,7 @@ def _build(name: str) -> dict:
     try:
         model, config = find_classifier(name, 'the zoo')
         network = build_classifier(without_pretrained_weights(model))
-        facts = settle({}, facts_of(model, config, network), network)
+        facts = resolve_facts({}, facts_of(model, config, network), network)
         found = {key: fact.value for key, fact in facts.items()}
         return dict(
             error=None,

@@ -185,9 +185,9 @@ def registry_errors_as_user_errors() -> Iterator[None]:
 
 
 @contextmanager
-def building(what: str,
-             begun: Callable[[], bool] = lambda: False,
-             problem: str = 'cannot be built') -> Iterator[None]:
+def as_config_error(what: str,
+                    begun: Callable[[], bool] = lambda: False,
+                    problem: str = 'cannot be built') -> Iterator[None]:
     """Within the block something is built as a config says, so that whatever
     fails does so over the config.
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS as ROOT_MODELS
 
-from tadfkd.errors import (UnhealthyRun, UserError, building,
+from tadfkd.errors import (UnhealthyRun, UserError, as_config_error,
                            memory_errors_as_user_errors, nearest,
                            registry_errors_as_user_errors, require_at_least,
                            run_tool)
@@ -111,7 +111,7 @@ def test_a_bug_passes_as_it_is(bug: Exception) -> None:
 
 def test_what_fails_while_building_is_told_with_its_place() -> None:
     with pytest.raises(UserError) as caught:
-        with building('model'):
+        with as_config_error('model'):
             [].index('missing\nsecond line')
     message = str(caught.value)
     assert message.startswith('model cannot be built (ValueError: ')
@@ -121,7 +121,7 @@ def test_what_fails_while_building_is_told_with_its_place() -> None:
 
 def test_what_fails_at_work_passes_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError):
-        with building('model', begun=lambda: True):
+        with as_config_error('model', begun=lambda: True):
             raise ZeroDivisionError
 
 

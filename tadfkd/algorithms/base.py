@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tadfkd.algorithms.building import build_bn_loss, build_logits_loss
 from tadfkd.algorithms.candidates import CandidateSelection
-from tadfkd.distributed.reductions import whole_means, whole_statistics
+from tadfkd.distributed.reductions import global_means, global_statistics
 from tadfkd.errors import require_at_least
 from tadfkd.memory import AveragedStatistics
 from tadfkd.networks.freezing import frozen
@@ -117,10 +117,10 @@ class BaseDFKD(CandidateSelection):
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
         """images_BCHW of a student step and the teacher's answer to them,
         both without graph: a full batch of selected images."""
-        batch, teacher_logits_BK = self.clean_batch()
+        batch, teacher_logits_BK = self.selected_batch()
         return batch.views_BCHW, TeacherOutput(teacher_logits_BK)
 
-    def admit(self, images_BCHW: Tensor) -> None:
+    def prefill_pool(self, images_BCHW: Tensor) -> None:
         """Let student steps have images that no step of this model made, for
         one that is tried out; only those need it that keep their images."""
 
@@ -128,7 +128,7 @@ class BaseDFKD(CandidateSelection):
                        optim_wrapper: OptimWrapper) -> Losses:
         """Minimise :meth:`student_losses` on a batch."""
         with optim_wrapper.optim_context(self.student):
-            losses = whole_means(
+            losses = global_means(
                 self.student_losses(images_BCHW, target), len(images_BCHW))
         self.counters.student_steps += 1
         return self._update(losses, optim_wrapper)
@@ -139,9 +139,9 @@ class BaseDFKD(CandidateSelection):
             candidates = self.augmented(
                 self.generate(self.batch_size, self.generator))
             selected = self.select(candidates)
-            losses = whole_means(
+            losses = global_means(
                 self.generator_losses(candidates, selected),
-                len(selected)) | whole_means(
+                len(selected)) | global_means(
                     self.candidate_losses(candidates), len(candidates))
         losses = self._update(losses, optim_wrapper)
         self.counters.generator_steps += 1
@@ -194,7 +194,7 @@ class BaseDFKD(CandidateSelection):
         """
         if not statistics or self.bn_loss is None:
             return {}
-        statistics = whole_statistics(statistics, count)
+        statistics = global_statistics(statistics, count)
         if past is not None:
             statistics = past.average(statistics)
         return dict(bn=self.bn_loss(statistics))

@@ -9,7 +9,7 @@ import torch
 from mmengine.registry import Registry
 from torch import Tensor
 
-from tadfkd.errors import UserError, building
+from tadfkd.errors import UserError, as_config_error
 from tadfkd.registry import MODELS
 from tadfkd.structures import BNStatistics, TeacherOutput
 
@@ -51,7 +51,7 @@ def build_loss(name: str, config: dict, *example: Any) -> Any:
         UserError: If it does not.
     """
     loss = MODELS.build(config)
-    with building(
+    with as_config_error(
             f'model.{name}', problem='fails on an example'), torch.no_grad():
         answer = loss(*example)
     terms = answer.values() if isinstance(answer, dict) else [answer]
@@ -98,7 +98,7 @@ def build_augmentation(model: 'DistillationNetworks', name: str,
         return None
     augmentation = MODELS.build(config)
     images_BCHW = blank_images(model)
-    with building(f'model.{name}', problem='fails on blank images'):
+    with as_config_error(f'model.{name}', problem='fails on blank images'):
         answer = augmentation(images_BCHW, torch.Generator())
     if not isinstance(answer, Tensor) or answer.shape != images_BCHW.shape:
         raise UserError(f'{name} must be an augmentation of images, got '

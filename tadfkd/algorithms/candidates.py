@@ -10,7 +10,7 @@ from tadfkd.algorithms.building import build_augmentation, build_part
 from tadfkd.algorithms.networks import DistillationNetworks
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.generators import BaseGenerator
-from tadfkd.memory import CleanQueue
+from tadfkd.memory import SelectedQueue
 from tadfkd.registry import SELECTORS
 from tadfkd.selectors import BaseSelector
 from tadfkd.structures import Counters, SyntheticBatch, TeacherOutput
@@ -54,7 +54,7 @@ class CandidateSelection(DistillationNetworks):
         self.selector = build_part('selector', selector, BaseSelector,
                                    SELECTORS)
         self.augment = build_augmentation(self, 'augment', augment)
-        self.queue = CleanQueue()
+        self.queue = SelectedQueue()
         self.counters = Counters()
 
     def generate(self, size: int, generator: nn.Module) -> SyntheticBatch:
@@ -131,10 +131,11 @@ class CandidateSelection(DistillationNetworks):
         return selected, answers
 
     @torch.no_grad()
-    def clean_batch(
+    def selected_batch(
             self,
             generator: BaseGenerator | None = None,
-            queue: CleanQueue | None = None) -> tuple[SyntheticBatch, Tensor]:
+            queue: SelectedQueue | None = None
+    ) -> tuple[SyntheticBatch, Tensor]:
         """A full batch of selected images and the teacher's logits for it.
 
         What is left over waits for the next call. Each candidate passes the

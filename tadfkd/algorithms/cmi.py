@@ -89,8 +89,8 @@ class CMI(InversionDFKD):
         self.reinitialize(self.bare_generator)
         wrapper.optimizer.state.clear()
 
-    def further_losses(self, batch: SyntheticBatch,
-                       output: TeacherOutput) -> Losses:
+    def extra_losses(self, batch: SyntheticBatch,
+                     output: TeacherOutput) -> Losses:
         """The contrastive term."""
         stream = self.streams.get('local_augmentation', self.device)
         local_BF = self.teacher(
@@ -108,8 +108,8 @@ class CMI(InversionDFKD):
             contrastive=self.contrastive_loss(embeddings[:len(local_BF)],
                                               embeddings[len(local_BF):]))
 
-    def step_along(self, optim_wrapper: OptimWrapperDict,
-                   loss: Tensor) -> None:
+    def step_auxiliary(self, optim_wrapper: OptimWrapperDict,
+                       loss: Tensor) -> None:
         """The projection learns from the same loss."""
         wrapper = optim_wrapper['projection']
         wrapper.add_loss(loss)

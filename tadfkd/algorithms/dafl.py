@@ -40,11 +40,11 @@ class DAFL(JointDFKD):
         super().__init__(student_loss=student_loss, **base)
         self.class_prior = build_class_prior(self, class_prior)
 
-    def questions(self) -> dict[str, Any]:
+    def teacher_options(self) -> dict[str, Any]:
         """The features, if they have a weight."""
         return dict(with_features=self.class_prior.reads_features)
 
-    def answered_losses(self, selected: SyntheticBatch,
-                        output: TeacherOutput) -> Losses:
+    def joint_losses(self, selected: SyntheticBatch,
+                     output: TeacherOutput) -> Losses:
         """The class prior."""
         return self.class_prior(output, selected.labels_B)

@@ -65,8 +65,8 @@ class DeepInversion(InversionDFKD):
         self.bare_generator.reset(self.streams.get('pixels', self.device))
         wrapper.optimizer.state.clear()
 
-    def further_losses(self, batch: SyntheticBatch,
-                       output: TeacherOutput) -> Losses:
+    def extra_losses(self, batch: SyntheticBatch,
+                     output: TeacherOutput) -> Losses:
         """The smoothness."""
         return dict(
             tv=self.tv_loss(

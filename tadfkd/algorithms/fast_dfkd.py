@@ -10,7 +10,7 @@ from tadfkd.algorithms.base import Losses, summed, with_total
 from tadfkd.algorithms.building import require_generator
 from tadfkd.algorithms.inversion import (SYNTHESIS_BETAS, BestImages,
                                          InversionDFKD)
-from tadfkd.distributed.reductions import average_gradients, whole_means
+from tadfkd.distributed.reductions import average_gradients, global_means
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.registry import MODELS
 
@@ -105,7 +105,7 @@ class FastDFKD(InversionDFKD):
             with wrapper.optim_context(self.generator):
                 images_BCHW = functional_call(network, copies,
                                               (latents_BZ, labels_B))
-                losses = whole_means(
+                losses = global_means(
                     self.inversion_losses(images_BCHW, labels_B),
                     len(images_BCHW))
             total = summed(losses)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
 from tadfkd.algorithms.building import (build_augmentation, build_logits_loss,
                                         build_loss)
-from tadfkd.distributed.reductions import whole_means
+from tadfkd.distributed.reductions import global_means
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.memory import AveragedStatistics, BestImages, ImagePool
 from tadfkd.networks.freezing import frozen
@@ -56,7 +56,7 @@ class InversionDFKD(BaseDFKD):
         **base: Everything else of :class:`BaseDFKD`.
     """
 
-    #: Whether ``further_losses`` read the teacher's penultimate features.
+    #: Whether ``extra_losses`` read the teacher's penultimate features.
     reads_features = False
     #: Whether the student reads no more of the teacher than its logits.
     student_reads_logits = True
@@ -159,19 +159,19 @@ class InversionDFKD(BaseDFKD):
         for _ in range(self.num_generator_steps):
             with wrapper.optim_context(self.generator):
                 images_BCHW = self.generator(latents_BZ, labels_B)
-                losses = whole_means(
+                losses = global_means(
                     self.inversion_losses(images_BCHW, labels_B),
                     len(images_BCHW))
             optimizer.zero_grad()
             losses = self._update(losses, wrapper)
             step_if_finite(optimizer, losses['total'])
             best.offer(images_BCHW, losses['total'])
-            self.step_along(optim_wrapper, losses['total'])
+            self.step_auxiliary(optim_wrapper, losses['total'])
             self.counters.generator_steps += 1
         return best.images_BCHW, losses
 
-    def step_along(self, optim_wrapper: OptimWrapperDict,
-                   loss: Tensor) -> None:
+    def step_auxiliary(self, optim_wrapper: OptimWrapperDict,
+                       loss: Tensor) -> None:
         """Step what else learns in a synthesis; it has its gradients of
         ``loss``."""
 
@@ -201,10 +201,10 @@ class InversionDFKD(BaseDFKD):
         if self.adversarial_loss is not None and not self.warming_up:
             losses['adversarial'] = -self.adversarial_loss(
                 self.student_logits(views_BCHW), output.logits_BK)
-        return losses | self.further_losses(candidates, output)
+        return losses | self.extra_losses(candidates, output)
 
-    def further_losses(self, batch: SyntheticBatch,
-                       output: TeacherOutput) -> Losses:
+    def extra_losses(self, batch: SyntheticBatch,
+                     output: TeacherOutput) -> Losses:
         """What an algorithm adds; ``output`` is the teacher's answer to the
         views of ``batch``, with its graph."""
         return {}
@@ -226,8 +226,8 @@ class InversionDFKD(BaseDFKD):
             logits_BK = self.teacher_logits(batch.views_BCHW)
         return batch.views_BCHW, TeacherOutput(logits_BK.to(self.device))
 
-    def admit(self, images_BCHW: Tensor) -> None:
-        """See :meth:`BaseDFKD.admit`."""
+    def prefill_pool(self, images_BCHW: Tensor) -> None:
+        """See :meth:`BaseDFKD.prefill_pool`."""
         self.pool.add(images_BCHW)
 
     @property

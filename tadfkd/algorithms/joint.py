@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.optim import OptimWrapperDict
 
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
-from tadfkd.distributed.reductions import whole_means
+from tadfkd.distributed.reductions import global_means
 from tadfkd.networks.freezing import frozen
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 
@@ -35,9 +35,9 @@ class JointDFKD(BaseDFKD):
         with frozen(self.student), wrapper.optim_context(self.generator):
             selected, output = self.select_and_ask(
                 self.augmented(self.generate(self.batch_size, self.generator)),
-                **self.questions())
-            losses = whole_means(
-                self.answered_losses(selected, output), len(selected))
+                **self.teacher_options())
+            losses = global_means(
+                self.joint_losses(selected, output), len(selected))
         losses = prefixed('generator', self._update(losses, wrapper))
         self.counters.generator_steps += 1
         images_BCHW, target = selected.views_BCHW.detach(), output.detach()
@@ -46,14 +46,14 @@ class JointDFKD(BaseDFKD):
                                               optim_wrapper['student'])
         return losses | prefixed('student', step_losses)
 
-    def questions(self) -> dict[str, Any]:
+    def teacher_options(self) -> dict[str, Any]:
         """What the teacher is asked beside its logits: keywords of
         :meth:`~tadfkd.teachers.BaseTeacher.forward`."""
         return {}
 
     @abstractmethod
-    def answered_losses(self, selected: SyntheticBatch,
-                        output: TeacherOutput) -> Losses:
+    def joint_losses(self, selected: SyntheticBatch,
+                     output: TeacherOutput) -> Losses:
         """The terms whose sum the generator minimises.
 
         Args:
@@ -64,5 +64,6 @@ class JointDFKD(BaseDFKD):
     def generator_losses(self, candidates: SyntheticBatch,
                          selected: SyntheticBatch) -> Losses:
         """See :meth:`BaseDFKD.generator_losses`."""
-        return self.answered_losses(
-            selected, self.teacher(selected.views_BCHW, **self.questions()))
+        return self.joint_losses(
+            selected,
+            self.teacher(selected.views_BCHW, **self.teacher_options()))

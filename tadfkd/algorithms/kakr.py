@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tadfkd.algorithms.base import Losses, summed, with_total
 from tadfkd.algorithms.pre_dfkd import PREDFKD
-from tadfkd.distributed.reductions import average_gradients, whole_means
+from tadfkd.distributed.reductions import average_gradients, global_means
 from tadfkd.errors import require_at_least
 from tadfkd.registry import MODELS
 from tadfkd.structures import TeacherOutput
@@ -48,7 +48,7 @@ class KAKR(PREDFKD):
         """Step along the gradients of both terms."""
         weights = dict(unwrapped(self.student).named_parameters())
         with optim_wrapper.optim_context(self.student):
-            losses = whole_means(
+            losses = global_means(
                 self.student_losses(images_BCHW, target), len(images_BCHW))
         optim_wrapper.backward(summed(losses))
         recalled = self.recalled_batch()
@@ -72,7 +72,7 @@ class KAKR(PREDFKD):
             losses = dict(
                 retained=self.student_loss(
                     self.student_logits(images_BCHW, ahead), target.logits_BK))
-            losses = whole_means(losses, len(images_BCHW))
+            losses = global_means(losses, len(images_BCHW))
         gradients = torch.autograd.grad(losses['retained'],
                                         list(ahead.values()))
         average_gradients(gradients)

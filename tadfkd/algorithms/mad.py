@@ -9,7 +9,7 @@ from torch import Tensor
 from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.dfq import DFQ
 from tadfkd.errors import UserError
-from tadfkd.memory import CleanQueue
+from tadfkd.memory import SelectedQueue
 from tadfkd.registry import MODELS
 from tadfkd.structures import TeacherOutput
 from tadfkd.utils.wrappers import unwrapped
@@ -43,7 +43,7 @@ class MAD(DFQ):
             self.generator, momentum=1 - momentum)
         # At step 0 mmengine would copy the generator's new weights.
         self.slow_generator.steps.fill_(1)
-        self.slow_queue = CleanQueue()
+        self.slow_queue = SelectedQueue()
 
     def generator_step(self, optim_wrapper: OptimWrapper) -> Losses:
         """See :meth:`BaseDFKD.generator_step`; the slow copy follows."""
@@ -54,8 +54,8 @@ class MAD(DFQ):
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
         """A batch of the generator and one of its slow copy."""
         batches = [
-            self.clean_batch(),
-            self.clean_batch(self.slow_generator.module, self.slow_queue)
+            self.selected_batch(),
+            self.selected_batch(self.slow_generator.module, self.slow_queue)
         ]
         return (torch.cat([batch.views_BCHW for batch, _ in batches]),
                 TeacherOutput(

@@ -8,7 +8,7 @@ from torch import Tensor
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
 from tadfkd.algorithms.building import (build_class_prior, build_logits_loss,
                                         build_part)
-from tadfkd.distributed.reductions import whole_means
+from tadfkd.distributed.reductions import global_means
 from tadfkd.errors import require_at_least
 from tadfkd.memory import BaseReplay
 from tadfkd.registry import MODELS
@@ -83,7 +83,7 @@ class PREDFKD(BaseDFKD):
                       optim_wrapper: OptimWrapper) -> Losses:
         """Train the replay on the images of a student step."""
         with optim_wrapper.optim_context(self.replay):
-            losses = whole_means(
+            losses = global_means(
                 self.replay(images_BCHW, target.logits_BK, self.teacher,
                             self.streams.get('replay', self.device)),
                 len(images_BCHW))

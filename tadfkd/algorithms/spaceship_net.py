@@ -8,7 +8,7 @@ from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.building import build_loss, require_generator
 from tadfkd.algorithms.inversion import InversionDFKD
 from tadfkd.algorithms.stage_maps import StageMaps
-from tadfkd.distributed.reductions import numbers_of_all
+from tadfkd.distributed.reductions import gather_ints
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.memory import RingBuffer
 from tadfkd.registry import MODELS
@@ -112,7 +112,7 @@ class SpaceshipNet(InversionDFKD):
         """Images of features that two kept images exchange at a layer."""
         stream = self.streams.get('exchange')
         # The first process chooses for all, which go through the same layers.
-        layer = numbers_of_all(
+        layer = gather_ints(
             int(torch.randint(len(self.banks), (), generator=stream)))[0]
         own, other = (self.banks[layer].sample(size, stream) for _ in range(2))
         exchange_BC = torch.rand(

@@ -54,12 +54,12 @@ class ZSKT(JointDFKD):
         self.stage_maps = StageMaps.of(self, 'model.attention_loss') \
             if self.attention_loss.loss_weight > 0 else StageMaps()
 
-    def questions(self) -> dict[str, Any]:
+    def teacher_options(self) -> dict[str, Any]:
         """The maps, which are the student's targets."""
         return dict(maps_at=self.stage_maps.teacher)
 
-    def answered_losses(self, selected: SyntheticBatch,
-                        output: TeacherOutput) -> Losses:
+    def joint_losses(self, selected: SyntheticBatch,
+                     output: TeacherOutput) -> Losses:
         """The negative divergence."""
         return dict(adversarial=-self.adversarial_loss(
             self.student_logits(selected.views_BCHW), output.logits_BK))

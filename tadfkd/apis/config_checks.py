@@ -21,7 +21,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.errors import UserError, building, nearest, reason_of, registries
+from tadfkd.errors import (UserError, as_config_error, nearest, reason_of,
+                           registries)
 from tadfkd.utils.annotations import check_arguments, parameters_of
 
 
@@ -137,7 +138,7 @@ def try_hooks(config: Config) -> None:
             # None takes a default hook out.
             if isinstance(hooks[name], Hook | None):
                 continue
-            with building(f'{part}.{name}'):
+            with as_config_error(f'{part}.{name}'):
                 hook = copy.deepcopy(hooks[name])
                 if isinstance(hook, dict):
                     # Which the Runner takes for itself.
@@ -161,7 +162,7 @@ def try_optimizers(model: nn.Module, config: Config) -> None:
             raise UserError(f'no optimizer is registered as {name!r}: '
                             f'{nearest(name, known)}')
     _check_schedules(config, model)
-    with building('optim_wrapper'):
+    with as_config_error('optim_wrapper'):
         built = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
         wrappers = built.values() if isinstance(built,
                                                 OptimWrapperDict) else [built]
@@ -199,7 +200,7 @@ def try_data(config: Config, stage: str, dataloader: dict, model: Any) -> None:
         dataloader: Its part, with a data set that is built.
         model: Of that config.
     """
-    with building(f'{stage}_dataloader'):
+    with as_config_error(f'{stage}_dataloader'):
         loader = Runner.build_dataloader(dataloader)
         if len(loader) == 0:
             raise UserError(f'{stage}_dataloader has no batch: set another '
@@ -209,15 +210,15 @@ def try_data(config: Config, stage: str, dataloader: dict, model: Any) -> None:
     if stage == 'train':
         if isinstance(model, BaseDFKD):
             return
-        with building(
+        with as_config_error(
                 'model', problem='fails on two samples of train_dataloader'):
             model.eval()(
                 **model.data_preprocessor(batch, training=True), mode='loss')
     else:
-        with building(f'{stage}_evaluator'):
+        with as_config_error(f'{stage}_evaluator'):
             evaluator = Evaluator(config[f'{stage}_evaluator'])
             evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)
-        with building(
+        with as_config_error(
                 'evaluation',
                 problem=f'fails on two samples of {stage}_dataloader'):
             evaluator.process(model.eval().val_step(batch), batch)

@@ -9,14 +9,14 @@ from typing import Any
 
 from mmengine.config import Config
 
-from tadfkd.checkpoints.resume_point import find_damage, newest_whole
+from tadfkd.checkpoints.resume_point import find_damage, newest_intact
 from tadfkd.errors import UserError
 
 # Of a disk that is full, or full for this user or this process, or read-only.
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
-def beginning_of(config: Config) -> tuple[dict[str, Any], list[str]]:
+def find_start(config: Config) -> tuple[dict[str, Any], list[str]]:
     """What a run loads, or goes on from.
 
     Args:
@@ -33,7 +33,7 @@ def beginning_of(config: Config) -> tuple[dict[str, Any], list[str]]:
     if not config.get('resume'):
         return dict(load_from=named, resume=False), []
     if named is None:
-        path, notes = newest_whole(config.work_dir)
+        path, notes = newest_intact(config.work_dir)
         if path is None:
             return dict(
                 load_from=None, resume=False
@@ -50,7 +50,7 @@ def beginning_of(config: Config) -> tuple[dict[str, Any], list[str]]:
     return dict(load_from=named, resume=True), []
 
 
-def continuable(train_cfg: dict | None) -> dict | None:
+def with_exact_resume(train_cfg: dict | None) -> dict | None:
     """``train_cfg`` with :class:`tadfkd.engine.EpochLoop` for the loop by
     epochs that mmengine takes by itself."""
     if not train_cfg or not train_cfg.get('by_epoch'):
@@ -59,7 +59,7 @@ def continuable(train_cfg: dict | None) -> dict | None:
     return dict(others, type='tadfkd.EpochLoop')
 
 
-class FormattedOnce(Config):
+class CachedTextConfig(Config):
     """A config that does not change any more.
 
     mmengine writes its text into every checkpoint, and formats it each time,
@@ -67,7 +67,7 @@ class FormattedOnce(Config):
     """
 
     @classmethod
-    def of(cls, config: Config) -> 'FormattedOnce':
+    def of(cls, config: Config) -> 'CachedTextConfig':
         """A copy of a config."""
         return cls(
             copy.deepcopy(config._cfg_dict), config.text, config.filename,
@@ -91,7 +91,7 @@ def writing_errors(config: Config) -> Iterator[None]:
         if error.errno not in _CANNOT_WRITE and not (ours and isinstance(
                 error, PermissionError)):
             raise
-        last = newest_whole(work_dir)[0]
+        last = newest_intact(work_dir)[0]
         remedy = 'start again' if last is None else \
             f'go on from {last.name}, which is whole, by --resume'
         raise UserError(

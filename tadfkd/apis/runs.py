@@ -18,13 +18,14 @@ from torch import nn
 from tadfkd.apis.config import is_distillation, load_config
 from tadfkd.apis.config_checks import (check_components, check_loops, try_data,
                                        try_hooks, try_optimizers)
-from tadfkd.apis.runner import (FormattedOnce, beginning_of, continuable,
-                                writing_errors)
+from tadfkd.apis.runner import (CachedTextConfig, find_start,
+                                with_exact_resume, writing_errors)
 from tadfkd.checkpoints.reading import (read_checkpoint,
                                         use_restricted_unpickling)
 from tadfkd.checkpoints.weights import load_weights
 from tadfkd.distributed import process_group
-from tadfkd.errors import (UserError, building, memory_errors_as_user_errors,
+from tadfkd.errors import (UserError, as_config_error,
+                           memory_errors_as_user_errors,
                            registry_errors_as_user_errors)
 
 #: Default hooks of mmengine's Runner.
@@ -87,8 +88,8 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
                             'distil: set model.teacher')
         check_loops(config, 'train', 'val')
         check_components(config)
-        beginning, notes = beginning_of(config)
-        with building('model'):
+        beginning, notes = find_start(config)
+        with as_config_error('model'):
             model = MODELS.build(config.model)
         try_hooks(config)
         try_optimizers(model, config)
@@ -96,11 +97,11 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
             f'{stage}_dataloader': _build_loader(config, stage, model)
             for stage in ('train', 'val')
         }
-        with building('the run'), writing_errors(config):
+        with as_config_error('the run'), writing_errors(config):
             runner = _build_runner(
                 config,
                 model=model,
-                train_cfg=continuable(config.train_cfg),
+                train_cfg=with_exact_resume(config.train_cfg),
                 **beginning,
                 test_dataloader=None,
                 test_cfg=None,
@@ -111,7 +112,7 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
         start = _Start()
         for hook in (*hooks, start):
             runner.register_hook(hook, 'LOWEST')
-        with memory_errors_as_user_errors(), building(
+        with memory_errors_as_user_errors(), as_config_error(
                 'the run', start.has_happened), writing_errors(config):
             return runner.train()
 
@@ -201,7 +202,7 @@ def _build_loader(config: Config, stage: str, model: nn.Module) -> Any:
         return None
     loader = loader.copy()
     if isinstance(loader.get('dataset'), dict):
-        with building(f'{stage}_dataloader.dataset'):
+        with as_config_error(f'{stage}_dataloader.dataset'):
             dataset = DATASETS.build(loader['dataset'])
             if hasattr(dataset, 'full_init'):
                 dataset.full_init()
@@ -228,4 +229,4 @@ def _build_runner(config: Config, **built: Any) -> Runner:
     # two quick runs of one config would write into one folder.
     name = config.get('experiment_name') or Path(config.filename).stem
     arguments['experiment_name'] = f'{name}_{next(_run_numbers)}'
-    return Runner(**arguments | built, cfg=FormattedOnce.of(config))
+    return Runner(**arguments | built, cfg=CachedTextConfig.of(config))

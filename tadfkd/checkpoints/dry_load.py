@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tadfkd.errors import UserError
 
 
-class Rehearsal:
+class DryLoad:
     """What a module would do with a state dict, found out by a rehearsal
     that leaves the module as it is.
 
@@ -28,7 +28,7 @@ class Rehearsal:
             for tensor in weights.values()
         }
         self.expected: dict[str, Tensor] = {}
-        self.arriving: dict[str, Tensor] = {}
+        self.would_load: dict[str, Tensor] = {}
         self.parameters: set[str] = set()
         handles = [
             child._register_load_state_dict_pre_hook(self._observe, True)
@@ -69,7 +69,7 @@ class Rehearsal:
             if isinstance(tensor, nn.Parameter):
                 self.parameters.add(name)
             if name in state_dict:
-                self.arriving[name] = state_dict[name]
+                self.would_load[name] = state_dict[name]
                 state_dict[name] = tensor
 
     def _is_from_file(self, tensor: Tensor) -> bool:
@@ -83,7 +83,7 @@ class Rehearsal:
         return [
             f'{name}: {list(self.weights.get(name, tensor).shape)} instead of '
             f'{list(self.expected[name].shape)}'
-            for name, tensor in self.arriving.items()
+            for name, tensor in self.would_load.items()
             if tensor.shape != self.expected[name].shape or not name.endswith(
                 'num_batches_tracked') and not self._is_from_file(tensor)
         ]
@@ -92,7 +92,7 @@ class Rehearsal:
         """Numbers that are not floating, for weights that are."""
         return [
             f'{name}: {tensor.dtype} instead of {self.expected[name].dtype}'
-            for name, tensor in self.arriving.items()
+            for name, tensor in self.would_load.items()
             if self.expected[name].is_floating_point()
             and not tensor.is_floating_point()
         ]

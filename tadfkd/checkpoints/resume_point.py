@@ -34,7 +34,8 @@ def find_damage(path: str | os.PathLike) -> str | None:
     return None
 
 
-def newest_whole(work_dir: str | os.PathLike) -> tuple[Path | None, list[str]]:
+def newest_intact(
+        work_dir: str | os.PathLike) -> tuple[Path | None, list[str]]:
     """The newest checkpoint of a run that is whole.
 
     It is the one that ``last_checkpoint`` names; if that is damaged, the one

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tadfkd.checkpoints.dry_load import Rehearsal
+from tadfkd.checkpoints.dry_load import DryLoad
 from tadfkd.errors import UserError
 
 # Where checkpoints have their weights, the first that is there: the averaged
@@ -201,7 +201,7 @@ def load_weights(module: nn.Module,
         raise UserError('allow_missing must be a list of patterns, got '
                         f'{allow_missing!r}: write [{allow_missing!r}]')
     own = module.state_dict()
-    fit = Rehearsal(module, weights, source)
+    fit = DryLoad(module, weights, source)
     known = fit.expected.keys() | own.keys() | weights.keys()
     for pattern in allow_missing:
         if not any(fnmatchcase(name, pattern) for name in known):
@@ -211,10 +211,10 @@ def load_weights(module: nn.Module,
     # Buffers that a network does not take from its own state dict either, it
     # makes anew. Batch norm's counter was added late to torch and steers
     # nothing where the momentum is fixed: old files may lack it.
-    needed = fit.parameters | Rehearsal(module, own, source).arriving.keys()
+    needed = fit.parameters | DryLoad(module, own, source).would_load.keys()
     problems = {
         'missing': [
-            name for name in needed - fit.arriving.keys()
+            name for name in needed - fit.would_load.keys()
             if not name.endswith('num_batches_tracked')
         ],
         'unexpected':
@@ -231,7 +231,7 @@ def load_weights(module: nn.Module,
         *fit.of_another_shape(),
         *(f'{name}: {list(weights[name].shape)} instead of '
           f'{list(own[name].shape)}'
-          for name in own.keys() & weights.keys() - fit.arriving.keys()
+          for name in own.keys() & weights.keys() - fit.would_load.keys()
           if weights[name].shape != own[name].shape)
     ]
     problems['of another kind'] = fit.of_another_kind()

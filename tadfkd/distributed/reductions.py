@@ -5,11 +5,11 @@ is their mean. For that to be the gradient of the loss over the samples of all
 processes, two things are enough, which compose:
 
 - a loss that is a mean over samples counts by the number of its samples, see
-  :func:`whole_means`;
+  :func:`global_means`;
 - a loss that is any other function of means over samples has the means over
   all processes for its value, and those of its own samples for its gradient,
-  see :func:`whole_mean`, :func:`whole_moments` and
-  :func:`whole_statistics`.
+  see :func:`global_mean`, :func:`global_moments` and
+  :func:`global_statistics`.
 
 All processes call them at the same time. With one process values and bits are
 as if they were not called.
@@ -25,7 +25,7 @@ from torch import Tensor
 from tadfkd.structures import BNStatistics
 
 
-def numbers_of_all(number: int) -> list[int]:
+def gather_ints(number: int) -> list[int]:
     """A whole number of each process, in the order of ranks; the processes
     wait for each other."""
     if get_world_size() == 1:
@@ -33,12 +33,12 @@ def numbers_of_all(number: int) -> list[int]:
     return torch.stack(all_gather(torch.tensor(number))).tolist()
 
 
-def rows_of_all(rows_BF: Tensor) -> tuple[Tensor, slice]:
+def gather_rows(rows_BF: Tensor) -> tuple[Tensor, slice]:
     """The rows of all processes in the order of ranks, without graph, and
     where this one's are among them; their number may differ."""
     if get_world_size() == 1:
         return rows_BF, slice(None)
-    lengths = numbers_of_all(len(rows_BF))
+    lengths = gather_ints(len(rows_BF))
     padded = rows_BF.new_zeros(max(lengths), *rows_BF.shape[1:])
     padded[:len(rows_BF)] = rows_BF.detach()
     rows = torch.cat(
@@ -47,7 +47,7 @@ def rows_of_all(rows_BF: Tensor) -> tuple[Tensor, slice]:
     return rows, slice(start, start + len(rows_BF))
 
 
-def whole_means(losses: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+def global_means(losses: dict[str, Tensor], count: int) -> dict[str, Tensor]:
     """Losses as means over the samples of all processes.
 
     Args:
@@ -68,7 +68,7 @@ def whole_means(losses: dict[str, Tensor], count: int) -> dict[str, Tensor]:
     return dict(zip(losses, values.unbind()))
 
 
-def whole_mean(mean: Tensor, count: int) -> Tensor:
+def global_mean(mean: Tensor, count: int) -> Tensor:
     """The mean over the samples of all processes in place of one over
     ``count`` of this process, whose gradient it keeps."""
     if get_world_size() == 1:
@@ -99,8 +99,8 @@ def pooled_moments(mean_F: Tensor, variance_F: Tensor,
     return mean_F, (shares_N1 * variances_NF).sum(0), total
 
 
-def whole_moments(mean_F: Tensor, variance_F: Tensor,
-                  count: int) -> tuple[Tensor, Tensor]:
+def global_moments(mean_F: Tensor, variance_F: Tensor,
+                   count: int) -> tuple[Tensor, Tensor]:
     """Mean and biased variance over all processes, with the gradient of
     those of this process; see :func:`pooled_moments`."""
     if get_world_size() == 1:
@@ -112,8 +112,8 @@ def whole_moments(mean_F: Tensor, variance_F: Tensor,
             _Instead.apply(variance_F, whole_variance_F))
 
 
-def whole_statistics(statistics: Sequence[BNStatistics],
-                     count: int) -> Sequence[BNStatistics]:
+def global_statistics(statistics: Sequence[BNStatistics],
+                      count: int) -> Sequence[BNStatistics]:
     """Statistics of the batch of all processes, with the gradient of this
     one's.
 
@@ -124,7 +124,7 @@ def whole_statistics(statistics: Sequence[BNStatistics],
     if get_world_size() == 1:
         return statistics
     sizes = [len(layer.mean_F) for layer in statistics]
-    means, variances = whole_moments(
+    means, variances = global_moments(
         torch.cat([layer.mean_F for layer in statistics]),
         torch.cat([layer.variance_F for layer in statistics]), count)
     return [

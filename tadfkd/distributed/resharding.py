@@ -4,8 +4,8 @@ from typing import Any
 import torch
 
 
-def regrouped(states: list[dict], rank: int, num_processes: int,
-              iteration: int) -> dict:
+def reshard_states(states: list[dict], rank: int, num_processes: int,
+                   iteration: int) -> dict:
     """The state of one process, of those of another number of processes.
 
     What is stored (pools, banks, replay) is dealt out in turn, the newest

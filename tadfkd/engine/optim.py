@@ -18,7 +18,7 @@ class PerNetworkConstructor:
     """An optimiser wrapper for each named child of the model.
 
     Whatever its type, it takes no step that is not finite; see
-    :class:`~tadfkd.engine.skip_nonfinite.FiniteSteps`.
+    :class:`~tadfkd.engine.skip_nonfinite.SkipNonfiniteSteps`.
 
     Args:
         optim_wrapper_cfg: For each child's name (``student``, ``generator``)

@@ -14,7 +14,7 @@ from tadfkd.structures import Counters
 from tadfkd.utils.finite import gradient_norm
 
 
-class FiniteSteps(OptimWrapper):
+class SkipNonfiniteSteps(OptimWrapper):
     """What :func:`finite` puts before an optimiser wrapper.
 
     A step whose loss, or norm of all gradients, is not finite is not taken:
@@ -118,9 +118,9 @@ class FiniteSteps(OptimWrapper):
         return False
 
 
-def finite(wrapper: type[OptimWrapper]) -> type[FiniteSteps]:
+def finite(wrapper: type[OptimWrapper]) -> type[SkipNonfiniteSteps]:
     """The class of wrappers that does the same, and takes only steps that
     are finite."""
-    if issubclass(wrapper, FiniteSteps):
+    if issubclass(wrapper, SkipNonfiniteSteps):
         return wrapper
-    return type(f'Finite{wrapper.__name__}', (FiniteSteps, wrapper), {})
+    return type(f'Finite{wrapper.__name__}', (SkipNonfiniteSteps, wrapper), {})

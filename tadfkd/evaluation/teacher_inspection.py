@@ -199,7 +199,7 @@ def try_steps(model: BaseDFKD,
             there are several.
     """
     model.train()
-    model.admit(first_images(model, model.batch_size, 'teacher_check'))
+    model.prefill_pool(first_images(model, model.batch_size, 'teacher_check'))
     squares: list[Tensor] = []
     hooks = [
         parameter.register_hook(

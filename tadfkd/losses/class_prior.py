@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tadfkd.distributed.reductions import whole_mean
+from tadfkd.distributed.reductions import global_mean
 from tadfkd.errors import UserError
 from tadfkd.losses.base_loss import BaseLoss
 from tadfkd.registry import MODELS
@@ -57,8 +57,8 @@ class ClassBalanceLoss(BaseLoss):
 
     def forward(self, logits_BK: Tensor) -> Tensor:
         """The negative entropy, <= 0, of (B, K) logits."""
-        mean_K = whole_mean(logits_BK.float().softmax(1).mean(0),
-                            len(logits_BK))
+        mean_K = global_mean(logits_BK.float().softmax(1).mean(0),
+                             len(logits_BK))
         # Of a class that underflows to 0 the gradient would be no number.
         mean_K = mean_K.clamp_min(torch.finfo(mean_K.dtype).tiny)
         return -self.loss_weight * self.scale * torch.special.entr(

@@ -5,7 +5,7 @@ import torch
 from mmengine.dist import get_world_size
 from torch import Tensor
 
-from tadfkd.distributed.reductions import whole_mean, whole_moments
+from tadfkd.distributed.reductions import global_mean, global_moments
 from tadfkd.errors import UserError
 from tadfkd.losses.base_loss import BaseLoss
 from tadfkd.registry import MODELS
@@ -41,7 +41,7 @@ class _ImageNormLoss(BaseLoss):
             norm = torch.linalg.vector_norm(values_BCHW)
             processes = get_world_size()
             return norm if processes == 1 else (
-                processes * whole_mean(norm.square(), 1)).sqrt()
+                processes * global_mean(norm.square(), 1)).sqrt()
         return torch.linalg.vector_norm(values_BCHW.flatten(1), dim=1).mean()
 
 
@@ -89,8 +89,8 @@ class PixelStatisticsLoss(BaseLoss):
         """The distance, >= 0, of a batch of normalised images."""
         variance_C, mean_C = torch.var_mean(
             images_BCHW.float(), dim=(0, 2, 3), unbiased=False)
-        mean_C, variance_C = whole_moments(mean_C, variance_C,
-                                           len(images_BCHW))
+        mean_C, variance_C = global_moments(mean_C, variance_C,
+                                            len(images_BCHW))
         return self.loss_weight * (
             torch.linalg.vector_norm(mean_C) +
             torch.linalg.vector_norm(variance_C - 1))

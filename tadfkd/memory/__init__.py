@@ -4,9 +4,9 @@ from tadfkd.memory.best_images import BestImages
 from tadfkd.memory.image_pool import ImagePool
 from tadfkd.memory.replay import BaseReplay, BufferReplay, GenerativeReplay
 from tadfkd.memory.ring_buffer import RingBuffer
-from tadfkd.memory.selected_queue import CleanQueue
+from tadfkd.memory.selected_queue import SelectedQueue
 
 __all__ = [
     'AveragedStatistics', 'BaseReplay', 'BestImages', 'BufferReplay',
-    'CleanQueue', 'GenerativeReplay', 'ImagePool', 'RingBuffer'
+    'SelectedQueue', 'GenerativeReplay', 'ImagePool', 'RingBuffer'
 ]

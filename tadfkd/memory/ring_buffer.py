@@ -97,7 +97,7 @@ class RingBuffer:
             return
         rows, next_ = state['rows'], state['next']
         if next_ is None:
-            # Of another number of processes, see regrouped.
+            # Of another number of processes, see reshard_states.
             rows = rows[-self.capacity:]
             next_ = len(rows) % self.capacity
         full = len(rows) == self.capacity

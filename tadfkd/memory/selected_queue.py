@@ -2,11 +2,11 @@
 import torch
 from mmengine.dist import get_rank, get_world_size
 
-from tadfkd.distributed.reductions import numbers_of_all
+from tadfkd.distributed.reductions import gather_ints
 from tadfkd.structures import SyntheticBatch
 
 
-class CleanQueue:
+class SelectedQueue:
     """First in, first out: what one student step leaves, the next one uses.
 
     In a distributed run each process holds the samples that it made, and all
@@ -38,7 +38,7 @@ class CleanQueue:
             self._waiting.extend(batch)
         self._lengths.append(
             [len(batch)] *
-            get_world_size() if equal else numbers_of_all(len(batch)))
+            get_world_size() if equal else gather_ints(len(batch)))
 
     def take(self, size: int) -> SyntheticBatch:
         """Remove the ``size`` oldest samples and return those of them that
@@ -79,7 +79,7 @@ class CleanQueue:
             for name, values in state.items()
         }) if state else None
         self._lengths = [
-            numbers_of_all(len(self._waiting) if self._waiting else 0)
+            gather_ints(len(self._waiting) if self._waiting else 0)
         ]
 
 

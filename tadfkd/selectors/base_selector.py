@@ -6,7 +6,7 @@ import torch
 from mmengine.dist import get_world_size
 from torch import Tensor
 
-from tadfkd.distributed.reductions import rows_of_all
+from tadfkd.distributed.reductions import gather_rows
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.structures import TeacherOutput
 
@@ -109,7 +109,7 @@ class ComparingSelector(BaseSelector):
         loss_B = pseudo_label_loss(logits_BK)
         if self.scope == 'local' or get_world_size() == 1:
             return loss_B, self.compare(loss_B, finite_B)
-        rows_B2, own = rows_of_all(torch.stack((loss_B, finite_B.float()), 1))
+        rows_B2, own = gather_rows(torch.stack((loss_B, finite_B.float()), 1))
         mask_B = self.compare(rows_B2[:, 0], rows_B2[:, 1] > 0)
         return loss_B, mask_B[own]
 

@@ -14,7 +14,7 @@ from tadfkd.networks.capture import capture
 from tadfkd.structures import TeacherOutput
 from tadfkd.teachers.readings import (has_running_statistics,
                                       read_bn_statistics, read_features)
-from tadfkd.teachers.requirements import settle
+from tadfkd.teachers.requirements import resolve_facts
 
 
 class BaseTeacher(nn.Module):
@@ -80,7 +80,7 @@ class BaseTeacher(nn.Module):
             num_classes=num_classes,
             activation=activation,
             output=output)
-        self.facts = settle(given, found, network)
+        self.facts = resolve_facts(given, found, network)
         self.network = network
         # Not network.requires_grad_, which TorchScript refuses.
         for parameter in network.parameters():
@@ -128,7 +128,7 @@ class BaseTeacher(nn.Module):
         """What logits alone are asked of: the network, or its folded copy."""
         return self.network if self._folded is None else self._folded
 
-    def ask(self, network: nn.Module, inputs_BCHW: Tensor) -> Any:
+    def raw_forward(self, network: nn.Module, inputs_BCHW: Tensor) -> Any:
         """What a network like the teacher's returns for adapted inputs."""
         return network(inputs_BCHW)
 
@@ -144,7 +144,7 @@ class BaseTeacher(nn.Module):
         """
         part = self.facts['output'].value if 'output' in self.facts else None
         return as_logits(
-            self.ask(network, inputs_BCHW), len(inputs_BCHW),
+            self.raw_forward(network, inputs_BCHW), len(inputs_BCHW),
             type(self.network).__name__, part)
 
     def forward(

@@ -57,7 +57,7 @@ class MMPretrainTeacher(LoadedTeacher):
             has_weights=has_weights,
             **options)
 
-    def ask(self, network: nn.Module, inputs_BCHW: Tensor) -> Any:
+    def raw_forward(self, network: nn.Module, inputs_BCHW: Tensor) -> Any:
         """See :meth:`BaseTeacher.ask`."""
         return network(inputs_BCHW, mode='tensor')
 

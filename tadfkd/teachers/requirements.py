@@ -15,7 +15,8 @@ _NEEDED = dict(
     std='its normalisation, per channel in units of [0, 255]')
 
 
-def settle(given: dict[str, Any], found: Facts, network: nn.Module) -> Facts:
+def resolve_facts(given: dict[str, Any], found: Facts,
+                  network: nn.Module) -> Facts:
     """All that is known of a teacher before it is asked.
 
     What the user gave wins over what was found in the teacher's config, and

@@ -68,7 +68,7 @@ class RandomStreams:
             self._streams[purpose] = stream
         return self._streams[purpose]
 
-    def begin_anew(self, purpose: str) -> None:
+    def reseed(self, purpose: str) -> None:
         """Begin all streams again, with a seed that follows from that of
         the run and ``purpose``, alike in all processes."""
         self.seed = self.fresh(purpose, shared=True).initial_seed()

@@ -136,7 +136,7 @@ def test_left_over_samples_feed_the_next_student_step(
     rounds = []
     for waiting in (4, 2, 0):
         with count_forwards(model) as sizes:
-            batch, teacher_logits_BK = model.clean_batch()
+            batch, teacher_logits_BK = model.selected_batch()
         rounds.append(len(sizes['generator']))
         assert len(batch) == 8
         assert len(model.queue) == waiting
@@ -159,7 +159,7 @@ class KeepSix(BaseSelector):
 def test_the_targets_are_the_teachers_answers_to_the_augmented_view(
         make_model: Callable) -> None:
     model = make_model(augment=AUGMENT)
-    batch, teacher_logits_BK = model.clean_batch()
+    batch, teacher_logits_BK = model.selected_batch()
     assert not batch.views_BCHW.equal(batch.images_BCHW)
     torch.testing.assert_close(teacher_logits_BK,
                                model.teacher(batch.views_BCHW).logits_BK)
@@ -170,7 +170,7 @@ def test_too_many_rounds_say_how_many_images_were_kept(
     model = make_model(selector=dict(type='KeepEvery', n=8), max_rounds=3)
     with pytest.raises(
             UserError, match='after 3 rounds of 8 candidates only 3 of 8'):
-        model.clean_batch()
+        model.selected_batch()
 
 
 def test_what_waits_is_forgotten_with_a_step_that_was_skipped(

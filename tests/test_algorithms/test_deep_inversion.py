@@ -139,8 +139,8 @@ def test_the_images_of_the_lowest_loss_go_into_the_pool(type: str) -> None:
     model = make_algorithm(type, num_generator_steps=4)
     # One that lets neither the first nor the last step win.
     further = iter([0, -9e3, -5e3, 9, 5e3, 1e6, -9e3, torch.nan])
-    terms_of = model.further_losses
-    model.further_losses = lambda *inputs: terms_of(*inputs) | dict(
+    terms_of = model.extra_losses
+    model.extra_losses = lambda *inputs: terms_of(*inputs) | dict(
         rigged=torch.tensor(next(further)))
     steps = watch_steps(model)
     wrappers = optimisers(model, lr=0.01)

@@ -24,9 +24,9 @@ def watch_batches(model: Any) -> dict[str, list[Tensor]]:
     seen: dict[str, list[Tensor]] = dict(
         student=[], replay=[], recalled=[], new=[])
     update, replay, recall, clean = (model.student_update, model.replay_update,
-                                     model.replay.recall, model.clean_batch)
+                                     model.replay.recall, model.selected_batch)
 
-    def clean_batch() -> Any:
+    def selected_batch() -> Any:
         batch, logits_BK = clean()
         seen['new'].append(batch.views_BCHW)
         return batch, logits_BK
@@ -37,7 +37,7 @@ def watch_batches(model: Any) -> dict[str, list[Tensor]]:
         images_BCHW), replay(images_BCHW, *others))[1]
     model.replay.recall = lambda *inputs: (seen['recalled'].append(
         recall(*inputs)), seen['recalled'][-1])[1]
-    model.clean_batch = clean_batch
+    model.selected_batch = selected_batch
     return seen
 
 

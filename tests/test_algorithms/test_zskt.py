@@ -40,7 +40,7 @@ def attention(map_BCHW: np.ndarray) -> np.ndarray:
 def test_the_student_minimises_divergence_and_attention_transfer() -> None:
     model = make_algorithm('ZSKT').eval()
     images_BCHW = torch.rand(6, 1, 8, 8)
-    target = model.teacher(images_BCHW, **model.questions()).detach()
+    target = model.teacher(images_BCHW, **model.teacher_options()).detach()
     losses = model.student_losses(images_BCHW, target)
     logits = kl_of(model.student_logits(images_BCHW), target.logits_BK)
     assert logits > 0.1

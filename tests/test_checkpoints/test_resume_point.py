@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tadfkd.checkpoints.reading import read_checkpoint
-from tadfkd.checkpoints.resume_point import find_damage, newest_whole
+from tadfkd.checkpoints.resume_point import find_damage, newest_intact
 from tadfkd.errors import UserError
 
 
@@ -52,23 +52,23 @@ def zero_block(path: Path) -> None:
 
 
 def test_the_newest_is_the_one_that_is_named(work_dir: Path) -> None:
-    assert newest_whole(work_dir) == (work_dir / 'epoch_10_step_4.pth', [])
+    assert newest_intact(work_dir) == (work_dir / 'epoch_10_step_4.pth', [])
     # Not the one of the highest number: that may be of an earlier run.
     name_last(work_dir, 'epoch_9.pth')
-    assert newest_whole(work_dir) == (work_dir / 'epoch_9.pth', [])
+    assert newest_intact(work_dir) == (work_dir / 'epoch_9.pth', [])
 
 
 @pytest.mark.parametrize('damage', [truncate, empty, flip_bit, zero_block])
 def test_a_damaged_one_falls_back_to_the_one_before(work_dir: Path,
                                                     damage) -> None:
     damage(work_dir / 'epoch_10_step_4.pth')
-    path, [note] = newest_whole(work_dir)
+    path, [note] = newest_intact(work_dir)
     assert path == work_dir / 'epoch_10.pth'
     assert 'epoch_10_step_4.pth is damaged' in note
     assert 'going on from the one before' in note
 
     damage(work_dir / 'epoch_10.pth')
-    path, notes = newest_whole(work_dir)
+    path, notes = newest_intact(work_dir)
     assert path == work_dir / 'epoch_9.pth'
     assert len(notes) == 2
 
@@ -76,7 +76,7 @@ def test_a_damaged_one_falls_back_to_the_one_before(work_dir: Path,
 def test_a_fall_back_is_never_to_a_later_one(work_dir: Path) -> None:
     name_last(work_dir, 'epoch_9.pth')
     truncate(work_dir / 'epoch_9.pth')
-    assert newest_whole(work_dir)[0] == work_dir / 'epoch_2.pth'
+    assert newest_intact(work_dir)[0] == work_dir / 'epoch_2.pth'
 
 
 def test_nor_to_the_best_one_which_has_no_optimiser(work_dir: Path) -> None:
@@ -85,7 +85,7 @@ def test_nor_to_the_best_one_which_has_no_optimiser(work_dir: Path) -> None:
     torch.save({}, work_dir / 'best_accuracy_top1_epoch_1.pth')
     with pytest.raises(
             UserError, match='epoch_2.pth is damaged.*start again without'):
-        newest_whole(work_dir)
+        newest_intact(work_dir)
 
 
 @pytest.mark.parametrize('content', [None, b'', b'nowhere.pth', b'\xff\xfe'])
@@ -95,25 +95,25 @@ def test_without_a_usable_name_the_highest_number_is_taken(
         (work_dir / 'last_checkpoint').unlink()
     else:
         (work_dir / 'last_checkpoint').write_bytes(content)
-    assert newest_whole(work_dir)[0] == work_dir / 'epoch_10_step_4.pth'
+    assert newest_intact(work_dir)[0] == work_dir / 'epoch_10_step_4.pth'
 
 
 def test_a_run_that_has_saved_nothing_has_no_checkpoint(
         tmp_path: Path) -> None:
-    assert newest_whole(tmp_path) == (None, [])
-    assert newest_whole(tmp_path / 'missing') == (None, [])
+    assert newest_intact(tmp_path) == (None, [])
+    assert newest_intact(tmp_path / 'missing') == (None, [])
 
 
 def test_a_work_directory_can_be_moved(work_dir: Path) -> None:
     moved = work_dir.rename(work_dir.with_name('moved'))
-    assert newest_whole(moved)[0] == moved / 'epoch_10_step_4.pth'
+    assert newest_intact(moved)[0] == moved / 'epoch_10_step_4.pth'
 
 
 def test_all_damaged_is_a_user_error_that_names_them(work_dir: Path) -> None:
     for path in work_dir.glob('*.pth'):
         truncate(path)
     with pytest.raises(UserError) as error:
-        newest_whole(work_dir)
+        newest_intact(work_dir)
     for path in work_dir.glob('*.pth'):
         assert path.name in str(error.value)
 

@@ -6,7 +6,7 @@ import torch
 from algorithm_helpers import (ALGORITHMS, make_algorithm, optimisers,
                                real_batch)
 
-from tadfkd.distributed.resharding import regrouped
+from tadfkd.distributed.resharding import reshard_states
 from tadfkd.memory import ImagePool, RingBuffer
 from tadfkd.utils.randomness import RandomStreams
 
@@ -42,25 +42,27 @@ def test_two_pools_become_one_of_the_newest() -> None:
         state_of(buffer_of(10, 11, 12, 13, 14)),
         state_of(buffer_of(20, 21, 22))
     ]
-    state = regrouped(states, 0, 1, iteration=7)
+    state = reshard_states(states, 0, 1, iteration=7)
     assert rows_in(state['pool']) == [21, 13, 22, 14]
     assert rows_in(state['pool'], capacity=9) == [11, 20, 12, 21, 13, 22, 14]
 
 
 def test_a_pool_is_dealt_out() -> None:
     states = [state_of(buffer_of(1, 2, 3))]
-    dealt = [rows_in(regrouped(states, rank, 2, 7)['pool']) for rank in (0, 1)]
+    dealt = [
+        rows_in(reshard_states(states, rank, 2, 7)['pool']) for rank in (0, 1)
+    ]
     assert dealt == [[1, 3], [2]]
-    assert rows_in(regrouped([state_of({})], 1, 2, 7)['pool']) == []
+    assert rows_in(reshard_states([state_of({})], 1, 2, 7)['pool']) == []
 
 
 def test_counts_go_on_and_waiting_samples_do_not() -> None:
     states = [state_of({}, images=10), state_of({}, images=30)]
-    state = regrouped(states, 0, 1, 7)
+    state = reshard_states(states, 0, 1, 7)
     assert state['counters'] == dict(
         student_steps=3, images_generated=40, images_selected=2)
     assert state['queue'] == state['streams'] == {}
-    later = regrouped(states, 2, 3, 7)
+    later = reshard_states(states, 2, 3, 7)
     assert later['counters'] == dict(
         student_steps=3, images_generated=0, images_selected=0)
 
@@ -72,9 +74,9 @@ def test_streams_begin_anew_alike_each_time() -> None:
         streams.branch = branch
         return torch.rand(3, generator=streams.get('latents')).tolist()
 
-    branch = regrouped([state_of({})] * 2, 0, 1, 7)['branch']
+    branch = reshard_states([state_of({})] * 2, 0, 1, 7)['branch']
     assert numbers(branch) == numbers(branch) != numbers('')
-    assert branch != regrouped([state_of({})] * 2, 0, 1, 8)['branch']
+    assert branch != reshard_states([state_of({})] * 2, 0, 1, 8)['branch']
     # What is always drawn from the same numbers goes on being so.
     streams = RandomStreams(5)
     before = torch.rand(3, generator=streams.fresh('held_out'))
@@ -92,7 +94,7 @@ def test_every_algorithm_goes_on(type: str) -> None:
     states = [model.training_state()] * 3
     other = make_algorithm(type)
     other.load_state_dict(model.state_dict())
-    other.load_training_state(regrouped(states, 0, 1, 2))
+    other.load_training_state(reshard_states(states, 0, 1, 2))
     for _ in range(2):
         losses = other.train_step(real_batch(), optimisers(other))
     assert all(value.isfinite() for value in losses.values())
@@ -109,7 +111,7 @@ def test_a_pool_of_bytes_holds_the_same_images() -> None:
             counters=dict(images_generated=0, images_selected=0),
             pool=pool.state_dict()) for pool in pools[:2]
     ]
-    pools[2].load_state_dict(regrouped(states, 0, 1, 2)['pool'])
+    pools[2].load_state_dict(reshard_states(states, 0, 1, 2)['pool'])
     found = pools[2].sample(4, torch.Generator())
     values = (images_BCHW * 255).round() / 255
     assert all(

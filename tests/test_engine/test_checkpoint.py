@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from tadfkd.apis import train
 from tadfkd.checkpoints.reading import read_checkpoint
-from tadfkd.checkpoints.resume_point import newest_whole
+from tadfkd.checkpoints.resume_point import newest_intact
 from tadfkd.engine.hooks import CheckpointHook
 from tadfkd.errors import UserError
 from tadfkd.registry import HOOKS
@@ -114,7 +114,7 @@ def saved(tiny_config: Config) -> Config:
 
 def assert_first_epoch_is_intact(work_dir: Path) -> None:
     """And nothing of the second one is there."""
-    assert newest_whole(work_dir) == (work_dir / 'epoch_1.pth', [])
+    assert newest_intact(work_dir) == (work_dir / 'epoch_1.pth', [])
     assert 'epoch_1.pth' in (work_dir / 'last_checkpoint').read_text()
     assert {path.name for path in work_dir.glob('*.pth')} == {'epoch_1.pth'}
     assert not [*work_dir.glob('.*')]

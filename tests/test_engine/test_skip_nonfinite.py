@@ -7,7 +7,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from tadfkd.engine.skip_nonfinite import FiniteSteps, finite
+from tadfkd.engine.skip_nonfinite import SkipNonfiniteSteps, finite
 from tadfkd.structures import Counters, Updates
 
 INPUTS_BF = torch.linspace(-1, 2, 12).view(4, 3)
@@ -37,7 +37,7 @@ def network() -> nn.Sequential:
 
 def wrapper_of(model: nn.Module,
                kind: type[OptimWrapper] = OptimWrapper,
-               **arguments: object) -> tuple[FiniteSteps, Updates]:
+               **arguments: object) -> tuple[SkipNonfiniteSteps, Updates]:
     """One with momentum and weight decay, and what it counts."""
     counters = Counters()
     wrapper = finite(kind)(
@@ -192,4 +192,4 @@ def test_counts_are_taken_up_by_those_who_hold_them() -> None:
 
 
 def test_a_class_is_guarded_once() -> None:
-    assert finite(finite(OptimWrapper)).__mro__.count(FiniteSteps) == 1
+    assert finite(finite(OptimWrapper)).__mro__.count(SkipNonfiniteSteps) == 1

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tadfkd.memory import CleanQueue
+from tadfkd.memory import SelectedQueue
 from tadfkd.structures import SyntheticBatch
 
 CPU = torch.device('cpu')
@@ -27,7 +27,7 @@ def ids(batch: SyntheticBatch) -> list[int]:
 
 
 def test_first_in_is_first_out() -> None:
-    queue = CleanQueue()
+    queue = SelectedQueue()
     assert len(queue) == 0
     queue.add(numbered(0, 3))
     queue.add(numbered(3, 8))
@@ -39,7 +39,7 @@ def test_first_in_is_first_out() -> None:
 
 
 def test_an_emptied_queue_fills_again() -> None:
-    queue = CleanQueue()
+    queue = SelectedQueue()
     queue.add(numbered(0, 2))
     queue.take(2)
     queue.add(numbered(5, 7))
@@ -47,7 +47,7 @@ def test_an_emptied_queue_fills_again() -> None:
 
 
 def test_nothing_is_lost_or_doubled_over_many_steps() -> None:
-    queue, stream = CleanQueue(), torch.Generator().manual_seed(0)
+    queue, stream = SelectedQueue(), torch.Generator().manual_seed(0)
     batch_size, made, taken = 16, 0, []
     for _ in range(30):
         while len(queue) < batch_size:
@@ -66,7 +66,7 @@ def test_nothing_is_lost_or_doubled_over_many_steps() -> None:
 
 
 def test_taking_more_than_waits_is_a_mistake_of_ours() -> None:
-    queue = CleanQueue()
+    queue = SelectedQueue()
     with pytest.raises(AssertionError):
         queue.take(1)
     queue.add(numbered(0, 3))
@@ -76,7 +76,7 @@ def test_taking_more_than_waits_is_a_mistake_of_ours() -> None:
 
 
 def test_waiting_samples_keep_no_graph() -> None:
-    queue = CleanQueue()
+    queue = SelectedQueue()
     leaf_BCHW = torch.rand(2, 3, 4, 4, requires_grad=True)
     queue.add(SyntheticBatch(leaf_BCHW * 2, augmented_BCHW=leaf_BCHW * 3))
     batch = queue.take(2)
@@ -91,11 +91,11 @@ def through_a_file(state: dict, path: Path) -> dict:
 
 
 def test_a_queue_goes_on_exactly_after_a_restart(tmp_path: Path) -> None:
-    queue = CleanQueue()
+    queue = SelectedQueue()
     queue.add(numbered(0, 3))
     queue.add(numbered(3, 6))
     queue.take(2)
-    other = CleanQueue()
+    other = SelectedQueue()
     other.add(numbered(50, 60))
     other.load_state_dict(
         through_a_file(queue.state_dict(), tmp_path / 'queue.pth'), CPU)
@@ -110,7 +110,7 @@ def test_a_queue_goes_on_exactly_after_a_restart(tmp_path: Path) -> None:
 @pytest.mark.parametrize('emptied', [False, True])
 def test_an_empty_queue_is_restored_as_one(tmp_path: Path,
                                            emptied: bool) -> None:
-    queue, other = CleanQueue(), CleanQueue()
+    queue, other = SelectedQueue(), SelectedQueue()
     if emptied:
         queue.add(numbered(0, 2))
         queue.take(2)
@@ -123,7 +123,7 @@ def test_an_empty_queue_is_restored_as_one(tmp_path: Path,
 
 
 def test_a_saved_queue_is_no_larger_than_what_waits(tmp_path: Path) -> None:
-    queue = CleanQueue()
+    queue = SelectedQueue()
     queue.add(numbered(0, 2000))
     queue.take(1999)
     path = tmp_path / 'queue.pth'
@@ -133,18 +133,18 @@ def test_a_saved_queue_is_no_larger_than_what_waits(tmp_path: Path) -> None:
 
 
 def test_a_state_does_not_change_with_the_queue() -> None:
-    queue = CleanQueue()
+    queue = SelectedQueue()
     queue.add(numbered(0, 4))
     state = queue.state_dict()
     queue.take(1).images_BCHW.fill_(-1)
-    other = CleanQueue()
+    other = SelectedQueue()
     other.load_state_dict(state, CPU)
     assert ids(other.take(4)) == [0, 1, 2, 3]
 
 
 def test_a_queue_goes_on_where_it_is_told_to() -> None:
     # Checkpoints are read to the CPU, whatever the device of a run.
-    queue, other = CleanQueue(), CleanQueue()
+    queue, other = SelectedQueue(), SelectedQueue()
     queue.add(numbered(0, 4))
     other.load_state_dict(queue.state_dict(), torch.device('meta'))
     assert other.take(4).images_BCHW.device.type == 'meta'

@@ -6,7 +6,7 @@ from torch import nn
 
 from tadfkd.classifiers.facts import Fact
 from tadfkd.errors import UserError
-from tadfkd.teachers.requirements import settle
+from tadfkd.teachers.requirements import resolve_facts
 
 BY_USER, BY_CONFIG = 'set in model.teacher', 'the test data of the config'
 
@@ -25,7 +25,7 @@ def settled(network: nn.Module | None = None,
             **given: Any) -> dict[str, Fact]:
     """With a normalisation and a size, unless they are given."""
     needed = dict(mean=[1.0], std=[2.0], input_size=8)
-    return settle(needed | given, found or {}, network or nn.Flatten())
+    return resolve_facts(needed | given, found or {}, network or nn.Flatten())
 
 
 def test_the_user_wins_over_the_config_and_that_over_the_network() -> None:

@@ -29,9 +29,9 @@ from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.distributed import DistributedNetworks, process_group
 from tadfkd.distributed.batch_norm import (SynchronizedBatchNorm,
                                            synchronize_batch_norms)
-from tadfkd.distributed.reductions import whole_means, whole_statistics
+from tadfkd.distributed.reductions import global_means, global_statistics
 from tadfkd.errors import UnhealthyRun
-from tadfkd.memory import CleanQueue
+from tadfkd.memory import SelectedQueue
 from tadfkd.networks.freezing import frozen
 from tadfkd.registry import HOOKS
 from tadfkd.selectors import (ConfidenceSelector, GMMSelector,
@@ -255,7 +255,7 @@ def test_losses_and_statistics_count_by_samples() -> None:
     def losses_of(rows: Tensor) -> dict[str, Tensor]:
         variance, mean = torch.var_mean(rows, 0, correction=0)
         layer = BNStatistics(mean, variance, running, running)
-        joined, = whole_statistics([layer], len(rows))
+        joined, = global_statistics([layer], len(rows))
         return dict(
             mean=rows.square().mean(),
             distance=(joined.mean_F - running).norm() +
@@ -268,7 +268,7 @@ def test_losses_and_statistics_count_by_samples() -> None:
         distance=(mean - running).norm() + (variance - running).norm())
     sum(expected.values()).backward()
     own = values.split(sizes)[RANK].clone().requires_grad_()
-    found = whole_means(losses_of(own), len(own))
+    found = global_means(losses_of(own), len(own))
     sum(found.values()).backward()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value)
@@ -278,7 +278,7 @@ def test_losses_and_statistics_count_by_samples() -> None:
 
 
 def test_a_queue_of_both_gives_the_oldest() -> None:
-    queue = CleanQueue()
+    queue = SelectedQueue()
 
     def add(*counts: int) -> None:
         images = torch.full((counts[RANK], 1, 1, 1), float(len(added)))
@@ -295,7 +295,7 @@ def test_a_queue_of_both_gives_the_oldest() -> None:
                                                                       1]][RANK]
     assert len(queue) == 2
     saved = queue.state_dict()
-    queue = CleanQueue()
+    queue = SelectedQueue()
     queue.load_state_dict(saved, torch.device('cpu'))
     assert len(queue) == 2
     add(6, 1)

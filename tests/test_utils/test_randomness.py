@@ -174,7 +174,7 @@ def test_streams_that_begin_anew_are_others_and_can_be_repeated() -> None:
         streams = RandomStreams(7, rank)
         draw(streams, 'latents')
         for purpose in purposes:
-            streams.begin_anew(purpose)
+            streams.reseed(purpose)
         return draw(streams, 'latents')
 
     first = anew(0, 'rollback 1')
@@ -190,6 +190,6 @@ def test_streams_that_begin_anew_are_others_and_can_be_repeated() -> None:
     seeds = set()
     for rank in range(2):
         streams = RandomStreams(7, rank)
-        streams.begin_anew('rollback 1')
+        streams.reseed('rollback 1')
         seeds.add(streams.seed)
     assert len(seeds) == 1

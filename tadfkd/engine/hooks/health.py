@@ -192,7 +192,7 @@ class HealthHook(Hook):
         self.rollbacks, self._problems = rollbacks, []
         self._judged_healthy = 0
         streams = unwrapped(runner.model).streams
-        streams.begin_anew(f'rollback {rollbacks}')
+        streams.reseed(f'rollback {rollbacks}')
         set_random_seed(streams.seed % 2**32)
         runner.train_loop.go_back(epoch)
         if is_main_process():

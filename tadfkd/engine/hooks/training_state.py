@@ -10,7 +10,7 @@ from mmengine.utils import apply_to
 from torch import Tensor, distributed
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.distributed.resharding import regrouped
+from tadfkd.distributed.resharding import reshard_states
 from tadfkd.errors import UserError
 from tadfkd.registry import HOOKS
 from tadfkd.utils.wrappers import unwrapped
@@ -77,7 +77,7 @@ class TrainingStateHook(Hook):
         """Check the weights, and restore the state of a resumed run.
 
         With another number of processes than saved it, the run goes on but
-        not exactly, see :func:`~tadfkd.distributed.resharding.regrouped`.
+        not exactly, see :func:`~tadfkd.distributed.resharding.reshard_states`.
 
         Raises:
             UserError: If the file does not hold this model's networks, or
@@ -110,8 +110,8 @@ class TrainingStateHook(Hook):
             'numbers, so not as it would have, bit by bit; stored samples '
             'are dealt out anew, and those that waited are left out')
         model.load_training_state(
-            regrouped(states, get_rank(), get_world_size(),
-                      checkpoint['meta']['iter']))
+            reshard_states(states, get_rank(), get_world_size(),
+                           checkpoint['meta']['iter']))
 
 
 def _agree_on_buffers(model: BaseDFKD) -> None:
