@@ -8,9 +8,9 @@ import torch
 from benchmarks import (benchmark_memory, benchmark_scale, benchmark_step,
                         memory_table, profile_training, scale_table,
                         step_table)
-from tadfkd.apis.command_line import add_cfg_options, typed_command
-from tadfkd.errors import require_at_least, run_tool
-from tadfkd.utils.checkout import checkout_commit
+from tadfkd.apis.command_line import (add_cfg_options, checkout_commit,
+                                      run_tool, typed_command)
+from tadfkd.errors import require_at_least
 from tadfkd.utils.files import write_json
 
 

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.crashes import CrashTest
-from tadfkd.utils.checkout import checkout_commit
+from tadfkd.apis.command_line import checkout_commit
 from tadfkd.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,10 +16,9 @@ import torch
 
 from benchmarks.health_cases import CASES, Case
 from tadfkd.apis import load_config, train
-from tadfkd.apis.command_line import add_cfg_options
-from tadfkd.errors import UnhealthyRun, run_tool
-from tadfkd.evaluation.comparison import rewrite_table
-from tadfkd.utils.checkout import checkout_commit
+from tadfkd.apis.command_line import add_cfg_options, checkout_commit, run_tool
+from tadfkd.apis.comparison import rewrite_table
+from tadfkd.errors import UnhealthyRun
 from tadfkd.utils.files import write_json
 
 LEAF = 'configs/{}/resnet18w16_to_resnet18w8_digits.py'

@@ -32,9 +32,10 @@ from mmengine.hooks import Hook
 from sklearn.datasets import load_digits
 
 from tadfkd.apis import load_config, test, train
+from tadfkd.apis.command_line import run_tool
 from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.classifiers.outputs import build_classifier
-from tadfkd.errors import UserError, run_tool
+from tadfkd.errors import UserError
 from tadfkd.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -3,11 +3,12 @@ import pytest
 import torch
 from mmengine.registry import MODELS as ROOT_MODELS
 
-from tadfkd.errors import (UnhealthyRun, UserError, as_config_error,
-                           memory_errors_as_user_errors, nearest,
-                           registry_errors_as_user_errors, require_at_least,
-                           run_tool)
+from tadfkd.apis.command_line import run_tool
+from tadfkd.errors import UnhealthyRun, UserError, nearest, require_at_least
 from tadfkd.registry import MODELS, SELECTORS
+from tadfkd.utils.library_errors import (as_config_error,
+                                         memory_errors_as_user_errors,
+                                         registry_errors_as_user_errors)
 
 
 @pytest.mark.parametrize('name, meant', [('GMMSelectr', 'GMMSelector'),

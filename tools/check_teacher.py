@@ -8,8 +8,8 @@ from pathlib import Path
 from benchmarks.zoo import check_zoo
 from benchmarks.zoo_page import write_teachers_page
 from tadfkd.apis import check_teacher
-from tadfkd.apis.command_line import add_cfg_options
-from tadfkd.errors import UserError, run_tool
+from tadfkd.apis.command_line import add_cfg_options, run_tool
+from tadfkd.errors import UserError
 from tadfkd.evaluation import teacher_page
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'

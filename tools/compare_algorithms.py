@@ -6,9 +6,8 @@ again, so a comparison can be interrupted and gone on with.
 import argparse
 
 from tadfkd.apis import compare
-from tadfkd.apis.command_line import add_cfg_options
-from tadfkd.errors import run_tool
-from tadfkd.evaluation.comparison import comparison_table, rewrite_table
+from tadfkd.apis.command_line import add_cfg_options, run_tool
+from tadfkd.apis.comparison import comparison_table, rewrite_table
 
 
 def parse_arguments() -> argparse.Namespace:

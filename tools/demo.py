@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from tadfkd.apis import distill, load_config, train
-from tadfkd.errors import run_tool
+from tadfkd.apis.command_line import run_tool
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 TEACHER = CONFIGS / 'teachers' / 'resnet18w16_digits.py'

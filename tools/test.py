@@ -2,9 +2,8 @@
 import argparse
 
 from tadfkd.apis import load_config, test
-from tadfkd.apis.command_line import add_cfg_options
+from tadfkd.apis.command_line import add_cfg_options, run_tool
 from tadfkd.distributed.launchers import LAUNCHERS
-from tadfkd.errors import run_tool
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -3,9 +3,10 @@ import argparse
 import sys
 
 from tadfkd.apis import load_config, train
-from tadfkd.apis.command_line import add_cfg_options, resuming_command
+from tadfkd.apis.command_line import (add_cfg_options, resuming_command,
+                                      run_tool)
 from tadfkd.distributed.launchers import LAUNCHERS
-from tadfkd.errors import Interrupted, run_tool
+from tadfkd.errors import Interrupted
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -9,9 +9,10 @@ import torch
 from mmengine.registry import Registry
 from torch import Tensor
 
-from tadfkd.errors import UserError, as_config_error
+from tadfkd.errors import UserError
 from tadfkd.registry import MODELS
 from tadfkd.structures import BNStatistics, TeacherOutput
+from tadfkd.utils.library_errors import as_config_error
 
 if TYPE_CHECKING:
     from tadfkd.algorithms.networks import DistillationNetworks

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from tadfkd.algorithms.building import build_augmentation, build_part
 from tadfkd.algorithms.networks import DistillationNetworks
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.generators import BaseGenerator
 from tadfkd.memory import SelectedQueue
 from tadfkd.registry import SELECTORS
 from tadfkd.selectors import BaseSelector
 from tadfkd.structures import Counters, SyntheticBatch, TeacherOutput
-from tadfkd.utils.wrappers import unwrapped
 
 
 class CandidateSelection(DistillationNetworks):

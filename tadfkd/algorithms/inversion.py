@@ -11,13 +11,13 @@ from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
 from tadfkd.algorithms.building import (build_augmentation, build_logits_loss,
                                         build_loss)
 from tadfkd.distributed.reductions import global_means
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.memory import AveragedStatistics, BestImages, ImagePool
 from tadfkd.networks.freezing import frozen
 from tadfkd.networks.reinitialize import reinitialize
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.finite import step_if_finite
-from tadfkd.utils.wrappers import unwrapped
 
 #: Of Adam within a synthesis.
 SYNTHESIS_BETAS = (0.5, 0.999)

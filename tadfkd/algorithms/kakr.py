@@ -8,10 +8,10 @@ from torch import Tensor
 from tadfkd.algorithms.base import Losses, summed, with_total
 from tadfkd.algorithms.pre_dfkd import PREDFKD
 from tadfkd.distributed.reductions import average_gradients, global_means
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import require_at_least
 from tadfkd.registry import MODELS
 from tadfkd.structures import TeacherOutput
-from tadfkd.utils.wrappers import unwrapped
 
 
 @MODELS.register_module()

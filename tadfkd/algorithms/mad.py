@@ -8,11 +8,11 @@ from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.dfq import DFQ
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import UserError
 from tadfkd.memory import SelectedQueue
 from tadfkd.registry import MODELS
 from tadfkd.structures import TeacherOutput
-from tadfkd.utils.wrappers import unwrapped
 
 
 @MODELS.register_module()

@@ -11,13 +11,13 @@ from tadfkd.algorithms.building import build_part
 from tadfkd.algorithms.state_dicts import drop_teacher, ignore_missing_teacher
 from tadfkd.classifiers.outputs import classifier_logits, with_predictions
 from tadfkd.classifiers.student import build_student
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import UserError
 from tadfkd.generators import BaseGenerator
 from tadfkd.networks.compiling import compile_in_place
 from tadfkd.networks.freezing import frozen
 from tadfkd.teachers import BaseTeacher
 from tadfkd.utils.randomness import RandomStreams
-from tadfkd.utils.wrappers import unwrapped
 
 
 class DistillationNetworks(BaseModel):

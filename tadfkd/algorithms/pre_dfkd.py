@@ -9,11 +9,11 @@ from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
 from tadfkd.algorithms.building import (build_class_prior, build_logits_loss,
                                         build_part)
 from tadfkd.distributed.reductions import global_means
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import require_at_least
 from tadfkd.memory import BaseReplay
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
-from tadfkd.utils.wrappers import unwrapped
 
 
 @MODELS.register_module()

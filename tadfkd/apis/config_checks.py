@@ -21,9 +21,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.errors import (UserError, as_config_error, nearest, reason_of,
-                           registries)
+from tadfkd.errors import UserError, nearest, reason_of
 from tadfkd.utils.annotations import check_arguments, parameters_of
+from tadfkd.utils.library_errors import as_config_error, registries
 
 
 def _environment(cudnn_benchmark: bool = False,

@@ -24,9 +24,10 @@ from tadfkd.checkpoints.reading import (read_checkpoint,
                                         use_restricted_unpickling)
 from tadfkd.checkpoints.weights import load_weights
 from tadfkd.distributed import process_group
-from tadfkd.errors import (UserError, as_config_error,
-                           memory_errors_as_user_errors,
-                           registry_errors_as_user_errors)
+from tadfkd.errors import UserError
+from tadfkd.utils.library_errors import (as_config_error,
+                                         memory_errors_as_user_errors,
+                                         registry_errors_as_user_errors)
 
 #: Default hooks of mmengine's Runner.
 _OWN_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger',

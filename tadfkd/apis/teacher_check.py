@@ -13,12 +13,13 @@ from mmengine.runner import Runner, set_random_seed
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.apis.config import is_distillation, load_config, merge_options
-from tadfkd.errors import UserError, registry_errors_as_user_errors
+from tadfkd.errors import UserError
 from tadfkd.evaluation import (TeacherReport, calibrate_batch_norm,
                                first_images, inspect_teacher, teacher_metrics,
                                try_steps)
 from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
+from tadfkd.utils.library_errors import registry_errors_as_user_errors
 
 #: For a teacher without a config that distils it: ours, small.
 _LATENT_SIZE, _WIDTH, _STUDENT_SIZE = 100, 16, 32

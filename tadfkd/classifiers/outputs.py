@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from tadfkd.classifiers.configs import wrapped_library
-from tadfkd.errors import UserError, registry_errors_as_user_errors
+from tadfkd.errors import UserError
+from tadfkd.utils.library_errors import registry_errors_as_user_errors
 
 #: An index, a key, or ``'sum'``: which part of an output the logits are.
 OutputPart: TypeAlias = int | str | None

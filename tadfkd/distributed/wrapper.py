@@ -3,11 +3,16 @@ from typing import Any
 
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
-from mmengine.model import MMSeparateDistributedDataParallel
+from mmengine.model import MMSeparateDistributedDataParallel, is_model_wrapper
 from torch import nn
 
 from tadfkd.distributed.batch_norm import synchronize_batch_norms
 from tadfkd.registry import MODEL_WRAPPERS
+
+
+def unwrapped(network: nn.Module) -> Any:
+    """The network itself, if it is in a distributed wrapper."""
+    return network.module if is_model_wrapper(network) else network
 
 
 @MODEL_WRAPPERS.register_module()

@@ -8,8 +8,8 @@ from torch import nn
 from tadfkd.engine.signals import StopRequest, stop_requests
 from tadfkd.errors import Interrupted, UserError
 from tadfkd.registry import LOOPS
-from tadfkd.utils.global_random import (global_random_state,
-                                        set_global_random_state)
+from tadfkd.utils.randomness import (global_random_state,
+                                     set_global_random_state)
 
 
 @LOOPS.register_module()

@@ -6,11 +6,11 @@ import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from torch import nn
 
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.engine.skip_nonfinite import finite
 from tadfkd.errors import UserError, nearest
 from tadfkd.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from tadfkd.structures import Counters
-from tadfkd.utils.wrappers import unwrapped
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

@@ -6,8 +6,7 @@ from tadfkd.evaluation.teacher_accuracy import teacher_metrics
 from tadfkd.evaluation.teacher_inspection import (calibrate_batch_norm,
                                                   first_images,
                                                   inspect_teacher, try_steps)
-from tadfkd.evaluation.teacher_page import teacher_page
-from tadfkd.evaluation.teacher_report import TeacherReport
+from tadfkd.evaluation.teacher_report import TeacherReport, teacher_page
 
 __all__ = [
     'SyntheticMetrics', 'TeacherReport', 'calibrate_batch_norm', 'draw_curves',

@@ -10,11 +10,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from tadfkd.algorithms import BaseDFKD
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.evaluation.teacher_report import Answers, Steps, TeacherReport
 from tadfkd.generators import PixelGenerator
 from tadfkd.structures import TeacherOutput
 from tadfkd.teachers import BaseTeacher
-from tadfkd.utils.wrappers import unwrapped
 
 
 @torch.no_grad()

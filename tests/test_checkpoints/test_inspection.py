@@ -230,7 +230,7 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str]] = {
 READER = '''
 import json, resource, sys
 from pathlib import Path
-from tadfkd.utils import unpickling
+from tadfkd.checkpoints import unpickling
 from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.errors import UserError
 def peak():

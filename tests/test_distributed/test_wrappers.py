@@ -2,7 +2,7 @@
 from mmengine.registry import MODEL_WRAPPERS
 from torch import nn
 
-from tadfkd.utils.wrappers import unwrapped
+from tadfkd.distributed.wrapper import unwrapped
 
 
 class Wrapper(nn.Module):

@@ -30,6 +30,7 @@ from tadfkd.distributed import DistributedNetworks, process_group
 from tadfkd.distributed.batch_norm import (SynchronizedBatchNorm,
                                            synchronize_batch_norms)
 from tadfkd.distributed.reductions import global_means, global_statistics
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import UnhealthyRun
 from tadfkd.memory import SelectedQueue
 from tadfkd.networks.freezing import frozen
@@ -37,7 +38,6 @@ from tadfkd.registry import HOOKS
 from tadfkd.selectors import (ConfidenceSelector, GMMSelector,
                               TopFractionSelector)
 from tadfkd.structures import BNStatistics, SyntheticBatch, TeacherOutput
-from tadfkd.utils.wrappers import unwrapped
 
 RANK = int(os.environ['RANK'])
 

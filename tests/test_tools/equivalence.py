@@ -7,9 +7,9 @@ from algorithm_helpers import make_algorithm, optimisers, real_batch
 from torch import Tensor, nn
 
 from tadfkd.algorithms import BaseDFKD
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.memory import ImagePool
 from tadfkd.utils.randomness import RandomStreams
-from tadfkd.utils.wrappers import unwrapped
 
 NUM_ITERATIONS = 10
 BATCH_SIZE = 8

@@ -17,7 +17,7 @@ DIGITS = 'configs/tadfkd/resnet18w16_to_resnet18w8_digits.py'
 # Calls the tool for each file in one process: the imports take seconds.
 LOOP = '''
 import contextlib, io, json, runpy, sys
-from tadfkd.errors import run_tool
+from tadfkd.apis.command_line import run_tool
 main = runpy.run_path('tools/train.py')['main']
 _, paths, *arguments = sys.argv
 answers = {}

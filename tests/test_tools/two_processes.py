@@ -10,7 +10,7 @@ import torch
 from mmengine.config import DictAction
 
 from tadfkd.apis import load_config, train
-from tadfkd.utils.wrappers import unwrapped
+from tadfkd.distributed.wrapper import unwrapped
 
 config_path, work_dir, resume, *options = sys.argv[1:]
 config = load_config(

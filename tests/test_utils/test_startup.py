@@ -3,7 +3,7 @@ from importlib import util
 
 import pytest
 
-from tadfkd.utils import dependencies
+from tadfkd.utils import startup
 
 
 @pytest.mark.parametrize('missing, cure', [('mmcv', 'pip install mmcv-lite'),
@@ -11,12 +11,12 @@ from tadfkd.utils import dependencies
 def test_a_missing_module_comes_with_its_cure(monkeypatch: pytest.MonkeyPatch,
                                               missing: str, cure: str) -> None:
     monkeypatch.setattr(
-        dependencies, 'find_spec', lambda name: None
+        startup, 'find_spec', lambda name: None
         if name == missing else util.find_spec(name))
     with pytest.raises(ImportError, match=f'`{missing}`') as caught:
-        dependencies.check_dependencies()
+        startup.check_dependencies()
     assert cure in str(caught.value)
 
 
 def test_a_complete_environment_passes() -> None:
-    dependencies.check_dependencies()
+    startup.check_dependencies()

@@ -16,9 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tadfkd.apis.command_line import add_cfg_options, typed_command
-from tadfkd.errors import UserError, require_at_least, run_tool
-from tadfkd.utils.checkout import checkout_commit
+from tadfkd.apis.command_line import (add_cfg_options, checkout_commit,
+                                      run_tool, typed_command)
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,8 +2,7 @@
 import argparse
 
 from tadfkd.apis import load_config
-from tadfkd.apis.command_line import add_cfg_options
-from tadfkd.errors import run_tool
+from tadfkd.apis.command_line import add_cfg_options, run_tool
 
 
 def main() -> None:

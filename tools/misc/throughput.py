@@ -19,9 +19,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from tadfkd.apis import load_config, train
-from tadfkd.apis.command_line import add_cfg_options, typed_command
-from tadfkd.errors import UserError, run_tool
-from tadfkd.utils.checkout import checkout_commit
+from tadfkd.apis.command_line import (add_cfg_options, checkout_commit,
+                                      run_tool, typed_command)
+from tadfkd.errors import UserError
 from tadfkd.utils.files import write_json
 
 WORKER = '_TADFKD_THROUGHPUT'

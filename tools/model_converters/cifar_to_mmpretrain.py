@@ -8,8 +8,9 @@ so look at the new teacher's accuracy if you have images.
 """
 import argparse
 
+from tadfkd.apis.command_line import run_tool
 from tadfkd.converters import STATISTICS, convert
-from tadfkd.errors import UserError, run_tool
+from tadfkd.errors import UserError
 
 
 def parse_arguments() -> argparse.Namespace:

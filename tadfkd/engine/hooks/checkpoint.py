@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend
+from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import Runner
 
@@ -14,6 +14,20 @@ from tadfkd.registry import HOOKS
 from tadfkd.utils.files import remove_leftovers, write_atomically
 
 _WITHIN_EPOCH = 'epoch_{}_step_{}.pth'
+
+
+@register_backend('atomic_local')
+class AtomicLocalBackend(LocalBackend):
+    """Local files that are whole or not there.
+
+    mmengine writes checkpoints in place; killed half-way it leaves a torn
+    one under its final name. Our
+    :class:`~tadfkd.engine.hooks.CheckpointHook` takes this back end.
+    """
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write beside ``filepath``, sync, and rename onto it."""
+        write_atomically(filepath, obj)
 
 
 class _LateRemovals(LocalBackend):

@@ -7,6 +7,7 @@ from mmengine.dist import (all_gather_object, barrier, broadcast_object_list,
 from mmengine.hooks import CheckpointHook, Hook, IterTimerHook
 from mmengine.runner import Runner, set_random_seed
 
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.engine.hooks.summary import SummaryHook
 from tadfkd.engine.hooks.training_state import TrainingStateHook
 from tadfkd.engine.loops import EpochLoop
@@ -14,7 +15,6 @@ from tadfkd.errors import UnhealthyRun, UserError, require_at_least
 from tadfkd.evaluation.health_rules import Thresholds, find_problems
 from tadfkd.registry import HOOKS
 from tadfkd.utils.finite import names_not_finite
-from tadfkd.utils.wrappers import unwrapped
 
 ACTIONS = ('warn', 'stop', 'rollback')
 

@@ -8,10 +8,10 @@ from mmengine.runner import Runner
 from PIL import Image
 from torchvision.utils import make_grid
 
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import require_at_least
 from tadfkd.registry import HOOKS
 from tadfkd.utils.files import remove_leftovers, write_atomically
-from tadfkd.utils.wrappers import unwrapped
 
 
 @HOOKS.register_module()

@@ -13,12 +13,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from tadfkd.algorithms import BaseDFKD
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import require_at_least
 from tadfkd.evaluation import draw_curves, measure_synthetic, teacher_metrics
 from tadfkd.registry import HOOKS
 from tadfkd.structures import Updates
 from tadfkd.utils.files import write_json
-from tadfkd.utils.wrappers import unwrapped
 from tadfkd.version import __version__
 
 

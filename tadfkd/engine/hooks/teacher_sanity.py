@@ -5,10 +5,10 @@ from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.evaluation import inspect_teacher, teacher_metrics
 from tadfkd.registry import HOOKS
-from tadfkd.utils.wrappers import unwrapped
 
 
 @HOOKS.register_module()

@@ -11,9 +11,9 @@ from torch import Tensor, distributed
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.distributed.resharding import reshard_states
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import UserError
 from tadfkd.registry import HOOKS
-from tadfkd.utils.wrappers import unwrapped
 
 
 @HOOKS.register_module()

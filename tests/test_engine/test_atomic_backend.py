@@ -39,7 +39,7 @@ def test_a_failed_write_leaves_the_earlier_checkpoint(
 def test_a_run_writes_its_checkpoints_through_it(
         tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
-    monkeypatch.setattr('tadfkd.engine.storage.write_atomically',
+    monkeypatch.setattr('tadfkd.engine.hooks.checkpoint.write_atomically',
                         lambda path, content: written.append(Path(path).name))
     train(tiny_config)
     assert written == ['epoch_1.pth', 'epoch_2.pth']

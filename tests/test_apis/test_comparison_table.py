@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tadfkd.evaluation.comparison import (BEGIN, END, comparison_table,
-                                          replace_table)
+from tadfkd.apis.comparison import BEGIN, END, comparison_table, replace_table
 
 ROOT = Path(__file__).resolve().parents[2]
 

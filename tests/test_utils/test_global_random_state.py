@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from tadfkd.checkpoints.reading import read_checkpoint
-from tadfkd.utils.global_random import (global_random_state,
-                                        set_global_random_state)
+from tadfkd.utils.randomness import (global_random_state,
+                                     set_global_random_state)
 
 
 def draw() -> tuple:
