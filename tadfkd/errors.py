@@ -81,6 +81,29 @@ def require_at_least(where: str, name: str, value: float,
                         f'{value!r}: set {where}.{name}')
 
 
+def require_choice(where: str, name: str, value: object,
+                   allowed: Iterable[object]) -> None:
+    """Refuse a value that is not one of those allowed.
+
+    The config check refuses a wrong choice by the annotation already. Use
+    this function only where a constructor is also called directly, and a
+    wrong choice would pass there without an error.
+
+    Args:
+        where: The config path of the field's owner, for example ``model``.
+        name: The field.
+        value: What the user gave.
+        allowed: All values that are allowed.
+
+    Raises:
+        UserError: If ``value`` is not among ``allowed``.
+    """
+    allowed = list(allowed)
+    if value not in allowed:
+        raise UserError(f'{name} must be {" or ".join(map(repr, allowed))}, '
+                        f'got {value!r}: set {where}.{name}')
+
+
 def size_pair(where: str, name: str, value: object) -> tuple[int, int]:
     """Height and width, of one whole number for both or of two.
 

@@ -4,7 +4,8 @@ import torch
 from mmengine.registry import MODELS as ROOT_MODELS
 
 from tadfkd.apis.command_line import run_tool
-from tadfkd.errors import UnhealthyRun, UserError, nearest, require_at_least
+from tadfkd.errors import (UnhealthyRun, UserError, nearest, require_at_least,
+                           require_choice)
 from tadfkd.registry import MODELS, SELECTORS
 from tadfkd.utils.library_errors import (as_config_error,
                                          memory_errors_as_user_errors,
@@ -51,6 +52,14 @@ def test_other_values_are_refused_with_what_to_change(value: object,
         require_at_least('model.selector', 'field', value, minimum)
     assert str(caught.value) == (f'field must be {kind} >= {minimum}, got '
                                  f'{value!r}: set model.selector.field')
+
+
+def test_a_choice_is_refused_with_those_allowed() -> None:
+    require_choice('model', 'mode', 'b', ('a', 'b'))
+    with pytest.raises(UserError) as caught:
+        require_choice('model', 'mode', 'c', ('a', 'b'))
+    assert str(
+        caught.value) == ("mode must be 'a' or 'b', got 'c': set model.mode")
 
 
 @pytest.mark.parametrize('registry, typed, suggested', [
