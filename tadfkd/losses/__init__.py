@@ -1,6 +1,7 @@
 """Pure functions of tensors: what the networks are trained with."""
 from tadfkd.losses.attention import AttentionTransferLoss, ClassActivationLoss
-from tadfkd.losses.base_loss import BaseLoss
+from tadfkd.losses.base_loss import (BaseLoss, ImageLoss, LabelLoss,
+                                     LogitsLoss, StatisticsLoss)
 from tadfkd.losses.bn_statistics import BNStatisticsLoss
 from tadfkd.losses.class_prior import (ActivationLoss, ClassBalanceLoss,
                                        ClassPrior, OneHotLoss)
@@ -12,6 +13,7 @@ from tadfkd.losses.logits import AgreedKLLoss, JSLoss, KLLoss, L1Loss
 __all__ = [
     'ActivationLoss', 'AgreedKLLoss', 'AttentionTransferLoss',
     'BNStatisticsLoss', 'BaseLoss', 'ClassActivationLoss', 'ClassBalanceLoss',
-    'ClassPrior', 'ImageL2Loss', 'InfoNCELoss', 'JSLoss', 'KLLoss', 'L1Loss',
-    'OneHotLoss', 'PixelStatisticsLoss', 'TotalVariationLoss'
+    'ClassPrior', 'ImageL2Loss', 'ImageLoss', 'InfoNCELoss', 'JSLoss',
+    'KLLoss', 'L1Loss', 'LabelLoss', 'LogitsLoss', 'OneHotLoss',
+    'PixelStatisticsLoss', 'StatisticsLoss', 'TotalVariationLoss'
 ]

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tadfkd.losses.base_loss import BaseLoss
+from tadfkd.losses.base_loss import StatisticsLoss
 from tadfkd.registry import MODELS
 from tadfkd.structures import BNStatistics
 
 
 @MODELS.register_module()
-class BNStatisticsLoss(BaseLoss):
+class BNStatisticsLoss(StatisticsLoss):
     """sum over layers of ||mu - mu_running||_2 + ||var - var_running||_2.
 
     Norms, not squares, as in arXiv 1912.08795; mu and var are the

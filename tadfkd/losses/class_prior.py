@@ -8,13 +8,13 @@ from torch.nn import functional
 
 from tadfkd.distributed.reductions import global_mean
 from tadfkd.errors import UserError
-from tadfkd.losses.base_loss import BaseLoss
+from tadfkd.losses.base_loss import BaseLoss, LabelLoss
 from tadfkd.registry import MODELS
 from tadfkd.structures import TeacherOutput
 
 
 @MODELS.register_module()
-class OneHotLoss(BaseLoss):
+class OneHotLoss(LabelLoss):
     """Mean cross-entropy against a class, ``CE(T(x), y)``, in nats, >= 0.
 
     With labels y it asks the teacher to recognise the class that was wanted;

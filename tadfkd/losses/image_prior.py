@@ -7,13 +7,13 @@ from torch import Tensor
 
 from tadfkd.distributed.reductions import global_mean, global_moments
 from tadfkd.errors import UserError
-from tadfkd.losses.base_loss import BaseLoss
+from tadfkd.losses.base_loss import ImageLoss
 from tadfkd.registry import MODELS
 
 Over = Literal['sample', 'batch']
 
 
-class _ImageNormLoss(BaseLoss):
+class _ImageNormLoss(ImageLoss):
     """An L2 norm of images, or of differences between their pixels.
 
     Args:
@@ -74,7 +74,7 @@ class TotalVariationLoss(_ImageNormLoss):
 
 
 @MODELS.register_module()
-class PixelStatisticsLoss(BaseLoss):
+class PixelStatisticsLoss(ImageLoss):
     """||mu||_2 + ||var - 1||_2 over the channels of normalised images.
 
     The mean and the deviation that a teacher normalises its input with are

@@ -6,12 +6,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from tadfkd.errors import UserError, require_at_least
-from tadfkd.losses.base_loss import BaseLoss
+from tadfkd.losses.base_loss import LogitsLoss
 from tadfkd.registry import MODELS
 
 
 @MODELS.register_module()
-class L1Loss(BaseLoss):
+class L1Loss(LogitsLoss):
     """Mean absolute difference of logits, ``mean |S(x) - T(x)|``, >= 0."""
 
     def forward(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ class L1Loss(BaseLoss):
 
 
 @MODELS.register_module()
-class KLLoss(BaseLoss):
+class KLLoss(LogitsLoss):
     """t^2 KL(softmax(T / t) || softmax(S / t)), mean over samples, in nats.
 
     Args:
@@ -47,7 +47,7 @@ class KLLoss(BaseLoss):
 
 
 @MODELS.register_module()
-class AgreedKLLoss(BaseLoss):
+class AgreedKLLoss(LogitsLoss):
     """KL(softmax(T) || softmax(S)) where both say the same class, else 0.
 
     Its negative asks for images that the teacher is sure of and the student
@@ -68,7 +68,7 @@ class AgreedKLLoss(BaseLoss):
 
 
 @MODELS.register_module()
-class JSLoss(BaseLoss):
+class JSLoss(LogitsLoss):
     """Jensen-Shannon divergence of two classifiers at temperature t.
 
     With P = softmax(S / t), Q = softmax(T / t) and M = (P + Q) / 2::
