@@ -53,14 +53,14 @@ class BareLoop(Copies):
     def student_step(self) -> Tensor:
         """Refill, then one step of the student; returns its loss."""
         model, size = self.model, self.model.batch_size
-        changes_view = model.augment is not None and \
-            model.select_on == 'plain'
+        changes_view = model.candidates.augment is not None and \
+            model.candidates.select_on == 'plain'
         with self.autocast(), torch.no_grad():
             while len(self.images_BCHW) < size:
                 images_BCHW = self._generate()
                 if not changes_view:
                     images_BCHW = self._augment(images_BCHW)
-                if model.selector.reads_teacher:
+                if model.candidates.selector.reads_teacher:
                     logits_BK = self._ask(images_BCHW)
                     kept_M = self._select(logits_BK)
                     images_BCHW = images_BCHW[kept_M]
@@ -72,7 +72,7 @@ class BareLoop(Copies):
             self.images_BCHW = self.images_BCHW[size:]
             if changes_view:
                 images_BCHW = self._augment(images_BCHW)
-            if changes_view or not model.selector.reads_teacher:
+            if changes_view or not model.candidates.selector.reads_teacher:
                 target_BK = self._ask(images_BCHW)
             else:
                 target_BK = self.logits_BK[:size]
@@ -92,14 +92,15 @@ class BareLoop(Copies):
             images_BCHW = self._generate()
             views_BCHW = self._augment(images_BCHW)
             chosen_MCHW, plain_MCHW = views_BCHW, images_BCHW
-            if model.selector.reads_teacher:
+            if model.candidates.selector.reads_teacher:
                 with torch.no_grad():
                     kept_M = self._select(
-                        self._ask(images_BCHW if model.select_on ==
+                        self._ask(images_BCHW if model.candidates.select_on ==
                                   'plain' else views_BCHW))
                 chosen_MCHW = views_BCHW[kept_M]
                 plain_MCHW = images_BCHW[kept_M]
-            same_view = model.bn_on == 'augmented' or model.augment is None
+            same_view = model.bn_on == 'augmented' or \
+                model.candidates.augment is None
             self.statistics.clear()
             has_bn_term = model.bn_loss is not None
             self.is_reading = has_bn_term and same_view
@@ -136,10 +137,10 @@ class BareLoop(Copies):
                 device=stream.device))
 
     def _augment(self, images_BCHW: Tensor) -> Tensor:
-        if self.model.augment is None:
+        if self.model.candidates.augment is None:
             return images_BCHW
         stream = self.streams.get('augmentation', images_BCHW.device)
-        return self.model.augment(images_BCHW, stream)
+        return self.model.candidates.augment(images_BCHW, stream)
 
     def _ask(self, images_BCHW: Tensor) -> Tensor:
         teacher = self.teacher
@@ -151,7 +152,8 @@ class BareLoop(Copies):
                                        teacher.input_adapter(images_BCHW))
 
     def _select(self, logits_BK: Tensor) -> Tensor:
-        mask_B = self.model.selector.select(TeacherOutput(logits_BK))
+        mask_B = self.model.candidates.selector.select(
+            TeacherOutput(logits_BK))
         return mask_B.nonzero().squeeze(1)
 
     def _student(self, images_BCHW: Tensor) -> Tensor:

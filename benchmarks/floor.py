@@ -52,9 +52,9 @@ class Floor(Copies):
     ) -> dict[str, dict[str, tuple[int, Callable[[], None]]]]:
         """By step and name: how often, and a function that does it once."""
         model, selected = self.model, needs.selected
-        selects = model.selector.reads_teacher
-        changes_view = model.augment is not None and \
-            model.select_on == 'plain'
+        selects = model.candidates.selector.reads_teacher
+        changes_view = model.candidates.augment is not None and \
+            model.candidates.select_on == 'plain'
         images_MCHW = self.images_BCHW[:selected]
         return dict(
             student={

@@ -25,8 +25,7 @@ class OneClassDFQ(DFQ):
         generator:  CE(T(x), 3)
     """
 
-    def generator_losses(self, candidates: SyntheticBatch,
-                         selected: SyntheticBatch) -> Losses:
+    def generator_losses(self, selected: SyntheticBatch) -> Losses:
         """Cross-entropy with one label."""
         logits_BK = self.teacher(selected.views_BCHW).logits_BK
         labels_B = logits_BK.new_full((len(selected), ), 3).long()

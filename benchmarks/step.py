@@ -90,7 +90,7 @@ class _Stopwatch(Hook):
             Needs(self.rounds, self.selected), steps | dict(outside=outside))
         if batch_idx == self.warmup:
             self.peak_mib = peak_mib(self.model.device)
-        for step in STEPS if self.model.student_first else STEPS[::-1]:
+        for step in STEPS:
             iteration.bare[step] = self._timed(
                 getattr(self.bare, f'{step}_step'))
         for step, passes in self.floor.passes(iteration.needs).items():

@@ -1,4 +1,5 @@
-"""Data-free distillation algorithms: one paper, one file."""
+"""What does the paper compute? One paper, one file."""
+from tadfkd.algorithms.alternating import AlternatingDFKD
 from tadfkd.algorithms.base import BaseDFKD
 from tadfkd.algorithms.bounds import RandomNoiseKD, VanillaKD
 from tadfkd.algorithms.cmi import CMI
@@ -18,7 +19,8 @@ from tadfkd.algorithms.tadfkd import TADFKD
 from tadfkd.algorithms.zskt import ZSKT
 
 __all__ = [
-    'ADI', 'BaseDFKD', 'CMI', 'DAFL', 'DFAD', 'DFQ', 'DeepInversion',
-    'FastDFKD', 'InversionDFKD', 'JointDFKD', 'KAKR', 'MAD', 'NAYER',
-    'PREDFKD', 'RandomNoiseKD', 'SpaceshipNet', 'TADFKD', 'VanillaKD', 'ZSKT'
+    'ADI', 'AlternatingDFKD', 'BaseDFKD', 'CMI', 'DAFL', 'DFAD', 'DFQ',
+    'DeepInversion', 'FastDFKD', 'InversionDFKD', 'JointDFKD', 'KAKR', 'MAD',
+    'NAYER', 'PREDFKD', 'RandomNoiseKD', 'SpaceshipNet', 'TADFKD', 'VanillaKD',
+    'ZSKT'
 ]

@@ -1,21 +1,34 @@
 """What every data-free distillation algorithm shares."""
-import logging
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
-from mmengine.logging import print_log
+from mmengine.dist import get_rank
+from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
+from torch.func import functional_call
 
-from tadfkd.algorithms.building import build_bn_loss, build_logits_loss
-from tadfkd.algorithms.candidates import CandidateSelection
-from tadfkd.distributed.reductions import global_means, global_statistics
+from tadfkd.algorithms.building import (build_augmentation, build_part,
+                                        require_fitting_networks)
+from tadfkd.algorithms.candidates import CandidateSource
+from tadfkd.algorithms.state_dicts import drop_teacher, ignore_missing_teacher
+from tadfkd.classifiers.outputs import classifier_logits, with_predictions
+from tadfkd.classifiers.student import build_student
+from tadfkd.distributed.reductions import global_means
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import require_at_least
-from tadfkd.memory import AveragedStatistics
+from tadfkd.generators import BaseGenerator
+from tadfkd.losses import LogitsLoss
+from tadfkd.networks.compiling import compile_in_place
 from tadfkd.networks.freezing import frozen
-from tadfkd.structures import BNStatistics, SyntheticBatch, TeacherOutput
+from tadfkd.registry import SELECTORS
+from tadfkd.selectors import BaseSelector
+from tadfkd.structures import Counters, TeacherOutput
+from tadfkd.teachers import BaseTeacher
+from tadfkd.utils.randomness import RandomStreams
 
 Losses = dict[str, Tensor]
 
@@ -26,175 +39,267 @@ def prefixed(network: str, losses: Losses) -> Losses:
 
 
 def summed(losses: Losses) -> Tensor:
-    """What is minimised: the sum of all terms."""
+    """The scalar that a step minimises: the sum of all terms."""
     return torch.stack(list(losses.values())).sum()
 
 
 def with_total(losses: Losses, total: Tensor) -> Losses:
     """The terms and their sum without graph, as a step returns them."""
-    # Named "total" and not "loss": mmengine sums and smooths the latter.
+    # The name is "total", because mmengine sums and smooths a "loss".
     losses = losses | dict(total=total)
     return {name: value.detach() for name, value in losses.items()}
 
 
-class BaseDFKD(CandidateSelection):
+class BaseDFKD(BaseModel):
     """A student learns from a frozen teacher on generated images.
 
-    There are three levels of override, from coarse to fine: ``train_step``
-    (order and number of the two steps), ``generator_step`` and
-    ``student_step`` (what one step does), and ``generator_losses`` and
-    ``student_losses`` (the paper's equations), which most algorithms need
-    only. Each step trains one network.
+    A schedule extends this class by ``train_step``, the order of the steps of
+    an iteration: :class:`~tadfkd.algorithms.alternating.AlternatingDFKD`,
+    :class:`~tadfkd.algorithms.joint.JointDFKD` and
+    :class:`~tadfkd.algorithms.inversion.InversionDFKD`. An algorithm extends
+    a schedule by the losses of its paper. Each step trains one network: its
+    losses are computed within :meth:`train_only`, and :meth:`update` minimises
+    them.
+
+    From outside, the model is the student: ``forward`` and the evaluation
+    loops call the student alone, and the state dict leaves out the frozen
+    teacher.
 
     Args:
-        num_student_steps: Student steps an iteration, >= 1.
-        num_generator_steps: Generator steps an iteration, >= 1; 0 only where
-            there is no generator to train.
-        student_first: Whether an iteration begins with its student steps.
-        student_loss: Config of the student's loss on logits.
-        bn_loss: Config of the batch-norm statistics loss, in the algorithms
-            that have one; None leaves it out, and so does a teacher without
-            batch norm.
-        **selection: See :class:`CandidateSelection`.
+        teacher: Config of a :class:`~tadfkd.teachers.BaseTeacher`, or one
+            that is built already. None is for evaluation of the student.
+        student: The student classifier: a name in mmpretrain's zoo, a config
+            path, a ``timm::`` or ``transformers::`` name, or a model dict. A
+            named student gets a head for the teacher's classes.
+        generator: Config of a :class:`~tadfkd.generators.BaseGenerator`.
+        batch_size: Images per step and process, >= 2.
+        student_loss: Config of the student's
+            :class:`~tadfkd.losses.LogitsLoss`.
+        selector: Config of a :class:`~tadfkd.selectors.BaseSelector`.
+        augment: Config of an augmentation of the images that enter the
+            losses, or None.
+        data_preprocessor: Maps evaluation images to [0, 1], RGB.
+        student_input_size: Height and width to which the student's images
+            are resized. None takes the size in the config that ``student``
+            names, and leaves images as they are for a model dict.
+        num_classes: Class count of a named student without a teacher. With a
+            teacher, its class count is taken.
+        channels_last: Whether convolutions keep the channels of a pixel
+            together in memory, which is faster on many processors and GPUs.
+            Results change by rounding. Not for networks of a few channels on
+            one thread: oneDNN of torch 2.14 damages memory in their backward
+            pass.
+        compile: Whether student, generator and teacher go through
+            ``torch.compile``. A dict holds its arguments. The first steps
+            then take minutes, and results change by rounding.
 
     Raises:
-        UserError: If a number is out of range, or the networks do not fit.
+        UserError: If a number is out of range, a network cannot take the
+            generated images, or the class counts differ.
     """
 
-    def __init__(self,
-                 num_student_steps: int = 1,
-                 num_generator_steps: int = 1,
-                 student_first: bool = True,
-                 student_loss: dict = dict(type='L1Loss'),
-                 bn_loss: dict | None = None,
-                 **selection: Any) -> None:
-        super().__init__(**selection)
-        require_at_least('model', 'num_student_steps', num_student_steps, 1)
-        require_at_least('model', 'num_generator_steps', num_generator_steps,
-                         int('generator' in self.trained_networks))
-        self.num_student_steps = num_student_steps
-        self.num_generator_steps = num_generator_steps
-        self.student_first = student_first
-        self.student_loss = build_logits_loss(self, 'student_loss',
-                                              student_loss)
-        self.bn_loss = build_bn_loss(bn_loss) if bn_loss else None
-        if self.bn_loss is not None and self.teacher is not None \
-                and not self.teacher.bn_layers:
-            print_log(
-                'the teacher has no batch norm with running statistics, so '
-                'bn_loss is left out',
-                logger='current',
-                level=logging.WARNING)
-            self.bn_loss = None
+    #: Names of the networks that training changes; each has its optimiser.
+    trained_networks: tuple[str, ...] = ('student', 'generator')
+    #: Whether losses may be scaled, as float16 requires. An algorithm that
+    #: combines gradients outside of their optimiser wrapper cannot allow it.
+    scalable_losses = True
 
-    def train_step(self, data: object,
-                   optim_wrapper: OptimWrapperDict) -> Losses:
-        """One iteration: the student steps and the generator steps.
+    def __init__(self,
+                 teacher: dict | BaseTeacher | None,
+                 student: str | dict,
+                 generator: dict,
+                 batch_size: int,
+                 student_loss: dict,
+                 selector: dict = dict(type='SelectAll'),
+                 augment: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 student_input_size: int | tuple[int, int] | None = None,
+                 num_classes: int | None = None,
+                 channels_last: bool = False,
+                 compile: bool | dict = False) -> None:
+        super().__init__(data_preprocessor)
+        # Student steps train batch norm, which needs two samples.
+        require_at_least('model', 'batch_size', batch_size, 2)
+        self.batch_size = batch_size
+        self.generator = build_part('generator', generator, BaseGenerator)
+        if isinstance(teacher, dict):
+            teacher = build_part('teacher', teacher, BaseTeacher)
+        # Every training step has a teacher; only evaluation does without.
+        self.teacher = cast(BaseTeacher, teacher)
+        if self.teacher is not None:
+            num_classes = self.teacher.num_classes
+        self.student, self.student_input, self._student_part = build_student(
+            student, num_classes, student_input_size)
+        self.num_classes = require_fitting_networks(self.teacher, self.student,
+                                                    self.generator,
+                                                    self.student_logits)
+        if channels_last:
+            # The weights decide: a convolution's output is ordered like
+            # them, and loaded values are copied in their order.
+            self.to(memory_format=torch.channels_last)
+        self.compiled_with = compile
+        if compile:
+            compile_in_place(compile, self.student, self.generator,
+                             getattr(self.teacher, 'network', None))
+        self.student_loss = build_part('student_loss', student_loss,
+                                       LogitsLoss)
+        # The seed that the Runner, or the user, gave to torch.
+        self.streams = RandomStreams(torch.initial_seed(), get_rank())
+        self.counters = Counters()
+        self.candidates = CandidateSource(
+            self.generator, self.teacher,
+            build_part('selector', selector, BaseSelector, SELECTORS),
+            build_augmentation('augment', augment, self.generator),
+            self.streams, self.counters)
+        self._register_state_dict_hook(drop_teacher)
+        self.register_load_state_dict_post_hook(ignore_missing_teacher)
+
+    @abstractmethod
+    def train_step(self, data: Any, optim_wrapper: OptimWrapperDict) -> Losses:
+        """One iteration.
 
         Args:
-            data: Ignored; there is none.
-            optim_wrapper: One wrapper each for ``student``, ``generator``.
+            data: Ignored, except by the upper bound with real data.
+            optim_wrapper: One wrapper for each trained network.
 
         Returns:
             The losses of each network's last step, for the log.
         """
-        losses = {}
-        networks = ['student', 'generator']
-        for network in networks if self.student_first else networks[::-1]:
-            step_losses: Losses = {}
-            for _ in range(getattr(self, f'num_{network}_steps')):
-                step_losses = getattr(self, f'{network}_step')(
-                    optim_wrapper[network])
-            losses.update(prefixed(network, step_losses))
-        return losses
 
-    def student_step(self, optim_wrapper: OptimWrapper) -> Losses:
-        """Train the student on one batch of images."""
-        with optim_wrapper.optim_context(self.student):
-            images_BCHW, target = self.student_batch()
-        return self.student_update(images_BCHW, target, optim_wrapper)
+    @contextmanager
+    def train_only(self, network: str,
+                   wrapper: OptimWrapper) -> Iterator[None]:
+        """Within the block, the losses of one step are computed.
 
-    def student_batch(self) -> tuple[Tensor, TeacherOutput]:
-        """images_BCHW of a student step and the teacher's answer to them,
-        both without graph: a full batch of selected images."""
-        batch, teacher_logits_BK = self.selected_batch()
-        return batch.views_BCHW, TeacherOutput(teacher_logits_BK)
+        The optimiser's context is open. The student is frozen and in eval
+        mode, unless the step trains the student.
 
-    def prefill_pool(self, images_BCHW: Tensor) -> None:
-        """Let student steps have images that no step of this model made, for
-        one that is tried out; only those need it that keep their images."""
+        Args:
+            network: Name of the network that the step trains.
+            wrapper: The network's optimiser wrapper.
+        """
+        others = [] if network == 'student' else [self.student]
+        with frozen(*others), wrapper.optim_context(getattr(self, network)):
+            yield
 
-    def student_update(self, images_BCHW: Tensor, target: TeacherOutput,
-                       optim_wrapper: OptimWrapper) -> Losses:
-        """Minimise :meth:`student_losses` on a batch."""
-        with optim_wrapper.optim_context(self.student):
-            losses = global_means(
-                self.student_losses(images_BCHW, target), len(images_BCHW))
-        self.counters.student_steps += 1
-        return self._update(losses, optim_wrapper)
+    def update(self, network: str, wrapper: OptimWrapper, *means:
+               tuple[Losses, int]) -> Losses:
+        """Minimise the sum of all losses by one step of the optimiser.
 
-    def generator_step(self, optim_wrapper: OptimWrapper) -> Losses:
-        """Train the generator on one batch; its selected part varies."""
-        with frozen(self.student), optim_wrapper.optim_context(self.generator):
-            candidates = self.augmented(
-                self.generate(self.batch_size, self.generator))
-            selected = self.select(candidates)
-            losses = global_means(
-                self.generator_losses(candidates, selected),
-                len(selected)) | global_means(
-                    self.candidate_losses(candidates), len(candidates))
-        losses = self._update(losses, optim_wrapper)
-        self.counters.generator_steps += 1
-        return losses
+        The gradient is that of the means over the samples of all processes.
+        A step with a loss or gradient that is not finite is skipped and
+        counted (:class:`~tadfkd.engine.skip_nonfinite.SkipNonfiniteSteps`).
+
+        Args:
+            network: Name of the network that the step trains.
+            wrapper: The network's optimiser wrapper.
+            *means: Losses that are means over samples of this process, and
+                the number of these samples.
+
+        Returns:
+            The losses and their sum, without graph.
+        """
+        losses: Losses = {}
+        for terms, count in means:
+            losses |= global_means(terms, count)
+        total = summed(losses)
+        wrapper.update_params(total)
+        self.counters.steps[network] += 1
+        return with_total(losses, total)
 
     def student_losses(self, images_BCHW: Tensor,
                        target: TeacherOutput) -> Losses:
         """The terms whose sum the student minimises: ``student_loss``.
 
         Args:
-            images_BCHW: What the student sees, without graph.
-            target: The teacher's answer to the same images, likewise.
+            images_BCHW: The images that the student sees, without graph.
+            target: The teacher's answer to the same images, without graph.
         """
         return dict(
             logits=self.student_loss(
                 self.student_logits(images_BCHW), target.logits_BK))
 
-    @abstractmethod
-    def generator_losses(self, candidates: SyntheticBatch,
-                         selected: SyntheticBatch) -> Losses:
-        """The terms whose sum the generator minimises, but for
-        :meth:`candidate_losses`.
+    def student_logits(self,
+                       images_BCHW: Tensor,
+                       weights: dict[str, Tensor] | None = None) -> Tensor:
+        """The student's (B, K) logits for images in [0, 1].
 
         Args:
-            candidates: All images of the step, with their graph.
-            selected: Those that the selector kept, at least one; the terms
-                are means over them.
+            images_BCHW: Float in [0, 1].
+            weights: By name, in place of the student's own parameters.
         """
+        network = unwrapped(self.student)
+        # A frozen student is called without its distributed wrapper, which
+        # would wait for gradients of its parameters.
+        student = self.student if self.student.training else network
+        if weights is not None:
 
-    def candidate_losses(self, candidates: SyntheticBatch) -> Losses:
-        """The terms that are means over all candidates, selected or not."""
-        return {}
+            def student(inputs: Tensor, mode: str) -> Any:
+                return functional_call(network, weights, (inputs, ),
+                                       dict(mode=mode))
 
-    def _update(self, losses: Losses, optim_wrapper: OptimWrapper) -> Losses:
-        total = summed(losses)
-        optim_wrapper.update_params(total)
-        return with_total(losses, total)
+        return classifier_logits(student, self.student_input(images_BCHW),
+                                 self._student_part)
 
-    def bn_terms(self,
-                 statistics: Sequence[BNStatistics] | None,
-                 count: int,
-                 past: AveragedStatistics | None = None) -> Losses:
-        """The batch-norm term, where there is one and the teacher has any
-        statistics.
+    @torch.no_grad()
+    def teacher_logits(self, images_BCHW: Tensor) -> Tensor:
+        """The teacher's (B, K) logits for images in [0, 1] of any device,
+        without graph."""
+        return self.teacher(images_BCHW.to(self.device)).logits_BK
+
+    def synthesize(self, size: int, purpose: str = 'held_out') -> Tensor:
+        """Images from latents that training never draws.
+
+        The same latents at each call with the same ``purpose``. Nothing in
+        the model changes.
 
         Args:
-            statistics: Of a forward of the teacher.
-            count: Samples in that forward.
-            past: What they are averaged with.
+            size: Number of images.
+            purpose: Name of the stream of latents.
+
+        Returns:
+            images_BCHW, float in [0, 1], without graph.
         """
-        if not statistics or self.bn_loss is None:
-            return {}
-        statistics = global_statistics(statistics, count)
-        if past is not None:
-            statistics = past.average(statistics)
-        return dict(bn=self.bn_loss(statistics))
+        return self.candidates.held_out(size, purpose)
+
+    def forward(self,
+                inputs: Tensor,
+                data_samples: list | None = None,
+                mode: str = 'tensor') -> Tensor | list:
+        """The student's answer to images in [0, 1].
+
+        Args:
+            inputs: images_BCHW.
+            data_samples: One mmpretrain ``DataSample`` per image, to which
+                the prediction is added in mode ``'predict'``.
+            mode: ``'tensor'`` for logits, ``'predict'`` for data samples.
+        """
+        if mode not in ('tensor', 'predict'):
+            raise ValueError(f"mode must be 'tensor' or 'predict', got "
+                             f'{mode!r}: training goes through train_step')
+        logits_BK = self.student_logits(inputs)
+        if mode == 'tensor':
+            return logits_BK
+        return with_predictions(logits_BK, data_samples)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the networks."""
+        return next(self.student.parameters()).device
+
+    def training_state(self) -> dict:
+        """What an exact continuation needs beside weights and optimisers."""
+        return dict(
+            counters=self.counters.state_dict(),
+            seed=self.streams.seed,
+            branch=self.streams.branch,
+            streams=self.streams.state_dict(),
+            queue=self.candidates.queue.state_dict())
+
+    def load_training_state(self, state: dict) -> None:
+        """Continue from what :meth:`training_state` returned."""
+        self.counters.load_state_dict(state['counters'])
+        self.streams.seed = state.get('seed', self.streams.seed)
+        self.streams.branch = state.get('branch', '')
+        self.streams.load_state_dict(state['streams'])
+        self.candidates.queue.load_state_dict(state['queue'], self.device)

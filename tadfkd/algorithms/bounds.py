@@ -1,4 +1,4 @@
-"""What data-free distillation lies between: real data, and noise."""
+"""What data-free distillation lies between: noise, and real data."""
 from typing import Any
 
 import torch
@@ -6,8 +6,9 @@ from mmengine.optim import OptimWrapperDict
 from torch import Tensor
 
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
+from tadfkd.errors import require_at_least
 from tadfkd.registry import MODELS
-from tadfkd.structures import SyntheticBatch
+from tadfkd.structures import SyntheticBatch, TeacherOutput
 
 
 @MODELS.register_module()
@@ -18,30 +19,37 @@ class RandomNoiseKD(BaseDFKD):
 
         student:    16 KL(softmax T(x) / 4 || softmax S(x) / 4), x ~ U(0, 1)
 
-    What a data-free method does not do better than this, it does not do.
+    A data-free method that is no better than this one is of no use.
 
     Args:
-        student_loss: See :class:`BaseDFKD`.
-        **base: Everything else of :class:`BaseDFKD`; the generator is a
+        num_student_steps: Student steps per iteration, >= 1.
+        **base: See :class:`BaseDFKD`. The generator is a
             :class:`~tadfkd.generators.NoiseGenerator`, and is not trained.
     """
 
     trained_networks = ('student', )
 
-    def __init__(self,
-                 student_loss: dict = dict(type='KLLoss', temperature=4.0),
-                 **base: Any) -> None:
-        super().__init__(
-            student_loss=student_loss, num_generator_steps=0, **base)
+    def __init__(self, num_student_steps: int = 1, **base: Any) -> None:
+        super().__init__(**base)
+        require_at_least('model', 'num_student_steps', num_student_steps, 1)
+        self.num_student_steps = num_student_steps
 
-    def generator_losses(self, candidates: SyntheticBatch,
-                         selected: SyntheticBatch) -> Losses:
-        """None: noise is not trained."""
-        return {}
+    def train_step(self, data: object,
+                   optim_wrapper: OptimWrapperDict) -> Losses:
+        """See :meth:`BaseDFKD.train_step`."""
+        wrapper = optim_wrapper['student']
+        for _ in range(self.num_student_steps):
+            with self.train_only('student', wrapper):
+                batch, logits_BK = self.candidates.selected_batch(
+                    self.batch_size)
+                losses = self.student_losses(batch.views_BCHW,
+                                             TeacherOutput(logits_BK))
+            losses = self.update('student', wrapper, (losses, len(batch)))
+        return prefixed('student', losses)
 
 
 @MODELS.register_module()
-class VanillaKD(RandomNoiseKD):
+class VanillaKD(BaseDFKD):
     """The upper bound, which is not data-free: the student sees real images.
 
     ::
@@ -49,16 +57,17 @@ class VanillaKD(RandomNoiseKD):
         student:    16 KL(softmax T(x) / 4 || softmax S(x) / 4), x real
 
     arXiv 1503.02531, without the term of the labels, so that only the images
-    differ from the data-free methods. It alone reads training data: an
-    iteration trains on one batch of ``train_dataloader``. What others have
-    measured on generated images is measured on the newest of these.
+    differ from the data-free methods. This algorithm alone reads training
+    data: an iteration trains on one batch of ``train_dataloader``. Measures
+    that need generated images are taken on the newest training images.
     """
+
+    trained_networks = ('student', )
 
     def __init__(self, **base: Any) -> None:
         super().__init__(**base)
         self._newest_BCHW: Tensor | None = None
 
-    @torch.no_grad()
     def synthesize(self, size: int, purpose: str = 'held_out') -> Tensor:
         """The newest training images, at most ``size``; noise before there
         are any."""
@@ -75,10 +84,11 @@ class VanillaKD(RandomNoiseKD):
         """
         images_BCHW = self.data_preprocessor(data, training=True)['inputs']
         wrapper = optim_wrapper['student']
-        with wrapper.optim_context(self.student):
-            batch = self.augmented(SyntheticBatch(images_BCHW))
+        with self.train_only('student', wrapper):
+            batch = self.candidates.augmented(SyntheticBatch(images_BCHW))
             with torch.no_grad():
                 target = self.teacher(batch.views_BCHW)
+            losses = self.student_losses(batch.views_BCHW, target)
         self._newest_BCHW = batch.views_BCHW
-        losses = self.student_update(batch.views_BCHW, target, wrapper)
-        return prefixed('student', losses)
+        return prefixed('student',
+                        self.update('student', wrapper, (losses, len(batch))))

@@ -1,21 +1,20 @@
-"""Parts of an algorithm, tried out when they are built.
-
-A part of another kind has the right type for the config, and would fail
-only in training.
-"""
-from typing import TYPE_CHECKING, Any
+"""How the parts of an algorithm are built, and whether they fit."""
+import logging
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.registry import Registry
-from torch import Tensor
+from torch import Tensor, nn
 
 from tadfkd.errors import UserError
+from tadfkd.generators import BaseGenerator
+from tadfkd.losses import StatisticsLoss
+from tadfkd.networks.freezing import frozen
 from tadfkd.registry import MODELS
-from tadfkd.structures import BNStatistics, TeacherOutput
+from tadfkd.teachers import BaseTeacher
 from tadfkd.utils.library_errors import as_config_error
-
-if TYPE_CHECKING:
-    from tadfkd.algorithms.networks import DistillationNetworks
 
 
 def build_part(name: str,
@@ -27,11 +26,11 @@ def build_part(name: str,
     Args:
         name: The key below ``model``.
         config: Of the component.
-        kind: What it must be an instance of.
-        registry: Where its type is registered.
+        kind: The class that the component must be an instance of.
+        registry: Where the component's type is registered.
 
     Raises:
-        UserError: If it is something else.
+        UserError: If the component is of another kind.
     """
     part = registry.build(config)
     if not isinstance(part, kind):
@@ -40,65 +39,39 @@ def build_part(name: str,
     return part
 
 
-def build_loss(name: str, config: dict, *example: Any) -> Any:
-    """A loss that gives a number, or several by name, for an example.
-
-    Args:
-        name: The key below ``model``.
-        config: Of the loss.
-        *example: Arguments like those that training will give.
-
-    Raises:
-        UserError: If it does not.
-    """
-    loss = MODELS.build(config)
-    with as_config_error(
-            f'model.{name}', problem='fails on an example'), torch.no_grad():
-        answer = loss(*example)
-    terms = answer.values() if isinstance(answer, dict) else [answer]
-    if not all(isinstance(term, Tensor) and term.ndim == 0 for term in terms):
-        raise UserError(f'{name} must be a loss that gives one number, got '
-                        f'{type(loss).__name__}: set model.{name}.type')
+def build_bn_loss(config: dict | None,
+                  teacher: BaseTeacher | None) -> StatisticsLoss | None:
+    """The loss on batch-norm statistics, or None if the config is None or the
+    teacher has no such statistics, which is logged."""
+    if config is None:
+        return None
+    loss = build_part('bn_loss', config, StatisticsLoss)
+    if teacher is not None and not teacher.bn_layers:
+        print_log(
+            'the teacher has no batch norm with running statistics, so '
+            'bn_loss is left out',
+            logger='current',
+            level=logging.WARNING)
+        return None
     return loss
 
 
-def build_logits_loss(model: 'DistillationNetworks', name: str,
-                      config: dict) -> Any:
-    """A loss on student_BK and teacher_BK."""
-    logits_BK = torch.zeros(2, model.num_classes)
-    return build_loss(name, config, logits_BK, logits_BK)
+def build_augmentation(name: str, config: dict | None,
+                       generator: BaseGenerator) -> Any:
+    """An augmentation, tried on two blank images; None without a config.
 
+    Args:
+        name: The key below ``model``.
+        config: Of the augmentation.
+        generator: Its images are augmented.
 
-def build_bn_loss(config: dict) -> Any:
-    """A loss on the statistics of batch-norm layers."""
-    return build_loss('bn_loss', config,
-                      (BNStatistics(*(torch.zeros(1) for _ in range(4))), ))
-
-
-def build_image_loss(model: 'DistillationNetworks', name: str,
-                     config: dict) -> Any:
-    """A loss on images_BCHW."""
-    return build_loss(name, config, blank_images(model))
-
-
-def build_class_prior(model: 'DistillationNetworks', config: dict) -> Any:
-    """A loss on a :class:`TeacherOutput`, with names for its terms."""
-    output = TeacherOutput(
-        torch.zeros(2, model.num_classes), torch.zeros(2, 1))
-    prior = build_loss('class_prior', config, output)
-    if not hasattr(prior, 'reads_features'):
-        raise UserError('class_prior must be a ClassPrior, got '
-                        f'{type(prior).__name__}: set model.class_prior.type')
-    return prior
-
-
-def build_augmentation(model: 'DistillationNetworks', name: str,
-                       config: dict | None) -> Any:
-    """An augmentation, which gives as many images as it gets; or none."""
+    Raises:
+        UserError: If the component is no augmentation.
+    """
     if not config:
         return None
     augmentation = MODELS.build(config)
-    images_BCHW = blank_images(model)
+    images_BCHW = blank_images(generator)
     with as_config_error(f'model.{name}', problem='fails on blank images'):
         answer = augmentation(images_BCHW, torch.Generator())
     if not isinstance(answer, Tensor) or answer.shape != images_BCHW.shape:
@@ -108,24 +81,80 @@ def build_augmentation(model: 'DistillationNetworks', name: str,
     return augmentation
 
 
-def blank_images(model: 'DistillationNetworks') -> Tensor:
-    """Two of the size that the generator makes."""
-    return torch.zeros(2, model.generator.image_channels,
-                       *model.generator.image_size)
+def blank_images(generator: BaseGenerator) -> Tensor:
+    """Two black images of the generator's size."""
+    return torch.zeros(2, generator.image_channels, *generator.image_size)
 
 
-def require_generator(model: 'DistillationNetworks', example: str, *attributes:
-                      str) -> None:
-    """Refuse a generator that lacks what an algorithm asks of it.
+def require_generator(algorithm: object, generator: BaseGenerator,
+                      example: str, *attributes: str) -> None:
+    """Refuse a generator that lacks what an algorithm reads of it.
 
     Args:
-        model: The algorithm.
-        example: A generator that has it.
-        *attributes: Names.
+        algorithm: For the message.
+        generator: To be checked.
+        example: Name of a generator class that has the attributes.
+        *attributes: Their names.
+
+    Raises:
+        UserError: If an attribute is missing.
     """
-    generator = model.generator
     if not all(hasattr(generator, attribute) for attribute in attributes):
-        raise UserError(f'{type(model).__name__} needs a generator with '
+        raise UserError(f'{type(algorithm).__name__} needs a generator with '
                         f'{" and ".join(attributes)}, as {example} has, got '
                         f'{type(generator).__name__}: set '
                         'model.generator.type')
+
+
+@torch.no_grad()
+def require_fitting_networks(
+        teacher: BaseTeacher | None, student: nn.Module,
+        generator: BaseGenerator, student_logits: Callable[[Tensor],
+                                                           Tensor]) -> int:
+    """Try two blank images on the student, and compare class counts.
+
+    Args:
+        teacher: None for evaluation of the student alone.
+        student: Unchanged.
+        generator: Makes the images that both take.
+        student_logits: The student's (B, K) logits for images in [0, 1].
+
+    Returns:
+        K.
+
+    Raises:
+        UserError: If a network cannot take the images, or counts differ.
+    """
+    images_BCHW = blank_images(generator)
+    if teacher is not None:
+        channels, expected = images_BCHW.shape[1], teacher.facts[
+            'num_channels']
+        repeats = channels == 1 and teacher.input_adapter.grey_to_rgb
+        if expected.value != channels and not repeats:
+            raise UserError(
+                f'the teacher takes images of {expected.value} channels '
+                f'({expected.source}), the generator makes {channels}: '
+                'change model.generator.image_channels, or set '
+                'model.teacher.grey_to_rgb for grey images')
+    with frozen(student):
+        try:
+            num_classes = student_logits(images_BCHW).shape[1]
+        except Exception as error:
+            # Any network can be the student, so any exception can come.
+            reason = str(error).partition('\n')[0]
+            raise UserError(
+                'the student cannot take the generated images of shape '
+                f'{tuple(images_BCHW.shape[1:])} '
+                f'({reason or type(error).__name__}): change '
+                'model.student_input_size, model.generator.image_size or '
+                'image_channels, or model.student') from error
+    if generator.num_classes not in (None, num_classes):
+        raise UserError(
+            f'the student has {num_classes} classes and the generator '
+            f'{generator.num_classes}: set num_classes in model.generator')
+    if teacher is not None and num_classes != teacher.num_classes:
+        raise UserError(
+            f'the student has {num_classes} classes and the teacher '
+            f'{teacher.num_classes}: set num_classes of the head in '
+            'model.student')
+    return num_classes

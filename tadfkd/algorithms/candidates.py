@@ -6,73 +6,99 @@ import torch
 from mmengine.dist import get_world_size
 from torch import Tensor, nn
 
-from tadfkd.algorithms.building import build_augmentation, build_part
-from tadfkd.algorithms.networks import DistillationNetworks
-from tadfkd.distributed.wrapper import unwrapped
-from tadfkd.errors import UserError, require_at_least
+from tadfkd.errors import UserError
 from tadfkd.generators import BaseGenerator
 from tadfkd.memory import SelectedQueue
-from tadfkd.registry import SELECTORS
+from tadfkd.networks.freezing import frozen
 from tadfkd.selectors import BaseSelector
 from tadfkd.structures import Counters, SyntheticBatch, TeacherOutput
+from tadfkd.teachers import BaseTeacher
+from tadfkd.utils.randomness import RandomStreams
 
 
-class CandidateSelection(DistillationNetworks):
-    """Generates images, augments them, and keeps what the selector keeps.
+class CandidateSource:
+    """Generates images, augments them, and keeps those that are selected.
 
     Args:
-        batch_size: Images a step and process, >= 2.
-        selector: Config of a selector.
-        augment: Config of an augmentation, or None.
+        generator: Makes the images.
+        teacher: Its answers are what the selector judges. None is for
+            evaluation, where no image is drawn.
+        selector: Decides which images are used.
+        augment: Maps images_BCHW and a random generator to an augmented view
+            of the same shape; or None.
+        streams: Where latents, labels and augmentations are drawn.
+        counters: Count generated and selected images.
         select_on: Whether the selector judges the ``'plain'`` images, or the
-            ``'augmented'`` ones, which saves a pass through the teacher.
-        max_rounds: Batches of candidates that one student step may generate
-            until it has a full batch of selected images, >= 1.
-        **networks: See :class:`DistillationNetworks`.
-
-    Raises:
-        UserError: If a number is out of range, or the networks do not fit.
+            ``'augmented'`` ones, which saves a forward of the teacher.
+        max_rounds: Batches of candidates that :meth:`selected_batch` may
+            generate, >= 1.
     """
 
     def __init__(self,
-                 batch_size: int,
-                 selector: dict = dict(type='SelectAll'),
-                 augment: dict | None = None,
+                 generator: BaseGenerator,
+                 teacher: BaseTeacher,
+                 selector: BaseSelector,
+                 augment: Any,
+                 streams: RandomStreams,
+                 counters: Counters,
                  select_on: Literal['plain', 'augmented'] = 'plain',
-                 max_rounds: int = 50,
-                 **networks: Any) -> None:
-        super().__init__(**networks)
-        # Student steps train batch norm, which one sample cannot.
-        require_at_least('model', 'batch_size', batch_size, 2)
-        require_at_least('model', 'max_rounds', max_rounds, 1)
-        if select_on not in ('plain', 'augmented'):
-            raise UserError("select_on must be 'plain' or 'augmented', got "
-                            f'{select_on!r}: set model.select_on')
-        self.batch_size = batch_size
+                 max_rounds: int = 50) -> None:
+        self.generator = generator
+        self.teacher = teacher
+        self.selector = selector
+        self.augment = augment
+        self.streams = streams
+        self.counters = counters
         self.select_on = select_on
         self.max_rounds = max_rounds
-        self.selector = build_part('selector', selector, BaseSelector,
-                                   SELECTORS)
-        self.augment = build_augmentation(self, 'augment', augment)
         self.queue = SelectedQueue()
-        self.counters = Counters()
 
-    def generate(self, size: int, generator: nn.Module) -> SyntheticBatch:
-        """A batch of fresh images from the training stream of latents.
+    @property
+    def device(self) -> torch.device:
+        """The device of the teacher, on which images are made."""
+        return self.teacher.input_adapter.mean.device
+
+    def latents(self,
+                size: int,
+                stream: torch.Generator | None = None) -> Tensor:
+        """latents_BZ from N(0, 1); of training, unless a stream is given."""
+        if stream is None:
+            stream = self.streams.get('latents', self.device)
+        return torch.randn(
+            size,
+            self.generator.latent_size,
+            generator=stream,
+            device=stream.device)
+
+    def labels(self,
+               size: int,
+               stream: torch.Generator | None = None) -> Tensor:
+        """labels_B, uniform over the classes; of training, unless a stream is
+        given."""
+        if stream is None:
+            stream = self.streams.get('labels', self.device)
+        return torch.randint(
+            self.teacher.num_classes, (size, ),
+            generator=stream,
+            device=stream.device)
+
+    def fresh(self,
+              size: int,
+              generator: nn.Module | None = None) -> SyntheticBatch:
+        """Newly generated images, with their graph.
 
         Args:
             size: Number of images.
-            generator: ``self.generator``, or the network in its wrapper
-                where no gradients are exchanged between processes.
+            generator: The generator in its distributed wrapper, for a step
+                that trains it.
         """
-        latents_BZ = self.sample_latents(
-            size, self.streams.get('latents', self.device))
+        latents_BZ = self.latents(size)
         labels_B = None
-        if unwrapped(generator).num_classes is not None:
-            labels_B = self.sample_labels(
-                size, self.streams.get('labels', self.device))
+        if self.generator.num_classes is not None:
+            labels_B = self.labels(size)
         self.counters.images_generated += size
-        return SyntheticBatch(generator(latents_BZ, labels_B), labels_B)
+        images_BCHW = (generator or self.generator)(latents_BZ, labels_B)
+        return SyntheticBatch(images_BCHW, labels_B)
 
     def augmented(self, batch: SyntheticBatch) -> SyntheticBatch:
         """The batch with an augmented view, if there is an augmentation."""
@@ -94,21 +120,21 @@ class CandidateSelection(DistillationNetworks):
             output = self.teacher(judged_BCHW)
         return self._keep(candidates, output)[0]
 
-    def select_and_ask(self, candidates: SyntheticBatch,
-                       **asked: Any) -> tuple[SyntheticBatch, TeacherOutput]:
-        """Select on the view that enters the losses, in the very pass of
-        the teacher that the losses use.
+    def select_with_output(
+            self, candidates: SyntheticBatch,
+            **teacher_options: Any) -> tuple[SyntheticBatch, TeacherOutput]:
+        """Select by the very forward of the teacher that the losses use.
 
         Args:
             candidates: With their graph.
-            **asked: What else the teacher is to answer; no statistics of the
-                batch, as those are of all candidates.
+            **teacher_options: Keywords of the teacher's forward, except
+                ``with_bn``: statistics would be those of all candidates.
 
         Returns:
-            The candidates that are kept, and the teacher's answer to them,
+            The selected candidates and the teacher's answer to their views,
             both with their graph.
         """
-        output = self.teacher(candidates.views_BCHW, **asked)
+        output = self.teacher(candidates.views_BCHW, **teacher_options)
         if not self.selector.reads_teacher:
             self.counters.images_selected += len(candidates)
             return candidates, output
@@ -117,93 +143,90 @@ class CandidateSelection(DistillationNetworks):
     def _keep(self, candidates: SyntheticBatch,
               output: TeacherOutput) -> tuple[SyntheticBatch, TeacherOutput]:
         mask_B = self.selector.select(output, candidates.labels_B)
-        # The indices once, instead of once a field: on a GPU each boolean
-        # look-up waits for the device.
+        # On a GPU each boolean look-up waits for the device, so the mask
+        # becomes indices once.
         indices_M = mask_B.nonzero().squeeze(1)
         self.counters.images_selected += len(indices_M)
         if len(indices_M) == 0:
-            # No answer is finite, so the step will not be, and is skipped.
+            # No logits are finite, so the step is skipped in any case.
             indices_M = torch.arange(len(candidates), device=mask_B.device)
-        answers = output.take(indices_M)
+        kept_output = output.take(indices_M)
         selected = replace(
             candidates.take(indices_M),
-            teacher_logits_BK=answers.logits_BK.detach())
-        return selected, answers
+            teacher_logits_BK=kept_output.logits_BK.detach())
+        return selected, kept_output
 
     @torch.no_grad()
-    def selected_batch(
-            self,
-            generator: BaseGenerator | None = None,
-            queue: SelectedQueue | None = None
-    ) -> tuple[SyntheticBatch, Tensor]:
+    def selected_batch(self, size: int) -> tuple[SyntheticBatch, Tensor]:
         """A full batch of selected images and the teacher's logits for it.
 
-        What is left over waits for the next call. Each candidate passes the
-        teacher once for the selection, and a second time only if the losses
-        see another view of it. In a distributed run a full batch is
-        ``batch_size`` images a process on average: each learns from those
-        that it made, and has as many rounds as the others.
+        Leftovers stay in the queue for the next call. The teacher sees each
+        candidate once for the selection, and a second time only if the losses
+        use another view of it. In a distributed run the batch has ``size``
+        images per process on average; each process takes its own images.
 
         Args:
-            generator: In place of the algorithm's.
-            queue: Where that generator's left over images wait.
+            size: Images per process. Each round generates as many.
 
         Returns:
-            The batch and teacher_logits_BK of its views, both detached.
+            The batch and teacher_logits_BK of its views, without graph.
 
         Raises:
-            UserError: If ``max_rounds`` batches did not suffice.
+            UserError: If ``max_rounds`` rounds did not suffice.
         """
         changes_view = self.augment is not None and self.select_on == 'plain'
-        if generator is None:
-            generator = unwrapped(self.generator)
-        if queue is None:
-            queue = self.queue
-        size = self.batch_size * get_world_size()
+        wanted = size * get_world_size()
         if self.counters.updates['student'].skipped_in_a_row > 0:
-            # What waits was made with what could not be learned from.
-            queue.clear()
+            # The student's last step was skipped as non-finite, and the
+            # queued images come from the same batches.
+            self.queue.clear()
         for round_ in range(self.max_rounds + 1):
-            if len(queue) >= size:
+            if len(self.queue) >= wanted:
                 break
             if round_ == self.max_rounds:
                 raise UserError(
-                    f'after {self.max_rounds} rounds of {size} '
-                    f'candidates only {len(queue)} of '
-                    f'{size} images were selected: raise '
+                    f'after {self.max_rounds} rounds of {wanted} '
+                    f'candidates only {len(self.queue)} of '
+                    f'{wanted} images were selected: raise '
                     'model.max_rounds, or use a more lenient model.selector')
-            batch = self.generate(self.batch_size, generator)
+            batch = self.fresh(size)
             if not changes_view:
                 batch = self.augmented(batch)
             batch = self.select(batch)
-            queue.add(
+            self.queue.add(
                 SyntheticBatch(
                     batch.views_BCHW,
                     labels_B=batch.labels_B,
                     teacher_logits_BK=None
                     if changes_view else batch.teacher_logits_BK),
                 equal=not self.selector.reads_teacher)
-        batch = queue.take(size)
+        batch = self.queue.take(wanted)
         if changes_view:
             batch = self.augmented(batch)
         if batch.teacher_logits_BK is not None:
             return batch, batch.teacher_logits_BK
         return batch, self.teacher(batch.views_BCHW).logits_BK
 
-    def training_state(self) -> dict:
-        """What exact continuation needs beside weights and optimisers."""
-        return dict(
-            counters=self.counters.state_dict(),
-            seed=self.streams.seed,
-            branch=self.streams.branch,
-            streams=self.streams.state_dict(),
-            queue=self.queue.state_dict())
+    @torch.no_grad()
+    def held_out(self, size: int, purpose: str) -> Tensor:
+        """images_BCHW from latents that training never draws, the same ones
+        at each call with the same ``purpose``."""
+        with frozen(self.generator):
+            return self.render(self.generator, size,
+                               self.streams.fresh(purpose, self.device))
 
-    def load_training_state(self, state: dict) -> None:
-        """Go on from where :meth:`training_state` was called."""
-        self.counters.load_state_dict(state['counters'])
-        # Of streams from which nothing was drawn; older checkpoints have none.
-        self.streams.seed = state.get('seed', self.streams.seed)
-        self.streams.branch = state.get('branch', '')
-        self.streams.load_state_dict(state['streams'])
-        self.queue.load_state_dict(state['queue'], self.device)
+    def render(self, generator: BaseGenerator, size: int,
+               stream: torch.Generator) -> Tensor:
+        """images_BCHW of a generator, with latents and labels of one stream.
+
+        Args:
+            generator: The source's own, or a copy of it.
+            size: Number of images.
+            stream: Where latents and, for a conditional generator, labels are
+                drawn.
+        """
+        latents_BZ = self.latents(size, stream)
+        labels_B = None
+        if generator.num_classes is not None:
+            labels_B = self.labels(size, stream)
+        return generator(latents_BZ, labels_B)

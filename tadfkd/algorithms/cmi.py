@@ -6,9 +6,11 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
 from tadfkd.algorithms.base import Losses
-from tadfkd.algorithms.building import build_augmentation, build_loss
+from tadfkd.algorithms.building import (blank_images, build_augmentation,
+                                        build_part)
 from tadfkd.algorithms.inversion import InversionDFKD
 from tadfkd.errors import UserError, require_at_least
+from tadfkd.losses import InfoNCELoss
 from tadfkd.memory import RingBuffer
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
@@ -25,20 +27,20 @@ class CMI(InversionDFKD):
                     - 0.5 KL(softmax T(x) || softmax S(x)) where both agree
         student:    20^2 KL(softmax T(x) / 20 || softmax S(x) / 20) on the pool
 
-    with 4096 of the 40960 images that a bank remembers as further negatives.
-    The generator begins anew for each synthesis; h learns on. Teacher and
-    student see the global view. arXiv 2105.08584.
+    with 4096 of the 40960 images in a bank as further negatives. The
+    generator is reinitialised for each synthesis; h keeps its weights. Teacher
+    and student see the global view. arXiv 2105.08584.
+    ``examples/cmi_plain.py`` is the same algorithm as one plain script.
 
     Args:
         num_features: Penultimate features of the teacher, >= 1.
-        embedding_size: What h makes of them, >= 1.
-        contrastive_loss: Config of the contrastive term.
-        local_augment: Config of the augmentation that makes local views; the
-            global ones are by ``synthesis_augment``.
-        bank_capacity: Images that the bank remembers, >= 1.
-        num_negatives: Of the bank in each step, >= 0.
-        adversarial_loss: See :class:`InversionDFKD`.
-        **inversion: Everything else of :class:`InversionDFKD`.
+        embedding_size: Outputs of h, >= 1.
+        contrastive_loss: Config of an :class:`~tadfkd.losses.InfoNCELoss`.
+        local_augment: Config of the augmentation that makes local views;
+            ``synthesis_augment`` makes the global views.
+        bank_capacity: Images whose features the bank holds, >= 1.
+        num_negatives: Features drawn from the bank in each step, >= 0.
+        **inversion: See :class:`InversionDFKD`.
 
     Raises:
         UserError: If the teacher has another number of features.
@@ -48,27 +50,18 @@ class CMI(InversionDFKD):
     reads_features = True
     scalable_losses = False
 
-    def __init__(self,
-                 num_features: int,
-                 embedding_size: int = 256,
-                 contrastive_loss: dict = dict(
-                     type='InfoNCELoss', temperature=0.1, loss_weight=0.8),
-                 local_augment: dict = dict(type='RandomResizedCropFlip'),
-                 bank_capacity: int = 40960,
-                 num_negatives: int = 4096,
-                 adversarial_loss: dict = dict(
-                     type='AgreedKLLoss', loss_weight=0.5),
+    def __init__(self, num_features: int, embedding_size: int,
+                 contrastive_loss: dict, local_augment: dict,
+                 bank_capacity: int, num_negatives: int,
                  **inversion: Any) -> None:
-        super().__init__(adversarial_loss=adversarial_loss, **inversion)
+        super().__init__(**inversion)
         require_at_least('model', 'num_features', num_features, 1)
         require_at_least('model', 'embedding_size', embedding_size, 1)
         require_at_least('model', 'bank_capacity', bank_capacity, 1)
         require_at_least('model', 'num_negatives', num_negatives, 0)
         if self.teacher is not None:
-            facts = self.teacher.facts
-            blank = torch.zeros(2, facts['num_channels'].value,
-                                *facts['input_size'].value)
-            features = self.teacher(blank, with_features=True).features_BF
+            features = self.teacher(
+                blank_images(self.generator), with_features=True).features_BF
             if features.shape[1] != num_features:
                 raise UserError(
                     f'num_features must be {features.shape[1]}, as the '
@@ -76,16 +69,15 @@ class CMI(InversionDFKD):
         self.projection = nn.Sequential(
             nn.Linear(num_features, embedding_size), nn.ReLU(),
             nn.Linear(embedding_size, embedding_size))
-        rows_BE = torch.zeros(2, embedding_size)
-        self.contrastive_loss = build_loss('contrastive_loss',
-                                           contrastive_loss, rows_BE, rows_BE)
-        self.local_augment = build_augmentation(self, 'local_augment',
-                                                local_augment)
+        self.contrastive_loss = build_part('contrastive_loss',
+                                           contrastive_loss, InfoNCELoss)
+        self.local_augment = build_augmentation('local_augment', local_augment,
+                                                self.generator)
         self.bank = RingBuffer(bank_capacity)
         self.num_negatives = num_negatives
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
-        """A new generator, and a new optimiser of it."""
+        """A new generator, and an optimiser without a past."""
         self.reinitialize(self.bare_generator)
         wrapper.optimizer.state.clear()
 

@@ -6,9 +6,10 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
-from tadfkd.algorithms.building import build_image_loss
+from tadfkd.algorithms.building import build_part
 from tadfkd.algorithms.inversion import InversionDFKD
 from tadfkd.errors import UserError
+from tadfkd.losses import ImageLoss
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 
@@ -22,46 +23,33 @@ class DeepInversion(InversionDFKD):
         images:   CE(T(x), y) + 10 BN(x) + 2.5e-5 TV(x)
         student:  20^2 KL(softmax T(x) / 20 || softmax S(x) / 20) on the pool
 
-    Each batch begins at noise, and is seen shifted by up to two pixels.
+    Each batch starts from noise, and is seen shifted by up to two pixels.
     arXiv 1912.08795. The total variation is the paper's norm over a batch of
-    256 normalised images; the default here is sqrt(256) times its weight, on
-    the mean of the samples' norms, which does not depend on the batch size.
+    256 normalised images. The configs have sqrt(256) times its weight, on the
+    mean of the samples' norms, which does not depend on the batch size.
 
     Args:
-        bn_loss: See :class:`BaseDFKD`.
-        tv_loss: Config of the smoothness of the images.
-        synthesis_augment: See :class:`InversionDFKD`.
-        **inversion: Everything else of :class:`InversionDFKD`; the generator
-            is a :class:`~tadfkd.generators.PixelGenerator`.
+        tv_loss: Config of the :class:`~tadfkd.losses.ImageLoss` that makes
+            images smooth.
+        **inversion: See :class:`InversionDFKD`. The generator is a
+            :class:`~tadfkd.generators.PixelGenerator`.
 
     Raises:
         UserError: If the generator is another, or has too few images.
     """
 
-    def __init__(self,
-                 bn_loss: dict = dict(
-                     type='BNStatisticsLoss', loss_weight=10.0),
-                 tv_loss: dict = dict(
-                     type='TotalVariationLoss', loss_weight=4e-4),
-                 synthesis_augment: dict | None = dict(
-                     type='RandomShift', max_pixels=2),
-                 **inversion: Any) -> None:
-        super().__init__(
-            bn_loss=bn_loss,
-            synthesis_augment=synthesis_augment,
-            # Pixels are all that is optimised.
-            latent_lr=0.0,
-            **inversion)
+    def __init__(self, tv_loss: dict, **inversion: Any) -> None:
+        super().__init__(**inversion)
         if getattr(self.bare_generator, 'batch_size',
                    0) < self.synthesis_batch_size:
             raise UserError(
                 'the generator must be a PixelGenerator with batch_size >= '
                 f'{self.synthesis_batch_size}, as many images as a synthesis '
                 'makes: set model.generator.batch_size')
-        self.tv_loss = build_image_loss(self, 'tv_loss', tv_loss)
+        self.tv_loss = build_part('tv_loss', tv_loss, ImageLoss)
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
-        """New noise, and an optimiser that has seen none."""
+        """New noise, and an optimiser without a past."""
         self.bare_generator.reset(self.streams.get('pixels', self.device))
         wrapper.optimizer.state.clear()
 
@@ -74,8 +62,8 @@ class DeepInversion(InversionDFKD):
 
     @torch.no_grad()
     def synthesize(self, size: int, purpose: str = 'held_out') -> Tensor:
-        """Images of the pool, as there are no others, or noise while it is
-        empty. See :meth:`DistillationNetworks.synthesize`."""
+        """Images of the pool, or noise while the pool is empty. See
+        :meth:`BaseDFKD.synthesize`."""
         if len(self.pool) > 0:
             stream = self.streams.fresh(purpose)
             return self.pool.sample(size, stream).to(self.device)
@@ -97,10 +85,8 @@ class ADI(DeepInversion):
 
     Args:
         adversarial_loss: See :class:`InversionDFKD`.
-        **deep_inversion: Everything else of :class:`DeepInversion`.
+        **deep_inversion: See :class:`DeepInversion`.
     """
 
-    def __init__(self,
-                 adversarial_loss: dict = dict(type='JSLoss', temperature=3.0),
-                 **deep_inversion: Any) -> None:
+    def __init__(self, adversarial_loss: dict, **deep_inversion: Any) -> None:
         super().__init__(adversarial_loss=adversarial_loss, **deep_inversion)

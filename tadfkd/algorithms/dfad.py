@@ -1,14 +1,16 @@
 """Data-free adversarial distillation (2019)."""
 from typing import Any
 
-from tadfkd.algorithms.base import BaseDFKD, Losses
-from tadfkd.algorithms.building import build_logits_loss
+from tadfkd.algorithms.alternating import AlternatingDFKD
+from tadfkd.algorithms.base import Losses
+from tadfkd.algorithms.building import build_part
+from tadfkd.losses import LogitsLoss
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch
 
 
 @MODELS.register_module()
-class DFAD(BaseDFKD):
+class DFAD(AlternatingDFKD):
     """Images on which student and teacher differ most.
 
     ::
@@ -16,22 +18,20 @@ class DFAD(BaseDFKD):
         generator:  - mean |S(x) - T(x)|
         student:      mean |S(x) - T(x)|
 
-    arXiv 1912.11006; five student steps to one of the generator.
+    arXiv 1912.11006, with five student steps per generator step.
 
     Args:
-        adversarial_loss: Config of the distance that the generator widens.
-        **base: Everything else of :class:`BaseDFKD`.
+        adversarial_loss: Config of the :class:`~tadfkd.losses.LogitsLoss`
+            that the generator maximises.
+        **alternating: See :class:`AlternatingDFKD`.
     """
 
-    def __init__(self,
-                 adversarial_loss: dict = dict(type='L1Loss'),
-                 **base: Any) -> None:
-        super().__init__(**base)
-        self.adversarial_loss = build_logits_loss(self, 'adversarial_loss',
-                                                  adversarial_loss)
+    def __init__(self, adversarial_loss: dict, **alternating: Any) -> None:
+        super().__init__(**alternating)
+        self.adversarial_loss = build_part('adversarial_loss',
+                                           adversarial_loss, LogitsLoss)
 
-    def generator_losses(self, candidates: SyntheticBatch,
-                         selected: SyntheticBatch) -> Losses:
+    def generator_losses(self, selected: SyntheticBatch) -> Losses:
         """The negative distance on the selected images."""
         images_BCHW = selected.views_BCHW
         return dict(adversarial=-self.adversarial_loss(

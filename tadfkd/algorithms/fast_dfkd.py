@@ -11,7 +11,7 @@ from tadfkd.algorithms.building import require_generator
 from tadfkd.algorithms.inversion import (SYNTHESIS_BETAS, BestImages,
                                          InversionDFKD)
 from tadfkd.distributed.reductions import average_gradients, global_means
-from tadfkd.errors import UserError, require_at_least
+from tadfkd.errors import require_at_least, require_choice
 from tadfkd.registry import MODELS
 
 
@@ -33,52 +33,33 @@ class FastDFKD(InversionDFKD):
 
     Args:
         meta: ``'maml'`` or ``'reptile'``.
-        inner_lr: Of Adam on the copy, > 0.
-        reset_iteration: Iteration at which the generator's first layer
-            begins anew, or None.
-        one_hot_loss: See :class:`InversionDFKD`.
-        bn_loss: Likewise.
-        bn_momentum: Likewise.
-        adversarial_loss: Likewise.
-        latent_lr: Likewise.
-        **inversion: Everything else of :class:`InversionDFKD`; the optimiser
-            of the generator makes the meta steps.
+        inner_lr: Learning rate of Adam on the copy, > 0.
+        reset_iteration: Iteration at which the generator's first layer is
+            reinitialised, or None.
+        **inversion: See :class:`InversionDFKD`. The generator's optimiser
+            makes the meta steps.
     """
 
     scalable_losses = False
 
     def __init__(self,
+                 inner_lr: float,
                  meta: Literal['maml', 'reptile'] = 'maml',
-                 inner_lr: float = 2e-3,
                  reset_iteration: int | None = None,
-                 one_hot_loss: dict = dict(type='OneHotLoss', loss_weight=0.4),
-                 bn_loss: dict = dict(
-                     type='BNStatisticsLoss', loss_weight=10.0),
-                 bn_momentum: float = 0.9,
-                 adversarial_loss: dict = dict(
-                     type='AgreedKLLoss', loss_weight=1.1),
-                 latent_lr: float = 1e-2,
                  **inversion: Any) -> None:
-        super().__init__(
-            one_hot_loss=one_hot_loss,
-            bn_loss=bn_loss,
-            bn_momentum=bn_momentum,
-            adversarial_loss=adversarial_loss,
-            latent_lr=latent_lr,
-            **inversion)
-        if meta not in ('maml', 'reptile'):
-            raise UserError(f"meta must be 'maml' or 'reptile', got {meta!r}: "
-                            'set model.meta')
+        super().__init__(**inversion)
+        require_choice('model', 'meta', meta, ('maml', 'reptile'))
         require_at_least('model', 'inner_lr', inner_lr, 1e-12)
         if reset_iteration is not None:
             require_at_least('model', 'reset_iteration', reset_iteration, 0)
-            require_generator(self, 'UpsamplingGenerator', 'project')
+            require_generator(self, self.generator, 'UpsamplingGenerator',
+                              'project')
         self.meta = meta
         self.inner_lr = inner_lr
         self.reset_iteration = reset_iteration
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
-        """Once, a new first layer."""
+        """Reinitialise the first layer, once in a run."""
         if self.iterations == self.reset_iteration:
             self.reinitialize(self.bare_generator.project)
 
@@ -102,19 +83,18 @@ class FastDFKD(InversionDFKD):
         }
         best, approved = BestImages(), False
         for _ in range(self.num_generator_steps):
-            with wrapper.optim_context(self.generator):
+            with self.train_only('generator', wrapper):
                 images_BCHW = functional_call(network, copies,
                                               (latents_BZ, labels_B))
-                losses = global_means(
-                    self.inversion_losses(images_BCHW, labels_B),
-                    len(images_BCHW))
+                losses = self.inversion_losses(images_BCHW, labels_B)
+            losses = global_means(losses, len(images_BCHW))
             total = summed(losses)
             best.offer(images_BCHW, total)
             optimizer.zero_grad()
             total.backward()
             average_gradients(copy.grad for copy in copies.values()
                               if copy.grad is not None)
-            self.counters.generator_steps += 1
+            self.counters.steps['generator'] += 1
             if not wrapper.approves(optimizer, total.detach()):
                 continue
             approved = True
@@ -122,12 +102,10 @@ class FastDFKD(InversionDFKD):
                 if self.meta == 'maml' and copy.grad is not None:
                     gradients[name] += copy.grad
             optimizer.step()
-        for name, weight in weights.items():
-            weight.grad = gradients[name] if self.meta == 'maml' \
-                else weight.detach() - copies[name].detach()
-            if not approved:
-                # So that the meta step is not taken either.
-                weight.grad.fill_(torch.nan)
-        wrapper.step()
-        wrapper.zero_grad()
+        if approved:
+            for name, weight in weights.items():
+                weight.grad = gradients[name] if self.meta == 'maml' \
+                    else weight.detach() - copies[name].detach()
+            wrapper.step()
+            wrapper.zero_grad()
         return best.images_BCHW, with_total(losses, total)

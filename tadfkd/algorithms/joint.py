@@ -1,25 +1,37 @@
-"""What the algorithms share whose networks learn from the same images."""
+"""One batch of images trains the generator and the student."""
 from abc import abstractmethod
 from typing import Any
 
 from mmengine.optim import OptimWrapperDict
 
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
-from tadfkd.distributed.reductions import global_means
-from tadfkd.networks.freezing import frozen
+from tadfkd.errors import require_at_least
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 
 
 class JointDFKD(BaseDFKD):
-    """One batch of images for a generator step and the student's steps.
+    """A generator step, then student steps on the very same images.
 
-    The teacher is asked about it once. With a selector both networks learn
-    from the images of the batch that are selected, so their number varies.
-    ``num_generator_steps`` is the number of batches an iteration. What is
-    selected is always the view that the losses see, by that one answer, and
-    never filled up, so ``select_on``, ``max_rounds`` and ``student_first`` are
-    not read.
+    The teacher sees each batch once. Both networks learn from the selected
+    images of the batch, so the number of their samples varies. The selector
+    judges the view that the losses see.
+
+    Args:
+        num_student_steps: Student steps per batch, >= 1.
+        num_generator_steps: Batches per iteration, >= 1.
+        **base: See :class:`~tadfkd.algorithms.base.BaseDFKD`.
     """
+
+    def __init__(self,
+                 num_student_steps: int = 1,
+                 num_generator_steps: int = 1,
+                 **base: Any) -> None:
+        super().__init__(**base)
+        require_at_least('model', 'num_student_steps', num_student_steps, 1)
+        require_at_least('model', 'num_generator_steps', num_generator_steps,
+                         1)
+        self.num_student_steps = num_student_steps
+        self.num_generator_steps = num_generator_steps
 
     def train_step(self, data: object,
                    optim_wrapper: OptimWrapperDict) -> Losses:
@@ -30,24 +42,28 @@ class JointDFKD(BaseDFKD):
 
     def joint_step(self, optim_wrapper: OptimWrapperDict) -> Losses:
         """Train the generator once and the student ``num_student_steps``
-        times, all on the images of the generator as it was before."""
-        wrapper = optim_wrapper['generator']
-        with frozen(self.student), wrapper.optim_context(self.generator):
-            selected, output = self.select_and_ask(
-                self.augmented(self.generate(self.batch_size, self.generator)),
-                **self.teacher_options())
-            losses = global_means(
-                self.joint_losses(selected, output), len(selected))
-        losses = prefixed('generator', self._update(losses, wrapper))
-        self.counters.generator_steps += 1
+        times, all on images of the generator before its update."""
+        source, wrapper = self.candidates, optim_wrapper['generator']
+        with self.train_only('generator', wrapper):
+            candidates = source.augmented(
+                source.fresh(self.batch_size, self.generator))
+            selected, output = source.select_with_output(
+                candidates, **self.teacher_options())
+            losses = self.joint_losses(selected, output)
+        generator_losses = self.update('generator', wrapper,
+                                       (losses, len(selected)))
         images_BCHW, target = selected.views_BCHW.detach(), output.detach()
+        wrapper = optim_wrapper['student']
         for _ in range(self.num_student_steps):
-            step_losses = self.student_update(images_BCHW, target,
-                                              optim_wrapper['student'])
-        return losses | prefixed('student', step_losses)
+            with self.train_only('student', wrapper):
+                losses = self.student_losses(images_BCHW, target)
+            student_losses = self.update('student', wrapper,
+                                         (losses, len(images_BCHW)))
+        return prefixed('generator', generator_losses) | prefixed(
+            'student', student_losses)
 
     def teacher_options(self) -> dict[str, Any]:
-        """What the teacher is asked beside its logits: keywords of
+        """What the losses read beside the teacher's logits, as keywords of
         :meth:`~tadfkd.teachers.BaseTeacher.forward`."""
         return {}
 
@@ -60,10 +76,3 @@ class JointDFKD(BaseDFKD):
             selected: Images with their graph.
             output: The teacher's answer to their views, with its graph.
         """
-
-    def generator_losses(self, candidates: SyntheticBatch,
-                         selected: SyntheticBatch) -> Losses:
-        """See :meth:`BaseDFKD.generator_losses`."""
-        return self.joint_losses(
-            selected,
-            self.teacher(selected.views_BCHW, **self.teacher_options()))

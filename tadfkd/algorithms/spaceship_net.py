@@ -5,11 +5,12 @@ import torch
 from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
-from tadfkd.algorithms.building import build_loss, require_generator
+from tadfkd.algorithms.building import build_part, require_generator
 from tadfkd.algorithms.inversion import InversionDFKD
 from tadfkd.algorithms.stage_maps import StageMaps
 from tadfkd.distributed.reductions import gather_ints
 from tadfkd.errors import UserError, require_at_least
+from tadfkd.losses import AttentionTransferLoss, ClassActivationLoss
 from tadfkd.memory import RingBuffer
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
@@ -19,9 +20,9 @@ from tadfkd.structures import SyntheticBatch, TeacherOutput
 class SpaceshipNet(InversionDFKD):
     """Images of exchanged features, and a student that looks at the same.
 
-    The generator's features of the images that it makes are kept. A new image
-    comes of two of them: at one of three layers each channel is the other's
-    with probability 0.7, and the layers above go on from there::
+    A bank keeps the generator's features of all images. A new image mixes two
+    of them: at one of three layers, each channel comes from the second image
+    with probability 0.7, and the following layers decode the mixture::
 
         generator:  0.5 CE(T(x), y) + BN(x)
         student:    30^2 KL(softmax T(x) / 30 || softmax S(x) / 30)
@@ -33,14 +34,16 @@ class SpaceshipNet(InversionDFKD):
     the weights of the last two and the share of exchange are ours.
 
     Args:
-        exchange_probability: That a channel is the other's, in [0, 1].
-        exchange_share: Of a student batch, in [0, 1]; the rest is the pool's.
+        exchange_probability: Probability that a channel is exchanged, in
+            [0, 1].
+        exchange_share: Share of exchanged images in a student batch, in
+            [0, 1]; the others come from the pool.
         bank_capacity: Images whose features are kept, >= 2.
-        attention_loss: Config of the attention term.
-        activation_loss: Config of the class activation term.
-        one_hot_loss: See :class:`InversionDFKD`.
-        student_loss: See :class:`BaseDFKD`.
-        **inversion: Everything else of :class:`InversionDFKD`.
+        attention_loss: Config of an
+            :class:`~tadfkd.losses.AttentionTransferLoss`.
+        activation_loss: Config of a
+            :class:`~tadfkd.losses.ClassActivationLoss`.
+        **inversion: See :class:`InversionDFKD`.
 
     Raises:
         UserError: If a network has no feature maps, or none under its last
@@ -49,19 +52,10 @@ class SpaceshipNet(InversionDFKD):
 
     student_reads_logits = False
 
-    def __init__(self,
-                 exchange_probability: float = 0.7,
-                 exchange_share: float = 0.5,
-                 bank_capacity: int = 512,
-                 attention_loss: dict = dict(
-                     type='AttentionTransferLoss', loss_weight=25.0),
-                 activation_loss: dict = dict(
-                     type='ClassActivationLoss', loss_weight=2.5),
-                 one_hot_loss: dict = dict(type='OneHotLoss', loss_weight=0.5),
-                 student_loss: dict = dict(type='KLLoss', temperature=30.0),
-                 **inversion: Any) -> None:
-        super().__init__(
-            one_hot_loss=one_hot_loss, student_loss=student_loss, **inversion)
+    def __init__(self, exchange_probability: float, exchange_share: float,
+                 bank_capacity: int, attention_loss: dict,
+                 activation_loss: dict, **inversion: Any) -> None:
+        super().__init__(**inversion)
         for name, value in dict(
                 exchange_probability=exchange_probability,
                 exchange_share=exchange_share).items():
@@ -71,13 +65,12 @@ class SpaceshipNet(InversionDFKD):
         require_at_least('model', 'bank_capacity', bank_capacity, 2)
         self.exchange_probability = exchange_probability
         self.exchange_share = exchange_share
-        maps, rows_BC = [torch.zeros(2, 1, 4, 4)], torch.zeros(2, 1)
-        require_generator(self, 'UpsamplingGenerator', 'feature_layers',
-                          'encode', 'decode')
-        self.attention_loss = build_loss('attention_loss', attention_loss,
-                                         maps, maps)
-        self.activation_loss = build_loss('activation_loss', activation_loss,
-                                          maps[0], rows_BC, maps[0], rows_BC)
+        require_generator(self, self.generator, 'UpsamplingGenerator',
+                          'feature_layers', 'encode', 'decode')
+        self.attention_loss = build_part('attention_loss', attention_loss,
+                                         AttentionTransferLoss)
+        self.activation_loss = build_part('activation_loss', activation_loss,
+                                          ClassActivationLoss)
         self.stage_maps = StageMaps.of(self, 'model.attention_loss')
         self.banks = [
             RingBuffer(bank_capacity)
@@ -99,11 +92,13 @@ class SpaceshipNet(InversionDFKD):
         size = round(self.exchange_share * self.batch_size)
         made = []
         if size > 0 and min(map(len, self.banks)) > 0:
-            made.append(self.select(self.exchanged(size)).images_BCHW)
+            made.append(
+                self.candidates.select(self.exchanged(size)).images_BCHW)
         stored = self.pool.sample(self.batch_size - sum(map(len, made)),
                                   self.streams.get('pool'))
         images_BCHW = torch.cat((*made, stored.to(self.device)))
-        views_BCHW = self.augmented(SyntheticBatch(images_BCHW)).views_BCHW
+        views_BCHW = self.candidates.augmented(
+            SyntheticBatch(images_BCHW)).views_BCHW
         return views_BCHW, self.teacher(
             views_BCHW, maps_at=self.stage_maps.teacher)
 

@@ -2,10 +2,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from tadfkd.algorithms.networks import DistillationNetworks
+from tadfkd.algorithms.base import BaseDFKD
+from tadfkd.algorithms.building import blank_images
 from tadfkd.errors import UserError
 from tadfkd.networks.capture import capture
 from tadfkd.networks.feature_maps import (find_classification_layer,
@@ -21,7 +21,7 @@ class StageMaps:
     student: tuple[nn.Module, ...] = ()
 
     @classmethod
-    def of(cls, model: DistillationNetworks, owner: str) -> 'StageMaps':
+    def of(cls, model: BaseDFKD, owner: str) -> 'StageMaps':
         """Try blank images on both networks of a model.
 
         Args:
@@ -33,7 +33,7 @@ class StageMaps:
         """
         if model.teacher is None:
             return cls()
-        images_BCHW = _blank_images(model)
+        images_BCHW = blank_images(model.generator)
         teacher = find_map_layers(model.teacher.network,
                                   lambda: model.teacher(images_BCHW))
         with frozen(model.student):
@@ -50,21 +50,21 @@ class StageMaps:
             tuple(teacher[size] for size in shared),
             tuple(student[size] for size in shared))
 
-    def of_student(self, model: DistillationNetworks,
+    def of_student(self, model: BaseDFKD,
                    images_BCHW: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The student's logits for images in [0, 1], and its maps."""
         with capture(self.student, lambda _, inputs: inputs) as maps:
             logits_BK = model.student_logits(images_BCHW)
         return logits_BK, maps
 
-    def class_layers(self, model: DistillationNetworks) -> tuple[Any, Any]:
+    def class_layers(self, model: BaseDFKD) -> tuple[Any, Any]:
         """The linear layers of teacher and student whose rows weight the
         channels of their last maps.
 
         Raises:
             UserError: If a network has no such layer.
         """
-        images_BCHW = _blank_images(model)
+        images_BCHW = blank_images(model.generator)
         teacher_layer: Any = model.teacher.classification_layer
         with frozen(model.student):
             student_layer: Any = find_classification_layer(
@@ -81,8 +81,3 @@ class StageMaps:
                     'its last feature map, so it has no class activation '
                     f'maps: choose another model.{name} or algorithm')
         return teacher_layer, student_layer
-
-
-def _blank_images(model: DistillationNetworks) -> Tensor:
-    return torch.zeros(2, model.generator.image_channels,
-                       *model.generator.image_size)

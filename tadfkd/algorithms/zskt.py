@@ -1,13 +1,13 @@
 """Zero-shot knowledge transfer via adversarial belief matching (2019)."""
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
-from tadfkd.algorithms.building import build_logits_loss, build_loss
+from tadfkd.algorithms.building import build_part
 from tadfkd.algorithms.joint import JointDFKD
 from tadfkd.algorithms.stage_maps import StageMaps
+from tadfkd.losses import AttentionTransferLoss, LogitsLoss
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 
@@ -24,33 +24,24 @@ class ZSKT(JointDFKD):
 
     where A_l is the attention map that ends resolution l, scaled to length 1.
     An iteration is one generator step and ten student steps on the very same
-    images, for which the teacher is asked once. arXiv 1905.09768.
+    images, which the teacher sees once. arXiv 1905.09768.
 
     Args:
-        adversarial_loss: Config of the divergence that the generator widens.
-        attention_loss: Config of the attention term; with ``loss_weight`` 0
-            it is left out, for networks without maps of a size in common.
-        student_loss: See :class:`BaseDFKD`.
-        num_student_steps: Student steps on each batch, >= 1.
-        **base: Everything else of :class:`BaseDFKD`.
+        adversarial_loss: Config of the :class:`~tadfkd.losses.LogitsLoss`
+            that the generator maximises.
+        attention_loss: Config of an
+            :class:`~tadfkd.losses.AttentionTransferLoss`. ``loss_weight`` 0
+            leaves the term out, for networks without maps of a common size.
+        **joint: See :class:`JointDFKD`.
     """
 
-    def __init__(self,
-                 adversarial_loss: dict = dict(type='KLLoss'),
-                 attention_loss: dict = dict(
-                     type='AttentionTransferLoss', loss_weight=250.0),
-                 student_loss: dict = dict(type='KLLoss'),
-                 num_student_steps: int = 10,
-                 **base: Any) -> None:
-        super().__init__(
-            student_loss=student_loss,
-            num_student_steps=num_student_steps,
-            **base)
-        self.adversarial_loss = build_logits_loss(self, 'adversarial_loss',
-                                                  adversarial_loss)
-        maps = [torch.zeros(2, 1, 4, 4)]
-        self.attention_loss = build_loss('attention_loss', attention_loss,
-                                         maps, maps)
+    def __init__(self, adversarial_loss: dict, attention_loss: dict,
+                 **joint: Any) -> None:
+        super().__init__(**joint)
+        self.adversarial_loss = build_part('adversarial_loss',
+                                           adversarial_loss, LogitsLoss)
+        self.attention_loss = build_part('attention_loss', attention_loss,
+                                         AttentionTransferLoss)
         self.stage_maps = StageMaps.of(self, 'model.attention_loss') \
             if self.attention_loss.loss_weight > 0 else StageMaps()
 

@@ -81,7 +81,7 @@ def check_teacher(source: str | os.PathLike,
         elif evaluate and min_top1 is not None:
             report.notes.append('min_top1 was not checked, as there are no '
                                 'evaluation data')
-        if not report.problems:
+        if not report.problems and 'generator' in model.trained_networks:
             report.steps = try_steps(
                 model, build_optim_wrapper(model, config.optim_wrapper),
                 repeats)
@@ -123,7 +123,10 @@ def _config_of(source: str | os.PathLike, checkpoint: str | None,
             model=dict(
                 type='TADFKD',
                 teacher=teacher_from(source, checkpoint),
-                batch_size=batch_size),
+                batch_size=batch_size,
+                student_loss=dict(type='L1Loss'),
+                adversarial_loss=dict(type='JSLoss'),
+                bn_loss=dict(type='BNStatisticsLoss')),
             optim_wrapper=dict(
                 constructor='PerNetworkConstructor',
                 student=dict(optimizer=dict(type='SGD', lr=0.01)),

@@ -1,5 +1,6 @@
 """Whether a teacher can teach, before it costs a night."""
 import copy
+import math
 import statistics
 import time
 
@@ -111,12 +112,12 @@ def first_images(model: BaseDFKD, size: int, purpose: str) -> Tensor:
         # It has no more images than it trains at once.
         size = min(size, generator.batch_size)
     stream = model.streams.fresh(purpose, model.device)
-    return model.render(generator, size, stream)
+    return model.candidates.render(generator, size, stream)
 
 
 def _answers(model: BaseDFKD, output: TeacherOutput) -> Answers:
     logits_BK = output.logits_BK.float()
-    mask_B = model.selector.select(output)
+    mask_B = model.candidates.selector.select(output)
     return Answers(
         spread=logits_BK.std(0).mean().item(),
         confidence=logits_BK.softmax(1).amax(1).mean().item(),
@@ -190,44 +191,29 @@ def _notes(report: TeacherReport, model: BaseDFKD) -> list[str]:
 def try_steps(model: BaseDFKD,
               optim_wrapper: OptimWrapperDict,
               repeats: int = 3) -> Steps:
-    """Train for some steps, and measure. The model is another one then.
+    """Train for some iterations of one step each, and measure.
 
     Args:
-        model: With its teacher.
-        optim_wrapper: One each for ``student`` and ``generator``.
-        repeats: Steps of each kind that are timed, after an untimed one if
-            there are several.
+        model: With its teacher. The iterations change the model.
+        optim_wrapper: One wrapper for each trained network.
+        repeats: Iterations that are timed, after an untimed one if there are
+            several.
     """
     model.train()
-    model.prefill_pool(first_images(model, model.batch_size, 'teacher_check'))
-    squares: list[Tensor] = []
-    hooks = [
-        parameter.register_hook(
-            lambda gradient: squares.append(gradient.double().square().sum()))
-        for parameter in model.generator.parameters()
-    ]
-    seconds: dict[str, list[float]] = dict(generator=[], student=[])
-    try:
-        for _ in range(repeats + (repeats > 1)):
-            for name, times in seconds.items():
-                squares.clear()
-                start = time.perf_counter()
-                getattr(model, f'{name}_step')(optim_wrapper[name])
-                if model.device.type == 'cuda':
-                    # A step does not wait for what it has begun.
-                    torch.cuda.synchronize()
-                times.append(time.perf_counter() - start)
-                if name == 'generator':
-                    gradient = torch.stack(squares).sum().sqrt().item()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    medians = {
-        name: statistics.median(times[-repeats:])
-        for name, times in seconds.items()
-    }
+    model.num_student_steps = model.num_generator_steps = 1
+    seconds: list[float] = []
+    for _ in range(repeats + (repeats > 1)):
+        start = time.perf_counter()
+        model.train_step(None, optim_wrapper)
+        if model.device.type == 'cuda':
+            # The device is still at work when a step returns.
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    updates = model.counters.updates['generator']
+    gradient = math.nan
+    if updates.skipped == 0 and updates.applied > 0:
+        gradient = updates.gradient_norm_sum / updates.applied
     return Steps(
-        student_seconds=medians['student'],
-        generator_seconds=medians['generator'],
+        iteration_seconds=statistics.median(seconds[-repeats:]),
         generator_gradient=gradient,
         batch_size=model.batch_size)

@@ -25,15 +25,14 @@ class Steps:
     """What it is like to train with the teacher.
 
     Attributes:
-        student_seconds: Of one student step, median.
-        generator_seconds: Of one generator step, median.
-        generator_gradient: Norm of the generator's gradient in its last
+        iteration_seconds: Median time of one student step and one generator
             step.
-        batch_size: Images a step.
+        generator_gradient: Mean L2 norm of the generator's gradient; NaN if
+            a step was not finite.
+        batch_size: Images per step.
     """
 
-    student_seconds: float
-    generator_seconds: float
+    iteration_seconds: float
     generator_gradient: float
     batch_size: int
 
@@ -133,10 +132,11 @@ def teacher_page(report: TeacherReport) -> str:
     steps = report.steps
     if steps is not None:
         rows += [
-            ('student step', f'{steps.student_seconds:.3g} s',
-             f'batch of {steps.batch_size}, on this machine'),
-            ('generator step', f'{steps.generator_seconds:.3g} s',
-             f'gradient {steps.generator_gradient:.3g}'),
+            ('iteration', f'{steps.iteration_seconds:.3g} s',
+             f'one student and one generator step, batch of '
+             f'{steps.batch_size}, on this machine'),
+            ('generator gradient', f'{steps.generator_gradient:.3g}',
+             'mean norm'),
         ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [

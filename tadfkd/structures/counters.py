@@ -24,34 +24,49 @@ class Updates:
 
 @dataclass
 class Counters:
-    """What a run has done so far, in this process.
+    """Work done so far in this process.
 
     Every generated image is a candidate of a student or generator step;
-    ``images_selected`` counts those that the selector kept. Steps are counted
-    whether they were applied or skipped; ``updates`` tells them apart, for
-    each network.
+    ``images_selected`` counts the images that the selector kept.
+
+    Attributes:
+        images_generated: By the generator, in training.
+        images_selected: Of the generated images.
+        steps: Steps by network, applied and skipped ones.
+        updates: Applied and skipped optimiser steps by network.
     """
 
-    student_steps: int = 0
-    generator_steps: int = 0
     images_generated: int = 0
     images_selected: int = 0
+    steps: defaultdict[str,
+                       int] = field(default_factory=lambda: defaultdict(int))
     updates: defaultdict[str, Updates] = field(
         default_factory=lambda: defaultdict(Updates))
 
+    @property
+    def student_steps(self) -> int:
+        """Steps of the student."""
+        return self.steps['student']
+
+    @property
+    def generator_steps(self) -> int:
+        """Steps of the generator, those within a synthesis included."""
+        return self.steps['generator']
+
     def state_dict(self) -> dict[str, Any]:
-        """As plain dictionaries and numbers."""
+        """The counters as plain dictionaries and numbers."""
         return vars(self) | dict(
+            steps=dict(self.steps),
             updates={
                 network: dict(vars(updates))
                 for network, updates in self.updates.items()
             })
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Count on from what :meth:`state_dict` gave; this object does, as
-        others hold it."""
-        # Older checkpoints have no updates.
+        """Continue from what :meth:`state_dict` returned, in place, because
+        others hold this object."""
         updates = defaultdict(Updates)
-        for network, counts in state.get('updates', {}).items():
+        for network, counts in state['updates'].items():
             updates[network] = Updates(**counts)
-        vars(self).update(state, updates=updates)
+        vars(self).update(
+            state, steps=defaultdict(int, state['steps']), updates=updates)
