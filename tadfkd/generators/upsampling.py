@@ -6,7 +6,6 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.generators.base_generator import BaseGenerator
-from tadfkd.generators.nearest import NearestUpsample
 from tadfkd.registry import MODELS
 
 
@@ -91,9 +90,9 @@ class UpsamplingGenerator(BaseGenerator):
         self.upsample = nn.Sequential(
             nn.Unflatten(1, (wide, height, width_)), nn.BatchNorm2d(wide),
             nn.LeakyReLU(0.2) if first_activation else nn.Identity(),
-            NearestUpsample(), nn.Conv2d(wide, wide, 3, padding=1),
+            nn.Upsample(scale_factor=2), nn.Conv2d(wide, wide, 3, padding=1),
             nn.BatchNorm2d(wide, eps=bn_eps), nn.LeakyReLU(0.2),
-            NearestUpsample(), nn.Conv2d(wide, width, 3, padding=1),
+            nn.Upsample(scale_factor=2), nn.Conv2d(wide, width, 3, padding=1),
             nn.BatchNorm2d(width, eps=bn_eps), nn.LeakyReLU(0.2),
             nn.Conv2d(width, image_channels, 3, padding=1))
         if spectral:
