@@ -35,10 +35,6 @@ class SyntheticBatch:
             return self.images_BCHW
         return self.augmented_BCHW
 
-    def select(self, mask_B: Tensor) -> 'SyntheticBatch':
-        """The samples at which the boolean ``mask_B`` is True."""
-        return self.take(mask_B.nonzero().squeeze(1))
-
     def take(self, indices_M: Tensor) -> 'SyntheticBatch':
         """The samples at ``indices_M``, with their graph."""
         return self._map(lambda values: values[indices_M])

@@ -30,22 +30,6 @@ def test_the_length_is_the_number_of_samples() -> None:
     assert len(numbered(2, 9)) == 7
 
 
-@pytest.mark.parametrize('chosen', [[], [3], [0, 2, 5], list(range(6))])
-def test_select_keeps_the_masked_samples_in_all_fields(
-        chosen: list[int]) -> None:
-    mask_B = torch.zeros(6, dtype=torch.bool)
-    mask_B[chosen] = True
-    assert ids(numbered(0, 6).select(mask_B)) == chosen
-
-
-def test_selected_samples_carry_gradients_back_to_their_origin() -> None:
-    images_BCHW = torch.ones(3, 1, 2, 2, requires_grad=True)
-    mask_B = torch.tensor([True, False, True])
-    SyntheticBatch(images_BCHW).select(mask_B).images_BCHW.sum().backward()
-    assert images_BCHW.grad is not None
-    assert images_BCHW.grad.sum((1, 2, 3)).tolist() == [4, 0, 4]
-
-
 @pytest.mark.parametrize('chosen', [[], [3], [0, 2, 5], [5, 1, 1]])
 def test_take_gives_these_samples_in_this_order(chosen: list[int]) -> None:
     indices_M = torch.tensor(chosen, dtype=torch.long)
@@ -77,7 +61,7 @@ def test_extend_appends_and_leaves_both_parts_as_they_are() -> None:
 
 def test_fields_that_are_not_known_stay_so() -> None:
     plain = SyntheticBatch(torch.rand(4, 1, 2, 2))
-    for batch in (plain.select(torch.ones(4, dtype=torch.bool)),
+    for batch in (plain.take(torch.arange(2)),
                   plain.split(2)[1], plain.detach(), plain.extend(plain)):
         assert batch.labels_B is None and batch.augmented_BCHW is None
         assert batch.teacher_logits_BK is None
