@@ -3,7 +3,7 @@ randomness = dict(seed=0)
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    # The back end is for GPUs; on CPU it is gloo. Time-out in seconds.
+    # The back end is for GPUs; on a CPU it is gloo. The timeout is in seconds.
     dist_cfg=dict(backend='nccl', timeout=600))
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=10),
@@ -17,7 +17,7 @@ default_hooks = dict(
 log_processor = dict(type='LogProcessor', by_epoch=True)
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='Visualizer', vis_backends=vis_backends)
-# Only used with --launcher; without device_ids it works on CPU and GPU alike.
+# For --launcher only. With device_ids=None it works on CPUs and on GPUs.
 model_wrapper_cfg = dict(type='tadfkd.DistributedNetworks', device_ids=None)
 log_level = 'INFO'
 load_from = None

@@ -1,12 +1,12 @@
 # For configs/teachers/: plain mmpretrain classifiers on real data.
 default_scope = 'mmpretrain'
-# The data sets and the checkpoints are those of tadfkd.
+# The data sets and the checkpoint hook are those of tadfkd.
 custom_imports = dict(imports=['tadfkd.datasets', 'tadfkd.engine.hooks'])
 randomness = dict(seed=0)
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    # The back end is for GPUs; on CPU it is gloo. Time-out in seconds.
+    # The back end is for GPUs; on a CPU it is gloo. The timeout is in seconds.
     dist_cfg=dict(backend='nccl', timeout=600))
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),

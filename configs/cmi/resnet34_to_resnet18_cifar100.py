@@ -1,4 +1,4 @@
-# CMI (arXiv 2105.08584) on CIFAR-100, with the figures of its schedule.
+# CMI (arXiv 2105.08584) on CIFAR-100, with the numbers of its schedule.
 _base_ = [
     '../_base_/teachers/resnet34_cifar100.py',
     '../_base_/students/resnet18_cifar100.py',
@@ -13,7 +13,7 @@ model = dict(
     generator={{_base_.generator}},
     data_preprocessor={{_base_.data_preprocessor}},
     num_features=512,
-    # The other end of the paper's range.
+    # The paper's range is 0.5 to 1.
     one_hot_loss=dict(loss_weight=0.5),
     synthesis_augment=dict(
         type='RandomCropFlip', padding=4, flip_probability=0.5),

@@ -1,4 +1,4 @@
-# DAFL (arXiv 1904.01186) on CIFAR-100, with the figures of its schedule.
+# DAFL (arXiv 1904.01186) on CIFAR-100, with the numbers of its schedule.
 _base_ = [
     '../_base_/teachers/resnet34_cifar100.py',
     '../_base_/students/resnet18_cifar100.py',

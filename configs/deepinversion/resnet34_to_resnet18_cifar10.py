@@ -1,4 +1,4 @@
-# DeepInversion (arXiv 1912.08795) on CIFAR-10, with the figures of its
+# DeepInversion (arXiv 1912.08795) on CIFAR-10, with the numbers of its
 # schedule.
 _base_ = [
     '../_base_/teachers/resnet34_cifar10.py',

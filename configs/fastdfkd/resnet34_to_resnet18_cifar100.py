@@ -1,4 +1,4 @@
-# Fast-DFKD (arXiv 2112.06253) on CIFAR-100, with the figures of its
+# Fast-DFKD (arXiv 2112.06253) on CIFAR-100, with the numbers of its
 # schedule.
 _base_ = [
     '../_base_/teachers/resnet34_cifar100.py',

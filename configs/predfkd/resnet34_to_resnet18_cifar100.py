@@ -1,4 +1,4 @@
-# PRE-DFKD (arXiv 2201.03019) on CIFAR-100, with the figures of its schedule.
+# PRE-DFKD (arXiv 2201.03019) on CIFAR-100, with the numbers of its schedule.
 _base_ = [
     '../_base_/teachers/resnet34_cifar100.py',
     '../_base_/students/resnet18_cifar100.py',

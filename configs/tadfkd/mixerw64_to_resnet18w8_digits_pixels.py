@@ -1,6 +1,6 @@
-# For a teacher without batch norm, where nothing holds the images apart: their
-# norm, which pulls them all to one grey, gives way to the mean and variance of
-# their pixels. The weights are ours.
+# For a teacher without batch norm. The image norms would pull all images to
+# one grey, and no batch-norm term would keep the images apart. So the mean and
+# variance of the pixels replace the norms. The weights are our own choice.
 _base_ = './mixerw64_to_resnet18w8_digits.py'
 model = dict(
     image_losses=dict(

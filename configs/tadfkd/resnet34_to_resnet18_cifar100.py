@@ -1,4 +1,4 @@
-# TA-DFKD on CIFAR-100 with the figures of the paper (arXiv 2402.12406).
+# TA-DFKD on CIFAR-100 with the numbers of the paper (arXiv 2402.12406).
 _base_ = [
     '../_base_/teachers/resnet34_cifar100.py',
     '../_base_/students/resnet18_cifar100.py',

@@ -1,5 +1,6 @@
-# As the released code computes it: a clamped Jensen-Shannon term with its
-# arguments swapped, averaged over classes too; image norms over the batch.
+# The form of the released code. The Jensen-Shannon term is clamped, has
+# swapped arguments and is averaged over classes too. The image norms are over
+# the whole batch.
 _base_ = './resnet34_to_resnet18_cifar100.py'
 model = dict(
     adversarial_loss=dict(reduction='mean', clamp=(0.01, 0.99), swapped=True),

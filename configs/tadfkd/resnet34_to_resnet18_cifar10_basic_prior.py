@@ -4,4 +4,8 @@ _base_ = './resnet34_to_resnet18_cifar10.py'
 model = dict(
     selector=dict(type='SelectAll'),
     class_prior=dict(
-        type='ClassPrior', one_hot=0.05, balance=5.0, activation=0.01))
+        type='ClassPrior',
+        one_hot=0.05,
+        balance=5.0,
+        activation=0.01,
+        log_base='10'))

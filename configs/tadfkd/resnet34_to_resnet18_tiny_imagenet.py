@@ -1,5 +1,5 @@
-# TA-DFKD on Tiny-ImageNet with the figures of the paper (arXiv 2402.12406),
-# which has no augmentation here.
+# TA-DFKD on Tiny-ImageNet with the numbers of the paper (arXiv 2402.12406),
+# which has no augmentation on this data set.
 _base_ = [
     '../_base_/teachers/resnet34_tiny_imagenet.py',
     '../_base_/students/resnet18_tiny_imagenet.py',

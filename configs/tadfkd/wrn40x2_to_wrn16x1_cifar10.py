@@ -1,4 +1,4 @@
-# TA-DFKD, with the paper's figures, on a pair of networks that data-free
+# TA-DFKD, with the paper's numbers, on a pair of networks that data-free
 # distillation is usually compared on.
 _base_ = [
     '../_base_/teachers/wrn40x2_cifar10.py',

@@ -1,4 +1,4 @@
-# ZSKT (arXiv 1905.09768) on CIFAR-10, with the figures of its schedule.
+# ZSKT (arXiv 1905.09768) on CIFAR-10, with the numbers of its schedule.
 _base_ = [
     '../_base_/teachers/resnet34_cifar10.py',
     '../_base_/students/resnet18_cifar10.py',

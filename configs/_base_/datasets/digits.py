@@ -1,6 +1,6 @@
 # Real images, for evaluation only; --no-eval leaves them out.
 dataset_name = 'digits'
-# To [0, 1], RGB: what flows between the components.
+# Images between components are in [0, 1], RGB or grey.
 data_preprocessor = dict(
     type='mmpretrain.ClsDataPreprocessor',
     mean=[0.0],

@@ -7,4 +7,5 @@ generator = dict(
     image_size=16,
     image_channels=1,
     width=32,
-    head='sigmoid')
+    head='sigmoid',
+    first_activation=True)

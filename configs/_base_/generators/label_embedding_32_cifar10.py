@@ -1,6 +1,7 @@
-# arXiv 2310.00258. The embedding is random and orthogonal; the paper's comes
-# from a text encoder (model.generator.embedding_file). Sizes are ours, with
-# each class about once in each noisy layer at 400 images a synthesis.
+# arXiv 2310.00258. The embedding is random and orthogonal; the paper takes it
+# from a text encoder (model.generator.embedding_file). The sizes are our own
+# choice: with 400 images per synthesis, each class passes each noisy layer
+# about once.
 generator = dict(
     type='LabelEmbeddingGenerator',
     num_classes=10,
@@ -9,4 +10,5 @@ generator = dict(
     latent_size=256,
     image_size=32,
     width=64,
-    head='sigmoid')
+    head='sigmoid',
+    first_activation=True)

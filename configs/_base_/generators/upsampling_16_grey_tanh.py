@@ -4,4 +4,5 @@ generator = dict(
     image_size=16,
     image_channels=1,
     width=32,
-    head='tanh_batch_norm')
+    head='tanh_batch_norm',
+    first_activation=True)

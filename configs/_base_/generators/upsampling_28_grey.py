@@ -4,4 +4,5 @@ generator = dict(
     image_size=28,
     image_channels=1,
     width=32,
-    head='sigmoid')
+    head='sigmoid',
+    first_activation=True)

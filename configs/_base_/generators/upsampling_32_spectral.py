@@ -5,9 +5,9 @@ generator = dict(
     image_size=32,
     width=64,
     head='tanh_batch_norm',
+    first_activation=True,
     spectral=True)
-# The images that are replayed come from a variational autoencoder, whose
-# decoder is like the generator.
+# A variational autoencoder replays images. Its decoder is like the generator.
 replay = dict(
     type='GenerativeReplay',
     autoencoder=dict(
@@ -18,4 +18,6 @@ replay = dict(
             latent_size=256,
             image_size=32,
             width=64,
-            head='sigmoid')))
+            head='sigmoid',
+            first_activation=True)),
+    divergence_weight=1e-5)

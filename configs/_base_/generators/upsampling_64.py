@@ -6,4 +6,5 @@ generator = dict(
     image_size=64,
     width=64,
     head='sigmoid',
+    first_activation=True,
     bn_eps=0.8)

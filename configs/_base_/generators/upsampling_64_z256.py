@@ -1,7 +1,8 @@
-# Latent 256 and sigmoid head, of DFQ and the inversion methods.
+# The generator of DFQ and the inversion methods: latent 256, sigmoid head.
 generator = dict(
     type='UpsamplingGenerator',
     latent_size=256,
     image_size=64,
     width=64,
-    head='sigmoid')
+    head='sigmoid',
+    first_activation=True)

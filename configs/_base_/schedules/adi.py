@@ -1,4 +1,5 @@
-# arXiv 1912.08795, the adaptive form. The weight of the divergence is ours.
+# arXiv 1912.08795, the adaptive form. The weight of the divergence is our own
+# choice.
 _base_ = './deepinversion.py'
 model = dict(
     type='ADI',

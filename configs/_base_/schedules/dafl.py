@@ -1,8 +1,12 @@
-# arXiv 1904.01186, figures of the paper and its released code for CIFAR-10:
-# joint steps, 120 an epoch. CIFAR-100 has other weights of the class prior.
+# arXiv 1904.01186, with the numbers of the paper and its released code for
+# CIFAR-10: 120 joint steps per epoch. The weights of the class prior for
+# CIFAR-100 differ.
 model = dict(
     type='DAFL',
     batch_size=1024,
+    num_student_steps=1,
+    num_generator_steps=1,
+    selector=dict(type='SelectAll'),
     class_prior=dict(
         type='ClassPrior',
         one_hot=0.05,

@@ -1,17 +1,19 @@
-# arXiv 1912.08795: 1000 to 2000 steps on the pixels of a batch, and 400
-# student steps on the pool, an iteration and epoch.
+# arXiv 1912.08795. Each iteration is one epoch: 1000 to 2000 steps on the
+# pixels of one batch, then 400 student steps on the pool.
 model = dict(
     type='DeepInversion',
     batch_size=256,
-    # Steps of a synthesis, and student steps after it.
     num_generator_steps=1000,
     num_student_steps=400,
-    # All that 200 syntheses make.
+    warmup_iterations=0,
+    selector=dict(type='SelectAll'),
+    # All images of 200 syntheses.
     pool=dict(capacity=51200),
     one_hot_loss=dict(type='OneHotLoss', loss_weight=1.0),
     bn_loss=dict(type='BNStatisticsLoss', loss_weight=10.0),
-    # 2.5e-5 on a norm over a batch of 256 images acts like sqrt(256) times as
-    # much on the mean of norms over samples.
+    bn_momentum=0.0,
+    # The released code has 2.5e-5 on one norm over a batch of 256 images. On
+    # the mean of the samples' norms, sqrt(256) times as much acts similarly.
     tv_loss=dict(type='TotalVariationLoss', loss_weight=4e-4),
     synthesis_augment=dict(type='RandomShift', max_pixels=2),
     student_loss=dict(type='KLLoss', temperature=20.0))

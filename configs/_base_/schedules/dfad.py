@@ -1,9 +1,11 @@
-# arXiv 1912.11006, figures of the paper and its released code: five student
-# steps, then one generator step; 50 iterations an epoch.
+# arXiv 1912.11006, with the numbers of the paper and its released code: five
+# student steps, then one generator step; 50 iterations per epoch.
 model = dict(
     type='DFAD',
     batch_size=256,
     num_student_steps=5,
+    num_generator_steps=1,
+    selector=dict(type='SelectAll'),
     adversarial_loss=dict(type='L1Loss'),
     student_loss=dict(type='L1Loss'))
 train_cfg = dict(by_epoch=True, max_epochs=500, val_interval=1)

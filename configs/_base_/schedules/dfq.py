@@ -1,9 +1,11 @@
 # arXiv 2005.04136 as a distillation method: ten student steps, then one
-# generator step; 400 student steps an epoch.
+# generator step; 400 student steps per epoch.
 model = dict(
     type='DFQ',
     batch_size=256,
     num_student_steps=10,
+    num_generator_steps=1,
+    selector=dict(type='SelectAll'),
     adversarial_loss=dict(type='KLLoss', temperature=1.0),
     bn_loss=dict(type='BNStatisticsLoss', loss_weight=1.0),
     class_prior=dict(

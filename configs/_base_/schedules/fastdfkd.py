@@ -1,6 +1,6 @@
-# arXiv 2112.06253 with ten generator steps: 20 epochs fill the pool, then 400
-# student steps follow on each synthesis. The meta step is by Adam, at the
-# inner rate times the number of inner steps.
+# arXiv 2112.06253 with ten generator steps. The first 20 epochs fill the pool;
+# after them, 400 student steps follow each synthesis. Adam takes the meta
+# step, with the inner rate times the number of inner steps.
 model = dict(
     type='FastDFKD',
     batch_size=256,
@@ -11,11 +11,12 @@ model = dict(
     num_student_steps=400,
     warmup_iterations=20,
     reset_iteration=120,
+    selector=dict(type='SelectAll'),
     pool=dict(capacity=56320),
     one_hot_loss=dict(type='OneHotLoss', loss_weight=0.4),
     bn_loss=dict(type='BNStatisticsLoss', loss_weight=10.0),
     bn_momentum=0.9,
-    # 1.33 for a teacher of ResNet-34.
+    # For a ResNet-34 teacher the weight is 1.33.
     adversarial_loss=dict(type='AgreedKLLoss', loss_weight=1.1),
     student_loss=dict(type='KLLoss', temperature=20.0))
 train_cfg = dict(by_epoch=True, max_epochs=220, val_interval=1)

@@ -1,13 +1,15 @@
-# arXiv 2302.14290 with a buffer of ten times 64 images, to which a batch is
-# added every fifth epoch; ten student steps, then one generator step; 72
-# iterations an epoch.
+# arXiv 2302.14290 with a buffer of ten batches of 64 images. Every fifth epoch
+# one batch enters the buffer. An iteration is ten student steps, then one
+# generator step; 72 iterations per epoch.
 model = dict(
     type='KAKR',
     batch_size=512,
     num_student_steps=10,
+    num_generator_steps=1,
+    selector=dict(type='SelectAll'),
     replay_batch_size=64,
     inner_lr=0.9,
-    # An epoch has 720 student steps.
+    # An epoch has 720 student steps, so five epochs have 3600.
     replay=dict(
         type='BufferReplay', num_batches=10, batch_size=64, interval=3600),
     class_prior=dict(

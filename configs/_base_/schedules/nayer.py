@@ -1,6 +1,7 @@
-# arXiv 2310.00258: 40 generator steps on a batch of 400, of a noisy layer that
-# is drawn anew, and 400 student steps at 512; a new generator every ten
-# epochs. Its generator steps are 30 to 40, its epochs 220 to 320.
+# arXiv 2310.00258. Each iteration is one epoch: a new noisy layer, 40
+# generator steps on 400 images, then 400 student steps on 512 images. Every
+# ten epochs the generator is initialised again. The paper has 30 to 40
+# generator steps and 220 to 320 epochs.
 model = dict(
     type='NAYER',
     batch_size=512,
@@ -9,6 +10,7 @@ model = dict(
     num_student_steps=400,
     warmup_iterations=20,
     reset_interval=10,
+    selector=dict(type='SelectAll'),
     pool=dict(capacity=88000),
     one_hot_loss=dict(type='OneHotLoss', loss_weight=0.5),
     bn_loss=dict(type='BNStatisticsLoss', loss_weight=10.0),

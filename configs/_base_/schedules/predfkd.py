@@ -1,9 +1,11 @@
-# arXiv 2201.03019: ten student steps, in the first four of which the replay
-# learns, then one generator step; 36 iterations an epoch.
+# arXiv 2201.03019: ten student steps, then one generator step; 36 iterations
+# per epoch. The replay is trained in the first four student steps.
 model = dict(
     type='PREDFKD',
     batch_size=1024,
     num_student_steps=10,
+    num_generator_steps=1,
+    selector=dict(type='SelectAll'),
     replay_batch_size=128,
     num_replay_steps=4,
     class_prior=dict(

@@ -3,6 +3,7 @@ model = dict(
     type='RandomNoiseKD',
     batch_size=1024,
     num_student_steps=10,
+    selector=dict(type='SelectAll'),
     student_loss=dict(type='KLLoss', temperature=4.0))
 train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=1)
 train_dataloader = dict(

@@ -1,18 +1,22 @@
-# CVPR 2023: 200 generator steps on a batch, and 2000 student steps, an
-# iteration and epoch. Optimisers as CMI; the weights of attention and class
-# activation, and the share of exchanged images, are ours.
+# CVPR 2023. Each iteration is one epoch: 200 generator steps on one batch,
+# then 2000 student steps. The optimisers are those of CMI. The weights of
+# attention and class activation and the share of exchanged images are our own
+# choice.
 model = dict(
     type='SpaceshipNet',
     batch_size=256,
     num_generator_steps=200,
     num_student_steps=2000,
+    warmup_iterations=0,
     latent_lr=1e-3,
+    selector=dict(type='SelectAll'),
     pool=dict(capacity=51200),
     exchange_probability=0.7,
     exchange_share=0.5,
     bank_capacity=512,
     one_hot_loss=dict(type='OneHotLoss', loss_weight=0.5),
     bn_loss=dict(type='BNStatisticsLoss', loss_weight=1.0),
+    bn_momentum=0.0,
     attention_loss=dict(type='AttentionTransferLoss', loss_weight=25.0),
     activation_loss=dict(type='ClassActivationLoss', loss_weight=2.5),
     student_loss=dict(type='KLLoss', temperature=30.0))

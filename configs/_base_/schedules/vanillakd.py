@@ -1,4 +1,4 @@
-# The upper bound: knowledge distillation on real data, 200 epochs of it.
+# The upper bound: knowledge distillation on real data for 200 epochs.
 model = dict(
     type='VanillaKD',
     batch_size=128,

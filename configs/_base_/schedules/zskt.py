@@ -1,10 +1,12 @@
-# arXiv 1905.09768, figures of the paper and its released code: one generator
-# step and ten student steps on the same images, 80 000 times; gradients are
-# clipped at norm 5. The division into epochs is ours.
+# arXiv 1905.09768, with the numbers of the paper and its released code: one
+# generator step and ten student steps on the same images, 80 000 times.
+# Gradients are clipped at norm 5. The division into epochs is our own choice.
 model = dict(
     type='ZSKT',
     batch_size=128,
     num_student_steps=10,
+    num_generator_steps=1,
+    selector=dict(type='SelectAll'),
     adversarial_loss=dict(type='KLLoss', temperature=1.0),
     attention_loss=dict(type='AttentionTransferLoss', loss_weight=250.0),
     student_loss=dict(type='KLLoss', temperature=1.0))

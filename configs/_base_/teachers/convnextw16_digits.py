@@ -1,4 +1,4 @@
-# Layer norm only. Without layer scale, which is for deep networks.
+# Layer norm only; no layer scale, which is for deep networks.
 teacher = dict(
     type='MMPretrainTeacher',
     model=dict(

@@ -1,4 +1,4 @@
-# The network has three input channels: a grey image enters as equal ones.
+# The network has three input channels. A grey image enters all three.
 teacher = dict(
     type='MMPretrainTeacher',
     model=dict(

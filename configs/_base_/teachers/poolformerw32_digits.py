@@ -1,5 +1,5 @@
-# Group norm of one group only.
-# The network has three input channels: a grey image enters as equal ones.
+# All norms are group norms of one group.
+# The network has three input channels. A grey image enters all three.
 teacher = dict(
     type='MMPretrainTeacher',
     model=dict(

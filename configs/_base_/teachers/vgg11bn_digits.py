@@ -1,5 +1,5 @@
 # Batch norm after every convolution.
-# The network has three input channels: a grey image enters as equal ones.
+# The network has three input channels. A grey image enters all three.
 teacher = dict(
     type='MMPretrainTeacher',
     model=dict(
