@@ -32,18 +32,24 @@ class KAKR(AlternatingDFKD):
         inner_lr: Step size from w to w', > 0.
         replay: See :class:`~tadfkd.algorithms.pre_dfkd.ReplaySource`.
         replay_batch_size: Likewise.
-        num_replay_steps: Likewise.
         class_prior: See
             :class:`~tadfkd.algorithms.pre_dfkd.PriorAndDivergence`.
         adversarial_loss: Likewise.
+        num_replay_steps: Number of student steps in which a replay with
+            weights learns, >= 1.
         **alternating: See :class:`AlternatingDFKD`.
     """
 
     scalable_losses = False
 
-    def __init__(self, inner_lr: float, replay: dict, replay_batch_size: int,
-                 num_replay_steps: int, class_prior: dict,
-                 adversarial_loss: dict, **alternating: Any) -> None:
+    def __init__(self,
+                 inner_lr: float,
+                 replay: dict,
+                 replay_batch_size: int,
+                 class_prior: dict,
+                 adversarial_loss: dict,
+                 num_replay_steps: int = 1,
+                 **alternating: Any) -> None:
         super().__init__(**alternating)
         require_at_least('model', 'inner_lr', inner_lr, 1e-12)
         self.inner_lr = inner_lr
