@@ -18,6 +18,7 @@ from tadfkd.memory import AveragedStatistics, BestImages, ImagePool
 from tadfkd.networks.reinitialize import reinitialize
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.finite import step_if_finite
+from tadfkd.utils.library_errors import as_config_error
 
 #: Of Adam within a synthesis.
 SYNTHESIS_BETAS = (0.5, 0.999)
@@ -57,8 +58,6 @@ class InversionDFKD(BaseDFKD):
 
     #: Whether ``extra_losses`` read the teacher's penultimate features.
     reads_features = False
-    #: Whether the student reads no more of the teacher than its logits.
-    student_reads_logits = True
 
     def __init__(self,
                  pool: dict,
@@ -83,9 +82,8 @@ class InversionDFKD(BaseDFKD):
                          2)
         require_at_least('model', 'latent_lr', latent_lr, 0.0)
         require_at_least('model', 'warmup_iterations', warmup_iterations, 0)
-        stay = self.candidates.augment is None and self.student_reads_logits
-        self.pool = ImagePool.from_config(
-            pool, self.teacher_logits if stay else None)
+        with as_config_error('model.pool'):
+            self.pool = ImagePool(**pool)
         self.one_hot_loss = build_part('one_hot_loss', one_hot_loss, LabelLoss)
         self.bn_loss = build_bn_loss(bn_loss, self.teacher)
         self.past_statistics = AveragedStatistics(bn_momentum)
@@ -240,13 +238,11 @@ class InversionDFKD(BaseDFKD):
             raise UserError('no synthesis has made a finite image, so there '
                             'is nothing to learn from: check the teacher, or '
                             'lower optim_wrapper.generator.optimizer.lr')
-        stream = self.streams.get('pool')
-        images_BCHW, logits_BK = self.pool.draw(self.batch_size, stream)
-        batch = self.candidates.augmented(
-            SyntheticBatch(images_BCHW.to(self.device)))
-        if logits_BK is None:
-            logits_BK = self.teacher_logits(batch.views_BCHW)
-        return batch.views_BCHW, TeacherOutput(logits_BK.to(self.device))
+        images_BCHW = self.pool.sample(self.batch_size,
+                                       self.streams.get('pool'))
+        views_BCHW = self.candidates.augmented(
+            SyntheticBatch(images_BCHW.to(self.device))).views_BCHW
+        return views_BCHW, TeacherOutput(self.teacher_logits(views_BCHW))
 
     def reinitialize(self, module: nn.Module) -> None:
         """Draw new weights for a part of the generator, the same ones in all

@@ -50,8 +50,6 @@ class SpaceshipNet(InversionDFKD):
             linear layer.
     """
 
-    student_reads_logits = False
-
     def __init__(self, exchange_probability: float, exchange_share: float,
                  bank_capacity: int, attention_loss: dict,
                  activation_loss: dict, **inversion: Any) -> None:

@@ -1,4 +1,4 @@
-"""Bounded storage in which the newest replaces the oldest."""
+"""Bounded storage in which the newest rows replace the oldest."""
 import math
 import tempfile
 
@@ -8,19 +8,13 @@ from torch import Tensor
 from tadfkd.errors import UserError, require_at_least
 
 
-def finite_rows(rows: Tensor) -> Tensor:
-    """Of each row, whether all of it is finite."""
-    return rows.flatten(1).isfinite().all(1)
-
-
 class RingBuffer:
-    """Keeps the newest ``capacity`` rows of a tensor, on the CPU.
+    """The newest ``capacity`` rows of a tensor, on the CPU.
 
     Args:
-        capacity: Rows that are kept, >= 1.
-        memory_mapped: Whether the rows lie in a file without a name, which
-            the system may write out of memory and which is gone with the
-            process. No other run ever sees it.
+        capacity: Number of rows, >= 1.
+        memory_mapped: Whether the rows lie in an unnamed file, which the
+            system may page out of memory. The file is gone with the process.
         owner: The config path of the buffer, for messages.
     """
 
@@ -39,10 +33,13 @@ class RingBuffer:
         return self._length
 
     def add(self, rows: Tensor) -> None:
-        """Store rows, detached; the oldest make room. One that is not finite
-        is not stored: it would spoil a step each time that it is drawn."""
+        """Store rows, detached, in place of the oldest ones.
+
+        A row that is not finite is left out: it would spoil each step that
+        draws it.
+        """
         rows = rows.detach()[-self.capacity:].cpu()
-        rows = self._accept(rows[finite_rows(rows)])
+        rows = rows[rows.flatten(1).isfinite().all(1)]
         if len(rows) == 0:
             return
         rows = self._encode(rows)
@@ -55,18 +52,15 @@ class RingBuffer:
         self._length = min(self.capacity, self._length + len(rows))
 
     def sample(self, size: int, stream: torch.Generator) -> Tensor:
-        """``size`` rows, each drawn from all, on the CPU.
+        """``size`` rows, drawn with replacement, on the CPU.
 
         Args:
             size: Number of rows.
             stream: A generator of the CPU.
         """
-        return self.at(self._places(size, stream))
-
-    def at(self, places: Tensor) -> Tensor:
-        """The rows in places that :meth:`sample` could have drawn."""
-        assert self._rows is not None
-        return self._rows[places]
+        assert self._rows is not None and self._length > 0, 'nothing stored'
+        return self._rows[torch.randint(
+            self._length, (size, ), generator=stream)]
 
     def rows(self) -> Tensor:
         """All rows, the oldest first."""
@@ -76,30 +70,26 @@ class RingBuffer:
         return self._rows.roll(-self._next, 0)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all rows."""
         self._next = self._length = 0
 
     def state_dict(self) -> dict:
-        """What is stored, as plain tensors and numbers."""
+        """The stored rows, as plain tensors and numbers."""
         if self._rows is None or self._length == 0:
             return {}
         return dict(rows=self._rows[:self._length].clone(), next=self._next)
 
     def load_state_dict(self, state: dict) -> None:
-        """Hold exactly what :meth:`state_dict` gave.
+        """Store exactly the rows of :meth:`state_dict`.
 
         Raises:
-            UserError: If it does not fit into this buffer.
+            UserError: If the rows do not fit into this buffer.
         """
         self._rows = None
         self.clear()
         if not state:
             return
         rows, next_ = state['rows'], state['next']
-        if next_ is None:
-            # Of another number of processes, see reshard_states.
-            rows = rows[-self.capacity:]
-            next_ = len(rows) % self.capacity
         full = len(rows) == self.capacity
         if not full and next_ != len(rows) or len(rows) > self.capacity:
             raise UserError(
@@ -110,16 +100,8 @@ class RingBuffer:
         self._rows[:len(rows)] = rows
         self._next, self._length = next_, len(rows)
 
-    def _places(self, size: int, stream: torch.Generator) -> Tensor:
-        assert self._length > 0, 'nothing stored'
-        return torch.randint(self._length, (size, ), generator=stream)
-
-    def _accept(self, rows: Tensor) -> Tensor:
-        """Those of finite rows that are stored, at once after this."""
-        return rows
-
     def _encode(self, rows: Tensor) -> Tensor:
-        """Finite rows, in the form that they are stored in."""
+        """Finite rows, in the form in which they are stored."""
         return rows
 
     def _allocate(self, like: Tensor) -> Tensor:
@@ -128,7 +110,7 @@ class RingBuffer:
             return torch.empty(shape, dtype=like.dtype)
         with tempfile.NamedTemporaryFile(prefix='tadfkd_') as file:
             file.truncate(math.prod(shape) * like.element_size())
-            # Mapped files stay readable after their name is gone.
+            # A mapped file stays readable after its name is removed.
             rows = torch.from_file(
                 file.name,
                 shared=True,
