@@ -1,4 +1,4 @@
-"""Differentiable augmentation of image batches."""
+"""Differentiable crops, shifts and flips of image batches."""
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,20 +18,23 @@ def _require_probability(owner: str, flip_probability: float) -> None:
 class RandomCropFlip(nn.Module):
     """Random crop of the zero-padded image, and random horizontal flip.
 
-    Every sample has its own offset and flip; gradients reach the input.
-    torchvision's transforms draw one offset for a whole batch and from the
-    global generator, so they serve for neither.
+    Every sample has its own offset and flip, and gradients reach the input.
+    torchvision's transforms do not fit here: they draw one offset per batch,
+    and they draw it from the global generator.
 
     Args:
         padding: Pixels added on each side before cropping back to the input
             size, >= 0. The border is 0 (black), as in the usual training of
             CIFAR classifiers.
         flip_probability: In [0, 1].
+
+    Example:
+        >>> augment = RandomCropFlip(padding=4)
+        >>> augment(torch.rand(8, 3, 32, 32), torch.Generator()).shape
+        torch.Size([8, 3, 32, 32])
     """
 
-    def __init__(self,
-                 padding: int = 4,
-                 flip_probability: float = 0.5) -> None:
+    def __init__(self, padding: int, flip_probability: float = 0.5) -> None:
         super().__init__()
         require_at_least('model.augment', 'padding', padding, 0)
         _require_probability('model.augment', flip_probability)
@@ -72,14 +75,19 @@ class RandomCropFlip(nn.Module):
 
 @MODELS.register_module()
 class RandomShift(nn.Module):
-    """Moves each sample by some pixels; what leaves on one side comes back
-    on the other. The jitter of arXiv 1912.08795.
+    """Cyclic shift of each sample: pixels that leave on one side enter on
+    the other. The jitter of arXiv 1912.08795.
 
     Args:
         max_pixels: Largest shift in each direction, >= 0.
+
+    Example:
+        >>> augment = RandomShift(max_pixels=2)
+        >>> augment(torch.rand(8, 3, 32, 32), torch.Generator()).shape
+        torch.Size([8, 3, 32, 32])
     """
 
-    def __init__(self, max_pixels: int = 2) -> None:
+    def __init__(self, max_pixels: int) -> None:
         super().__init__()
         require_at_least('the RandomShift', 'max_pixels', max_pixels, 0)
         self.max_pixels = max_pixels
@@ -105,22 +113,27 @@ class RandomShift(nn.Module):
 
 @MODELS.register_module()
 class RandomResizedCropFlip(nn.Module):
-    """Random part of the image, enlarged to the whole, and random flip.
+    """Random crop, resized to the image's size, and random horizontal flip.
 
-    Every sample has its own; gradients reach the input. The part is as wide
-    as it is high, in proportion to the image.
+    Every sample has its own crop and flip, and gradients reach the input. The
+    crop has the aspect ratio of the image.
 
     Args:
-        scale: Bounds of the part's area as shares of the image's, in (0, 1].
+        scale: Bounds of the crop's area as a fraction of the image's, in
+            (0, 1].
         flip_probability: In [0, 1].
+
+    Example:
+        >>> augment = RandomResizedCropFlip(scale=(0.25, 1.0))
+        >>> augment(torch.rand(8, 3, 32, 32), torch.Generator()).shape
+        torch.Size([8, 3, 32, 32])
     """
 
     def __init__(self,
-                 scale: tuple[float, float] = (0.25, 1.0),
+                 scale: tuple[float, float],
                  flip_probability: float = 0.5) -> None:
         super().__init__()
-        if not (isinstance(scale, list | tuple) and len(scale) == 2
-                and 0 < scale[0] <= scale[1] <= 1):
+        if not 0 < scale[0] <= scale[1] <= 1:
             raise UserError('scale must be (low, high) with 0 < low <= high '
                             f'<= 1, got {scale!r}: set scale of the '
                             'RandomResizedCropFlip')
@@ -134,7 +147,7 @@ class RandomResizedCropFlip(nn.Module):
         random_4B = torch.rand(4, batch, generator=stream, device=device)
         low, high = self.scale
         side_B = (low + (high - low) * random_4B[0]).sqrt()
-        # Centres in [-1, 1] that keep the part inside of the image.
+        # Centres in [-1, 1] that keep the crop inside the image.
         centre_2B = (1 - side_B) * (2 * random_4B[1:3] - 1)
         flip_B = random_4B[3] < self.flip_probability
         transform_B23 = images_BCHW.new_zeros(batch, 2, 3)

@@ -1,4 +1,4 @@
-"""Generators: latents (and labels) -> images in [0, 1]."""
+"""Where do the images come from? Latents (and labels) -> images in [0, 1]."""
 from tadfkd.generators.autoencoder import VariationalAutoencoder
 from tadfkd.generators.base_generator import BaseGenerator
 from tadfkd.generators.conditional import (ConditionalGenerator,

@@ -1,4 +1,4 @@
-"""An encoder and a generator that remember images together."""
+"""An encoder and a generator that reconstruct images together."""
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +12,10 @@ from tadfkd.registry import MODELS
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What the autoencoder made of images.
+    """The autoencoder's output for a batch of images.
 
     Attributes:
-        images_BCHW: Decoded, in [0, 1].
+        images_BCHW: Decoded images in [0, 1].
         divergence: KL(q(z | x) || N(0, 1)) in nats, summed over the latent,
             mean over samples.
     """
@@ -28,18 +28,27 @@ class Reconstruction:
 class VariationalAutoencoder(BaseModule):
     """Images -> q(z | x) -> z -> images; z ~ N(0, 1) -> images to replay.
 
-    The encoder mirrors the decoder: two strided convolutions, then linear
-    layers for the mean and the log variance. arXiv 1312.6114; for replay,
+    The encoder mirrors the decoder: two strided convolutions, then a linear
+    layer for the mean and the log variance. arXiv 1312.6114; for replay,
     arXiv 2201.03019.
 
     Args:
-        decoder: Config of a :class:`BaseGenerator` without labels; it sets
-            the sizes of latent and images.
+        decoder: Config of a :class:`BaseGenerator` without labels. It sets
+            the sizes of latents and images.
         width: Channels of the first convolution, >= 1; the second has twice
             as many.
+
+    Example:
+        >>> decoder = dict(
+        ...     type='UpsamplingGenerator', latent_size=4, image_size=8,
+        ...     width=2)
+        >>> autoencoder = VariationalAutoencoder(decoder, width=2)
+        >>> made = autoencoder(torch.rand(5, 3, 8, 8), torch.Generator())
+        >>> made.images_BCHW.shape, made.divergence.shape
+        (torch.Size([5, 3, 8, 8]), torch.Size([]))
     """
 
-    def __init__(self, decoder: dict, width: int = 64) -> None:
+    def __init__(self, decoder: dict, width: int) -> None:
         super().__init__()
         require_at_least('the VariationalAutoencoder', 'width', width, 1)
         self.decoder: BaseGenerator = MODELS.build(decoder)
@@ -59,9 +68,9 @@ class VariationalAutoencoder(BaseModule):
 
         Args:
             images_BCHW: Float in [0, 1].
-            stream: Of the latent's noise, on the images' device.
+            stream: Source of the latent's noise, on the images' device.
         """
-        # Centred, like what the decoder's sigmoid comes from.
+        # The encoder's input is centred, like the input of a sigmoid.
         mean_BZ, log_variance_BZ = self.encoder(2 * images_BCHW -
                                                 1).float().chunk(2, 1)
         noise_BZ = torch.randn(
@@ -72,8 +81,12 @@ class VariationalAutoencoder(BaseModule):
         return Reconstruction(self.decoder(latents_BZ), divergence_B.mean())
 
     def recall(self, size: int, stream: torch.Generator) -> Tensor:
-        """images_BCHW of latents from N(0, 1), drawn by a generator of the
-        CPU."""
+        """images_BCHW of ``size`` latents from N(0, 1).
+
+        Args:
+            size: Number of images.
+            stream: Source of the latents, on the CPU.
+        """
         latents_BZ = torch.randn(
             size, self.decoder.latent_size, generator=stream)
         return self.decoder(latents_BZ.to(next(self.parameters()).device))

@@ -1,4 +1,4 @@
-"""What every generator shares."""
+"""What all generators share."""
 from abc import abstractmethod
 
 from mmengine.model import BaseModule
@@ -14,8 +14,8 @@ class BaseGenerator(BaseModule):
         latent_size: Z, the length of a latent vector, >= 1.
         image_size: Height and width in pixels, or one number for both.
         image_channels: C, >= 1.
-        num_classes: K of a class-conditional generator, which needs labels;
-            None for one that takes none.
+        num_classes: K, >= 2, of a class-conditional generator, which needs
+            labels; None for a generator without labels.
     """
 
     def __init__(self,
@@ -39,12 +39,12 @@ class BaseGenerator(BaseModule):
     def forward(self,
                 latents_BZ: Tensor,
                 labels_B: Tensor | None = None) -> Tensor:
-        """Make one image a latent.
+        """Generate one image per latent.
 
         Args:
             latents_BZ: Float latents, usually from N(0, 1).
             labels_B: Class ids, for class-conditional generators.
 
         Returns:
-            images_BCHW, float32 in [0, 1], never normalised.
+            images_BCHW, float32 in [0, 1], not normalised.
         """

@@ -1,4 +1,4 @@
-"""Generators that are told which class to make."""
+"""Class-conditional generators: labels say which class an image shows."""
 from typing import Any
 
 import torch
@@ -13,13 +13,19 @@ from tadfkd.registry import MODELS
 
 @MODELS.register_module()
 class ConditionalGenerator(UpsamplingGenerator):
-    """G(z + e_y): a learned vector a class is added to the latent.
+    """G(z + e_y): a learned vector per class is added to the latent.
 
     Do et al., NeurIPS 2022.
 
     Args:
         num_classes: K, >= 2.
         **upsampling: See :class:`UpsamplingGenerator`.
+
+    Example:
+        >>> generator = ConditionalGenerator(
+        ...     10, latent_size=4, image_size=8, width=2)
+        >>> generator(torch.randn(5, 4), torch.arange(5)).shape
+        torch.Size([5, 3, 8, 8])
     """
 
     def __init__(self, num_classes: int, **upsampling: Any) -> None:
@@ -29,39 +35,46 @@ class ConditionalGenerator(UpsamplingGenerator):
     def forward(self,
                 latents_BZ: Tensor,
                 labels_B: Tensor | None = None) -> Tensor:
-        """See :meth:`BaseGenerator.forward`; labels are needed."""
+        """See :meth:`BaseGenerator.forward`; labels are required."""
         assert labels_B is not None, 'a conditional generator needs labels'
         return super().forward(latents_BZ + self.embedding(labels_B))
 
 
 @MODELS.register_module()
 class LabelEmbeddingGenerator(UpsamplingGenerator):
-    """G(W_g BN(e_y)): a fixed vector a class, through a noisy linear layer.
+    """G(W_g BN(e_y)): a fixed vector per class, through a noisy linear layer.
 
-    The layer is what makes images of one class differ: it is drawn anew for
-    every synthesis and trained in it, and there are several of it, each for
-    the next K samples of a batch. Latents are not read.
-    arXiv 2310.00258, whose vectors come from a text encoder; without a file
-    of such they are orthogonal and random here.
+    The noisy layer makes images of one class differ. Each synthesis draws new
+    values for it and trains it. There are several layers; each serves the
+    next K samples of a batch. Latents are not read. arXiv 2310.00258 takes
+    the vectors from a text encoder; without such a file they are random and
+    orthogonal here.
 
     Args:
         num_classes: K, >= 2.
-        num_noisy_layers: Of the layers W_g; sample i goes through layer
-            i // K, and on from the first after the last. >= 1.
-        embedding_size: E, >= K. Not read if there is a file.
+        num_noisy_layers: Number of layers W_g, >= 1. Sample i goes through
+            layer i // K, and after the last layer the first one follows.
+        embedding_size: E, >= K, the length of the random vectors; None with
+            a file.
         embedding_file: File of ``torch.save(dict(embedding=rows_KE))``, one
-            row a class.
+            row per class.
         **upsampling: See :class:`UpsamplingGenerator`; ``latent_size`` is
-            what the noisy layer gives.
+            the output size of the noisy layer.
 
     Raises:
         UserError: If the file does not hold K rows, or E is less than K.
+
+    Example:
+        >>> generator = LabelEmbeddingGenerator(
+        ...     10, embedding_size=16, latent_size=4, image_size=8, width=2)
+        >>> generator(None, torch.arange(10)).shape
+        torch.Size([10, 3, 8, 8])
     """
 
     def __init__(self,
                  num_classes: int,
                  num_noisy_layers: int = 1,
-                 embedding_size: int = 512,
+                 embedding_size: int | None = None,
                  embedding_file: str | None = None,
                  **upsampling: Any) -> None:
         super().__init__(num_classes=num_classes, **upsampling)
@@ -70,7 +83,7 @@ class LabelEmbeddingGenerator(UpsamplingGenerator):
         if embedding_file is None:
             require_at_least('model.generator', 'embedding_size',
                              embedding_size, num_classes)
-            # Always the same, so that a student can be trained again.
+            # The seed is fixed, so that every run has the same vectors.
             stream = torch.Generator().manual_seed(0)
             square = torch.randn(embedding_size, num_classes, generator=stream)
             embedding_KE = torch.linalg.qr(square).Q.T.contiguous()
@@ -84,24 +97,25 @@ class LabelEmbeddingGenerator(UpsamplingGenerator):
         self.reset_noise(torch.default_generator)
 
     def draw_noise(self, stream: torch.Generator) -> Tensor:
-        """Other noisy layers, from N(0, 1), on the stream's device."""
+        """New values for the noisy layers, from N(0, 1), on the stream's
+        device."""
         return torch.randn(
             self.noisy_GEZ.shape, generator=stream, device=stream.device)
 
     @torch.no_grad()
     def reset_noise(self, stream: torch.Generator) -> None:
-        """Draw the noisy layers anew."""
+        """Give the noisy layers new values."""
         self.noisy_GEZ.copy_(self.draw_noise(stream))
 
     def forward(self,
-                latents_BZ: Tensor,
+                latents_BZ: Tensor | None,
                 labels_B: Tensor | None = None) -> Tensor:
-        """See :meth:`BaseGenerator.forward`; labels are needed."""
+        """See :meth:`BaseGenerator.forward`; labels are required."""
         assert labels_B is not None, 'a conditional generator needs labels'
         batch, (groups, width, _) = len(labels_B), self.noisy_GEZ.shape
         rows_BE = self.norm(functional.embedding(labels_B, self.embedding_KE))
-        # Samples in turns of K through one layer each, as one batched
-        # product: (G, samples, E) times (G, E, Z).
+        # Each layer takes K samples in turn. One batched product computes
+        # all: (G, samples, E) times (G, E, Z).
         assert self.num_classes is not None
         turns = -(-batch // (groups * self.num_classes))
         padded = functional.pad(
@@ -119,6 +133,6 @@ def _read_embedding(path: str, num_classes: int) -> Tensor:
         got = tuple(content.shape) if isinstance(content, Tensor) \
             else type(content).__name__
         raise UserError(f'{path} must hold dict(embedding=...) with a tensor '
-                        f'of {num_classes} rows, one a class, got {got}: '
+                        f'of {num_classes} rows, one per class, got {got}: '
                         'change model.generator.embedding_file')
     return content.float()

@@ -4,7 +4,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from tadfkd.errors import UserError, require_at_least
+from tadfkd.errors import UserError, require_at_least, require_choice
 from tadfkd.generators.base_generator import BaseGenerator
 from tadfkd.registry import MODELS
 
@@ -20,14 +20,14 @@ class _BatchNormHead(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         if self.tanh:
             x_BCHW = x_BCHW.tanh()
-        # Standardised values are mapped so that two standard deviations on
-        # either side of the mean fill the range of an image.
+        # Two standard deviations on either side of the mean fill the range
+        # of an image.
         return (0.5 + 0.25 * self.norm(x_BCHW)).clamp(0, 1)
 
 
 @MODELS.register_module()
 class UpsamplingGenerator(BaseGenerator):
-    """Linear layer, then two times nearest-neighbour upsampling and conv::
+    """Linear layer, then twice nearest-neighbour upsampling and convolution::
 
         Linear(Z -> 2n * H/4 * W/4) - BN [- LeakyReLU(0.2)]
         up x2 - Conv3x3(2n, 2n) - BN - LeakyReLU(0.2)
@@ -39,29 +39,36 @@ class UpsamplingGenerator(BaseGenerator):
         image_size: Height and width, each divisible by 4 and at least 8.
         image_channels: C.
         width: n, >= 1.
-        head: ``'sigmoid'``; ``'batch_norm'``, without affine, which public
-            code takes as a normalised image and which is mapped back to
-            [0, 1] here (0.5 + 0.25 x, clamped); or ``'tanh_batch_norm'``,
-            which has a tanh before it.
+        head: ``'sigmoid'``; ``'batch_norm'``, a batch norm without affine; or
+            ``'tanh_batch_norm'``, which has a tanh before the batch norm.
+            Public code takes the output of both batch norms as a normalised
+            image. Here it is mapped to [0, 1] (0.5 + 0.25 x, clamped).
         bn_eps: Epsilon of the second and third batch norm, > 0. Public code
-            has 0.8, by an argument that is read as epsilon and not as
-            momentum.
+            has 0.8, because its argument 0.8 is meant as the momentum and is
+            read as epsilon.
         first_activation: Whether a LeakyReLU follows the first batch norm,
-            as in the released code of arXiv 2402.12406; not in DAFL's.
+            as in the released code of arXiv 2402.12406; DAFL's has none.
         spectral: Whether the convolutions' weights are divided by their
             spectral norm (arXiv 1802.05957), as in arXiv 2201.03019.
         num_classes: See :class:`BaseGenerator`; for subclasses.
+
+    Example:
+        >>> import torch
+        >>> generator = UpsamplingGenerator(100, image_size=32, width=8)
+        >>> generator(torch.randn(4, 100)).shape
+        torch.Size([4, 3, 32, 32])
     """
 
-    #: How many layers of ``upsample`` make features that ``decode`` goes on
-    #: from: after the first, second and third activation.
+    #: ``decode`` can start after so many layers of ``upsample``: after the
+    #: first, second and third activation.
     feature_layers = (3, 7, 11)
 
     def __init__(self,
                  latent_size: int,
                  image_size: int | tuple[int, int],
                  image_channels: int = 3,
-                 width: int = 64,
+                 *,
+                 width: int,
                  head: Literal['sigmoid', 'batch_norm',
                                'tanh_batch_norm'] = 'sigmoid',
                  bn_eps: float = 1e-5,
@@ -81,9 +88,7 @@ class UpsamplingGenerator(BaseGenerator):
             'batch_norm': _BatchNormHead(image_channels, tanh=False),
             'tanh_batch_norm': _BatchNormHead(image_channels, tanh=True)
         }
-        if head not in heads:
-            raise UserError(f'head must be one of {sorted(heads)}, got '
-                            f'{head!r}: set model.generator.head')
+        require_choice('model.generator', 'head', head, heads)
         height, width_ = (size // 4 for size in self.image_size)
         wide = 2 * width
         self.project = nn.Linear(latent_size, wide * height * width_)
@@ -117,7 +122,7 @@ class UpsamplingGenerator(BaseGenerator):
         return features
 
     def decode(self, features: Tensor, start: int = 0) -> Tensor:
-        """The images of features that the first ``start`` layers made."""
-        # The head in float32 also under autocast: what flows between
-        # components is float32.
+        """The images of features that the first ``start`` layers computed."""
+        # The head is in float32 also under autocast, because images between
+        # components are float32.
         return self.head(self.upsample[start:](features).float())

@@ -1,4 +1,4 @@
-"""Images that no network makes."""
+"""Images without a network: noise, and pixels that are trained themselves."""
 import math
 
 import torch
@@ -11,12 +11,19 @@ from tadfkd.registry import MODELS
 
 @MODELS.register_module()
 class NoiseGenerator(BaseGenerator):
-    """Uniform noise: each pixel is the normal distribution function of one
-    number of the latent, so that it is uniform in [0, 1]. Nothing is trained.
+    """Uniform noise, without parameters.
+
+    Each pixel is the normal distribution function of one number of the
+    latent, so it is uniform in [0, 1].
 
     Args:
         image_size: See :class:`BaseGenerator`.
         image_channels: See :class:`BaseGenerator`.
+
+    Example:
+        >>> generator = NoiseGenerator(image_size=8, image_channels=1)
+        >>> generator(torch.zeros(2, generator.latent_size)).unique()
+        tensor([0.5000])
     """
 
     def __init__(self,
@@ -37,20 +44,25 @@ class NoiseGenerator(BaseGenerator):
 
 @MODELS.register_module()
 class PixelGenerator(BaseGenerator):
-    """A batch of images whose pixels are themselves the variables.
+    """A batch of images whose pixels are the trained variables.
 
     The variables are in units of a standard deviation, as classifiers
-    normalise: an image is 0.5 + 0.25 times them. Before each forward they are
-    brought back into the range of an image, [-2, 2]. arXiv 1912.08795.
+    normalise: an image is 0.5 + 0.25 times its variables. Each forward first
+    clamps the variables to the range of an image, [-2, 2]. arXiv 1912.08795.
 
     Args:
-        batch_size: How many images there are, >= 1; a forward gives the first
-            as many as there are latents, which are not read.
+        batch_size: Number of images, >= 1. A forward returns the first N
+            images for N latents, and does not read the latents.
         image_size: See :class:`BaseGenerator`.
         image_channels: See :class:`BaseGenerator`.
+
+    Example:
+        >>> generator = PixelGenerator(batch_size=6, image_size=8)
+        >>> generator(torch.zeros(4, 1)).shape
+        torch.Size([4, 3, 8, 8])
     """
 
-    #: In a distributed run each process has images of its own.
+    #: In a distributed run each process trains images of its own.
     belongs_to_process = True
 
     def __init__(self,
@@ -65,7 +77,7 @@ class PixelGenerator(BaseGenerator):
 
     @torch.no_grad()
     def reset(self, stream: torch.Generator) -> None:
-        """Begin again from N(0, 1), on the stream's device."""
+        """Draw all variables from N(0, 1), on the stream's device."""
         self.variables_BCHW.copy_(
             torch.randn(
                 self.variables_BCHW.shape,
@@ -75,7 +87,7 @@ class PixelGenerator(BaseGenerator):
     def forward(self,
                 latents_BZ: Tensor,
                 labels_B: Tensor | None = None) -> Tensor:
-        """See :meth:`BaseGenerator.forward`; neither is read."""
+        """See :meth:`BaseGenerator.forward`; neither argument is read."""
         assert len(latents_BZ) <= len(self.variables_BCHW)
         with torch.no_grad():
             self.variables_BCHW.clamp_(-2, 2)

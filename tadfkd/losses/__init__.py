@@ -1,4 +1,4 @@
-"""Pure functions of tensors: what the networks are trained with."""
+"""What do the networks minimise? Pure functions of tensors."""
 from tadfkd.losses.attention import AttentionTransferLoss, ClassActivationLoss
 from tadfkd.losses.base_loss import (BaseLoss, ImageLoss, LabelLoss,
                                      LogitsLoss, StatisticsLoss)

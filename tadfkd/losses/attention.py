@@ -1,4 +1,4 @@
-"""Where the student looks, and where the teacher does."""
+"""Losses between the maps of teacher and student: where does each look?"""
 from collections.abc import Sequence
 
 import torch
@@ -22,6 +22,13 @@ class AttentionTransferLoss(BaseLoss):
 
     A(f) is the mean over channels of f^2, scaled to length 1 over the
     positions of a sample. arXiv 1612.03928.
+
+    Example:
+        >>> loss = AttentionTransferLoss(loss_weight=250.0)
+        >>> student_maps = [torch.ones(2, 3, 4, 4), torch.ones(2, 6, 2, 2)]
+        >>> teacher_maps = [torch.ones(2, 8, 4, 4), torch.ones(2, 16, 2, 2)]
+        >>> loss(student_maps, teacher_maps)
+        tensor(0.)
     """
 
     def forward(self, student_maps: Sequence[Tensor],
@@ -29,9 +36,9 @@ class AttentionTransferLoss(BaseLoss):
         """The distance, >= 0.
 
         Args:
-            student_maps: (B, C, H, W) maps, of one or more resolutions.
-            teacher_maps: As many, of the same heights and widths; the
-                channels may differ.
+            student_maps: (B, C, H, W) maps, one per resolution.
+            teacher_maps: One map per map of the student, with the same
+                height and width; the channels may differ.
         """
         distances = [
             _squared_difference(student.float().square().mean(1),
@@ -46,9 +53,14 @@ class AttentionTransferLoss(BaseLoss):
 class ClassActivationLoss(BaseLoss):
     """Mean of (M(S) - M(T))^2 over the class activation maps of one class.
 
-    M is the sum over channels of the last map, weighted by the linear layer's
-    row of the class (arXiv 1512.04150), scaled to length 1 over the
-    positions.
+    M is the sum over channels of the last map. The linear layer's row of the
+    class weights the channels (arXiv 1512.04150), and M is scaled to length 1
+    over the positions.
+
+    Example:
+        >>> map_BCHW, rows_BC = torch.rand(2, 3, 4, 4), torch.ones(2, 3)
+        >>> ClassActivationLoss()(map_BCHW, rows_BC, map_BCHW, rows_BC)
+        tensor(0.)
     """
 
     def forward(self, student_map_BCHW: Tensor, student_rows_BC: Tensor,
@@ -57,9 +69,10 @@ class ClassActivationLoss(BaseLoss):
 
         Args:
             student_map_BCHW: Input of the student's pooling.
-            student_rows_BC: For each sample, its class' row of weights.
-            teacher_map_BCHW: Of the same height and width.
-            teacher_rows_BC: Likewise, with the teacher's channels.
+            student_rows_BC: The row of weights of each sample's class.
+            teacher_map_BCHW: Input of the teacher's pooling, with the same
+                height and width.
+            teacher_rows_BC: The teacher's rows, with its own channels.
         """
         student_BHW, teacher_BHW = (torch.einsum('bchw,bc->bhw', map_.float(),
                                                  rows.float())

@@ -1,4 +1,4 @@
-"""Distance of generated images from the teacher's training data."""
+"""The distance of generated images from the teacher's training data."""
 from collections.abc import Sequence
 
 import torch
@@ -13,12 +13,17 @@ from tadfkd.structures import BNStatistics
 class BNStatisticsLoss(StatisticsLoss):
     """sum over layers of ||mu - mu_running||_2 + ||var - var_running||_2.
 
-    Norms, not squares, as in arXiv 1912.08795; mu and var are the
-    mean and the biased variance of each batch-norm layer's input.
+    The terms are norms, not squares, as in arXiv 1912.08795. mu and var are
+    the mean and the biased variance of each batch-norm layer's input.
+
+    Example:
+        >>> zeros_F, ones_F = torch.zeros(4), torch.ones(4)
+        >>> BNStatisticsLoss()([BNStatistics(ones_F, ones_F, zeros_F, ones_F)])
+        tensor(2.)
     """
 
     def forward(self, statistics: Sequence[BNStatistics]) -> Tensor:
-        """The distance, >= 0, of at least one layer."""
+        """The distance, >= 0, summed over at least one layer."""
         distances = [
             torch.linalg.vector_norm(layer.mean_F - layer.running_mean_F) +
             torch.linalg.vector_norm(layer.variance_F -

@@ -1,4 +1,4 @@
-"""What the teacher is wanted to say of generated images."""
+"""Losses on the teacher's output: what should it say of generated images?"""
 import math
 from typing import Literal
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tadfkd.distributed.reductions import global_mean
-from tadfkd.errors import UserError
+from tadfkd.errors import require_choice
 from tadfkd.losses.base_loss import BaseLoss, LabelLoss
 from tadfkd.registry import MODELS
 from tadfkd.structures import TeacherOutput
@@ -17,15 +17,22 @@ from tadfkd.structures import TeacherOutput
 class OneHotLoss(LabelLoss):
     """Mean cross-entropy against a class, ``CE(T(x), y)``, in nats, >= 0.
 
-    With labels y it asks the teacher to recognise the class that was wanted;
-    without, y is the teacher's own argmax and it asks the teacher to be sure
-    (arXiv 1904.01186).
+    With labels y the loss asks the teacher to recognise the class that the
+    generator was given. Without labels y is the teacher's own argmax, and the
+    loss asks the teacher to be sure (arXiv 1904.01186).
+
+    Example:
+        >>> logits_BK = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+        >>> OneHotLoss()(logits_BK)
+        tensor(0.1269)
+        >>> OneHotLoss()(logits_BK, torch.tensor([0, 0]))
+        tensor(1.1269)
     """
 
     def forward(self,
                 logits_BK: Tensor,
                 labels_B: Tensor | None = None) -> Tensor:
-        """Mean over samples of (B, K) logits."""
+        """The mean over samples, of (B, K) logits."""
         logits_BK = logits_BK.float()
         if labels_B is None:
             labels_B = logits_BK.detach().argmax(1)
@@ -34,32 +41,35 @@ class OneHotLoss(LabelLoss):
 
 @MODELS.register_module()
 class ClassBalanceLoss(BaseLoss):
-    """sum_k pbar_k log pbar_k with pbar the batch's mean of softmax(T(x)).
+    """sum_k pbar_k log pbar_k, where pbar is the batch mean of softmax(T(x)).
 
-    The negative entropy of the predicted classes: smallest, -log K, where all
-    are equally frequent. The batch is that of all processes.
-    arXiv 1904.01186.
+    This is the negative entropy of the predicted classes. The least value,
+    -log K, means that all classes are equally frequent. The batch is that of
+    all processes. arXiv 1904.01186.
 
     Args:
         log_base: ``'e'``, or ``'10'`` as in the released code of DAFL, which
             makes the term smaller by a factor of 2.3.
         loss_weight: See :class:`BaseLoss`.
+
+    Example:
+        >>> ClassBalanceLoss()(torch.tensor([[9.0, -9.0], [-9.0, 9.0]]))
+        tensor(-0.6931)
     """
 
     def __init__(self,
                  log_base: Literal['e', '10'] = 'e',
                  loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
-        if log_base not in ('e', '10'):
-            raise UserError(f"log_base must be 'e' or '10', got {log_base!r}: "
-                            'set log_base of the ClassBalanceLoss')
+        require_choice(f'the {type(self).__name__}', 'log_base', log_base,
+                       ('e', '10'))
         self.scale = 1.0 if log_base == 'e' else 1 / math.log(10)
 
     def forward(self, logits_BK: Tensor) -> Tensor:
         """The negative entropy, <= 0, of (B, K) logits."""
         mean_K = global_mean(logits_BK.float().softmax(1).mean(0),
                              len(logits_BK))
-        # Of a class that underflows to 0 the gradient would be no number.
+        # The gradient is NaN for a class whose mean underflows to 0.
         mean_K = mean_K.clamp_min(torch.finfo(mean_K.dtype).tiny)
         return -self.loss_weight * self.scale * torch.special.entr(
             mean_K).sum()
@@ -69,8 +79,12 @@ class ClassBalanceLoss(BaseLoss):
 class ActivationLoss(BaseLoss):
     """``-mean |f_T(x)|`` over samples and penultimate features, <= 0.
 
-    Images like those that the teacher was trained on excite its features
-    more. arXiv 1904.01186.
+    Images like the teacher's training images activate its features more.
+    arXiv 1904.01186.
+
+    Example:
+        >>> ActivationLoss()(torch.tensor([[1.0, -3.0]]))
+        tensor(-2.)
     """
 
     def forward(self, features_BF: Tensor) -> Tensor:
@@ -80,20 +94,27 @@ class ActivationLoss(BaseLoss):
 
 @MODELS.register_module()
 class ClassPrior(nn.Module):
-    """The three terms of DAFL together, each left out where its weight is 0.
+    """The three terms of DAFL (arXiv 1904.01186).
+
+    A term whose weight is 0 is left out.
 
     Args:
         one_hot: Weight of :class:`OneHotLoss`, >= 0.
         balance: Weight of :class:`ClassBalanceLoss`, >= 0.
         activation: Weight of :class:`ActivationLoss`, >= 0.
         log_base: See :class:`ClassBalanceLoss`.
+
+    Example:
+        >>> prior = ClassPrior(one_hot=1.0, balance=5.0, activation=0.0)
+        >>> sorted(prior(TeacherOutput(logits_BK=torch.zeros(2, 10))))
+        ['balance', 'one_hot']
     """
 
     def __init__(self,
-                 one_hot: float = 1.0,
-                 balance: float = 5.0,
-                 activation: float = 0.1,
-                 log_base: Literal['e', '10'] = '10') -> None:
+                 one_hot: float,
+                 balance: float,
+                 activation: float,
+                 log_base: Literal['e', '10'] = 'e') -> None:
         super().__init__()
         self.one_hot = OneHotLoss(one_hot)
         self.balance = ClassBalanceLoss(log_base, balance)
@@ -107,11 +128,12 @@ class ClassPrior(nn.Module):
     def forward(self,
                 output: TeacherOutput,
                 labels_B: Tensor | None = None) -> dict[str, Tensor]:
-        """The terms by name, of the teacher's answer to generated images.
+        """The terms by name.
 
         Args:
-            output: With features, if they are read.
-            labels_B: The classes that were wanted, if there are any.
+            output: The teacher's output for generated images; with features
+                where ``reads_features`` is True.
+            labels_B: The classes that the generator was given, if any.
         """
         terms = {}
         if self.one_hot.loss_weight > 0:

@@ -1,4 +1,4 @@
-"""Telling images apart."""
+"""A loss that tells images apart."""
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -10,34 +10,39 @@ from tadfkd.registry import MODELS
 
 @MODELS.register_module()
 class InfoNCELoss(BaseLoss):
-    """Recognising the other view of an image among all others, in nats.
+    """Recognising the other view of an image among all other images, in nats.
 
     ::
 
         mean_i -log( exp(q_i k_i / t) / sum_j exp(q_i k_j / t) )
 
-    over queries q and keys k of length 1; keys beyond the number of queries
+    over queries q and keys k of length 1. Keys beyond the number of queries
     are negatives only. arXiv 1807.03748.
 
     Args:
         temperature: t, > 0.
         loss_weight: See :class:`BaseLoss`.
+
+    Example:
+        >>> views_BF = torch.eye(3)
+        >>> InfoNCELoss()(views_BF, views_BF)
+        tensor(0.5514)
     """
 
     def __init__(self,
-                 temperature: float = 0.1,
+                 temperature: float = 1.0,
                  loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
         require_at_least('the InfoNCELoss', 'temperature', temperature, 1e-3)
         self.temperature = temperature
 
     def forward(self, queries_BF: Tensor, keys_NF: Tensor) -> Tensor:
-        """Mean over queries.
+        """The mean over queries.
 
         Args:
-            queries_BF: One view's embeddings, of any length.
-            keys_NF: The other view's, in the same order, then N - B further
-                negatives.
+            queries_BF: Embeddings of one view, of any length.
+            keys_NF: Embeddings of the other view in the same order, then
+                N - B further negatives.
         """
         queries_BF = functional.normalize(queries_BF.float(), dim=1)
         keys_NF = functional.normalize(keys_NF.float(), dim=1)

@@ -1,4 +1,4 @@
-"""What natural images look like: small, smooth, as bright as the data."""
+"""Losses on images alone: are they small, smooth, as bright as the data?"""
 from typing import Literal
 
 import torch
@@ -6,7 +6,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor
 
 from tadfkd.distributed.reductions import global_mean, global_moments
-from tadfkd.errors import UserError
+from tadfkd.errors import require_choice
 from tadfkd.losses.base_loss import ImageLoss
 from tadfkd.registry import MODELS
 
@@ -18,10 +18,10 @@ class _ImageNormLoss(ImageLoss):
 
     Args:
         over: ``'sample'`` takes the norm of each sample and averages, so the
-            weight does not depend on the batch size; ``'batch'`` takes one
-            norm of the whole batch (that of all processes), as public code
-            does. The latter grows with the square root of the batch size: w
-            over a batch of B acts like w sqrt(B) over samples.
+            weight does not depend on the batch size. ``'batch'`` takes one
+            norm of the whole batch (of all processes), as public code does.
+            That norm grows with the square root of the batch size: a weight
+            w acts like w sqrt(B) over samples.
         loss_weight: See :class:`BaseLoss`.
     """
 
@@ -29,10 +29,8 @@ class _ImageNormLoss(ImageLoss):
                  over: Over = 'sample',
                  loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
-        if over not in ('sample', 'batch'):
-            raise UserError("over must be 'sample' or 'batch', got "
-                            f'{over!r}: set over of the '
-                            f'{type(self).__name__}')
+        require_choice(f'the {type(self).__name__}', 'over', over,
+                       ('sample', 'batch'))
         self.over = over
 
     def _norm(self, values_BCHW: Tensor) -> Tensor:
@@ -47,7 +45,13 @@ class _ImageNormLoss(ImageLoss):
 
 @MODELS.register_module()
 class ImageL2Loss(_ImageNormLoss):
-    """||x||_2."""
+    """||x||_2.
+
+    Example:
+        >>> images_BCHW = torch.ones(9, 1, 2, 2)
+        >>> ImageL2Loss()(images_BCHW), ImageL2Loss('batch')(images_BCHW)
+        (tensor(2.), tensor(6.))
+    """
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """The norm, >= 0."""
@@ -56,10 +60,14 @@ class ImageL2Loss(_ImageNormLoss):
 
 @MODELS.register_module()
 class TotalVariationLoss(_ImageNormLoss):
-    """L2 norms of the differences to four neighbours, summed.
+    """The sum of the L2 norms of the differences to four neighbours.
 
-    The neighbours are right, below and on both diagonals, as in
+    The neighbours are to the right, below and on both diagonals, as in
     arXiv 1912.08795.
+
+    Example:
+        >>> TotalVariationLoss()(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]]))
+        tensor(3.4142)
     """
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
@@ -77,12 +85,16 @@ class TotalVariationLoss(_ImageNormLoss):
 class PixelStatisticsLoss(ImageLoss):
     """||mu||_2 + ||var - 1||_2 over the channels of normalised images.
 
-    The mean and the deviation that a teacher normalises its input with are
-    those of the pixels of its training data; mu and var are what is left of
-    them in a batch. This is
-    :class:`~tadfkd.losses.BNStatisticsLoss` of a batch norm before the first
-    layer, and so it also exists for teachers that have none inside. Our own
-    addition, of no paper. It is for ``image_terms_on='normalized'``.
+    A teacher normalises its input with the mean and deviation of the pixels
+    of its training data. mu and var are the channel means and variances of a
+    batch after this normalisation, so they are 0 and 1 on the training data.
+    The loss equals :class:`~tadfkd.losses.BNStatisticsLoss` of a batch norm
+    before the first layer, and so it exists for a teacher without batch norm.
+    It is our own addition and belongs to ``image_terms_on='normalized'``.
+
+    Example:
+        >>> PixelStatisticsLoss()(torch.zeros(2, 1, 4, 4))
+        tensor(1.)
     """
 
     def forward(self, images_BCHW: Tensor) -> Tensor:

@@ -5,17 +5,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tadfkd.errors import UserError, require_at_least
+from tadfkd.errors import UserError, require_at_least, require_choice
 from tadfkd.losses.base_loss import LogitsLoss
 from tadfkd.registry import MODELS
 
 
 @MODELS.register_module()
 class L1Loss(LogitsLoss):
-    """Mean absolute difference of logits, ``mean |S(x) - T(x)|``, >= 0."""
+    """Mean absolute difference of logits, ``mean |S(x) - T(x)|``, >= 0.
+
+    Example:
+        >>> L1Loss()(torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 1.0]]))
+        tensor(2.)
+    """
 
     def forward(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
-        """Mean over samples and classes of (B, K) logits."""
+        """The mean over samples and classes, of (B, K) logits."""
         return self.loss_weight * functional.l1_loss(student_BK.float(),
                                                      teacher_BK.float())
 
@@ -27,6 +32,12 @@ class KLLoss(LogitsLoss):
     Args:
         temperature: t, > 0.
         loss_weight: See :class:`BaseLoss`.
+
+    Example:
+        >>> student_BK = torch.tensor([[0.0, 0.0]])
+        >>> teacher_BK = torch.tensor([[0.0, 2.0]])
+        >>> KLLoss(temperature=4.0)(student_BK, teacher_BK)
+        tensor(0.4848)
     """
 
     def __init__(self,
@@ -37,7 +48,7 @@ class KLLoss(LogitsLoss):
         self.temperature = temperature
 
     def forward(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
-        """Divergence of the student from the teacher, >= 0."""
+        """The divergence of the student from the teacher, >= 0."""
         divergence = functional.kl_div(
             (student_BK.float() / self.temperature).log_softmax(1),
             (teacher_BK.float() / self.temperature).log_softmax(1),
@@ -48,15 +59,21 @@ class KLLoss(LogitsLoss):
 
 @MODELS.register_module()
 class AgreedKLLoss(LogitsLoss):
-    """KL(softmax(T) || softmax(S)) where both say the same class, else 0.
+    """KL(softmax(T) || softmax(S)) where both predict one class, else 0.
 
-    Its negative asks for images that the teacher is sure of and the student
-    is not, without images whose class the student has not learned yet. Mean
-    over all samples, in nats. arXiv 2105.08584.
+    A generator that raises this loss makes images that the teacher is sure
+    of and the student is not. It avoids images whose class the student has
+    not learned yet. The mean is over all samples, in nats. arXiv 2105.08584.
+
+    Example:
+        >>> student_BK = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+        >>> teacher_BK = torch.tensor([[0.0, 3.0], [3.0, 0.0]])
+        >>> AgreedKLLoss()(student_BK, teacher_BK)
+        tensor(0.0849)
     """
 
     def forward(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
-        """Divergence of the student from the teacher, >= 0."""
+        """The divergence of the student from the teacher, >= 0."""
         student_BK, teacher_BK = student_BK.float(), teacher_BK.float()
         agreed_B = student_BK.argmax(1) == teacher_BK.argmax(1)
         divergence_B = functional.kl_div(
@@ -75,13 +92,16 @@ class JSLoss(LogitsLoss):
 
         JS = 1/2 KL(P || M) + 1/2 KL(Q || M)            in [0, log 2]
 
-    The released code of arXiv 2402.12406 differs in three points, each an
-    option here: it averages over classes as well (``reduction='mean'``,
-    smaller by a factor K), it clamps P, Q and M to [0.01, 0.99]
-    (``clamp=(0.01, 0.99)``; where there are many classes and no sure answer,
-    all probabilities lie below and there is no gradient), and it has the
-    arguments of both KL terms the other way round (``swapped=True``:
-    1/2 KL(M || P) + 1/2 KL(M || Q)).
+    The released code of arXiv 2402.12406 differs in three points. Each of
+    them is an option here:
+
+    - ``reduction='mean'`` averages over classes as well, so the loss is
+      smaller by a factor K.
+    - ``clamp=(0.01, 0.99)`` clamps P, Q and M. With many classes and no
+      confident prediction all probabilities lie below the clamp, and there
+      is no gradient.
+    - ``swapped=True`` swaps the arguments of both KL terms:
+      1/2 KL(M || P) + 1/2 KL(M || Q).
 
     Args:
         temperature: t, > 0.
@@ -90,22 +110,24 @@ class JSLoss(LogitsLoss):
         clamp: None, or bounds in (0, 1] that P, Q and M are clamped to.
         swapped: Whether M stands first in both KL terms.
         loss_weight: See :class:`BaseLoss`.
+
+    Example:
+        >>> student_BK = torch.tensor([[90.0, 0.0, 0.0]])
+        >>> JSLoss(temperature=3.0)(student_BK, student_BK.flip(1))
+        tensor(0.6931)
     """
 
     def __init__(self,
-                 temperature: float = 3.0,
+                 temperature: float = 1.0,
                  reduction: Literal['batchmean', 'mean'] = 'batchmean',
                  clamp: tuple[float, float] | None = None,
                  swapped: bool = False,
                  loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
         require_at_least('the JSLoss', 'temperature', temperature, 1e-3)
-        if reduction not in ('batchmean', 'mean'):
-            raise UserError("reduction must be 'batchmean' or 'mean', got "
-                            f'{reduction!r}: set reduction of the JSLoss')
-        if clamp is not None and not (isinstance(clamp, list | tuple)
-                                      and len(clamp) == 2
-                                      and 0 < clamp[0] < clamp[1] <= 1):
+        require_choice('the JSLoss', 'reduction', reduction,
+                       ('batchmean', 'mean'))
+        if clamp is not None and not 0 < clamp[0] < clamp[1] <= 1:
             raise UserError('clamp must be None or (low, high) with 0 < low '
                             f'< high <= 1, got {clamp!r}: set clamp of the '
                             'JSLoss')
@@ -115,13 +137,13 @@ class JSLoss(LogitsLoss):
         self.swapped = swapped
 
     def forward(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
-        """Divergence of two (B, K) logits; symmetric in its arguments."""
+        """The divergence of two (B, K) logits, symmetric in its arguments."""
         log_p = (student_BK.float() / self.temperature).log_softmax(1)
         log_q = (teacher_BK.float() / self.temperature).log_softmax(1)
         p, q = log_p.exp(), log_q.exp()
         m = (p + q) / 2
         if self.clamp is not None:
-            # M is the mean of what is not clamped yet, as released.
+            # M is the mean of P and Q before the clamp, as released.
             p, q, m = (x.clamp(*self.clamp) for x in (p, q, m))
             log_p, log_q = p.log(), q.log()
         # A probability that underflows to 0 contributes nothing.

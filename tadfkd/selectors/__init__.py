@@ -1,4 +1,4 @@
-"""Selectors: teacher output -> boolean mask of the samples to use."""
+"""Which images may be learned from? Teacher output -> boolean mask."""
 from tadfkd.selectors.base_selector import BaseSelector
 from tadfkd.selectors.gmm import GMMSelector
 from tadfkd.selectors.thresholds import (ConfidenceSelector, EntropySelector,

@@ -1,4 +1,4 @@
-"""What every selector shares."""
+"""What all selectors share."""
 from abc import ABC, abstractmethod
 from typing import Literal
 
@@ -7,7 +7,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor
 
 from tadfkd.distributed.reductions import gather_rows
-from tadfkd.errors import UserError, require_at_least
+from tadfkd.errors import require_at_least, require_choice
 from tadfkd.structures import TeacherOutput
 
 Scope = Literal['global', 'local']
@@ -29,12 +29,11 @@ def ranks(values_B: Tensor) -> Tensor:
 class BaseSelector(ABC):
     """Teacher output -> the samples that may enter the losses.
 
-    A sample with a logit that is not finite is never selected.
+    A sample with a non-finite logit is never selected.
 
     Args:
-        min_selected: At least this many samples are selected in each
-            process, the best ones if need be, as far as there are samples
-            with finite logits. >= 1.
+        min_selected: Each process selects at least this many samples, >= 1.
+            If too few pass, the best samples with finite logits fill up.
     """
 
     #: False for a selector that needs no forward of the teacher.
@@ -48,15 +47,15 @@ class BaseSelector(ABC):
     def select(self,
                output: TeacherOutput,
                labels_B: Tensor | None = None) -> Tensor:
-        """Judge a batch of candidates.
+        """Select from a batch of candidates.
 
         Args:
-            output: The teacher's answer to the candidates.
-            labels_B: Their labels, if the generator was given any.
+            output: The teacher's output for the candidates.
+            labels_B: The candidates' labels, if the generator was given any.
 
         Returns:
-            Boolean mask_B on the device of the logits, detached. Nothing
-            in here waits for the device.
+            Boolean mask_B on the device of the logits, detached. The
+            computation never waits for the device.
         """
         logits_BK = output.logits_BK.float()
         finite_B = logits_BK.isfinite().all(1)
@@ -73,34 +72,32 @@ class BaseSelector(ABC):
         """Grade each sample and decide on it.
 
         Args:
-            logits_BK: Float32 logits, which may hold NaN or infinities.
-            finite_B: True where a row of them is finite.
+            logits_BK: Float32 logits, possibly with NaN or infinities.
+            finite_B: True where all logits of a row are finite.
             labels_B: Labels of the candidates, if there are any.
 
         Returns:
-            badness_B, by which the best are found if too few are selected,
-            and mask_B, True for the selected. Entries of rows that are not
-            finite are ignored in both.
+            badness_B, which orders the samples if too few are selected, and
+            mask_B, True for the selected. The caller ignores both at rows
+            that are not finite.
         """
 
 
 class ComparingSelector(BaseSelector):
-    """A selector that judges samples by the losses of the others.
+    """A selector that compares each sample's loss with the other samples'.
 
     The loss is the cross-entropy of the teacher against its own argmax.
 
     Args:
         min_selected: See :class:`BaseSelector`.
-        scope: ``'global'`` compares the samples of all processes, so that the
-            same are selected however a batch is split; ``'local'`` those of
-            each process, which saves an exchange.
+        scope: ``'global'`` compares the samples of all processes, so the
+            selection does not depend on how a batch is split. ``'local'``
+            compares within each process, which saves an all-gather.
     """
 
     def __init__(self, min_selected: int = 1, scope: Scope = 'global') -> None:
         super().__init__(min_selected)
-        if scope not in ('global', 'local'):
-            raise UserError("scope must be 'global' or 'local', got "
-                            f'{scope!r}: set model.selector.scope')
+        require_choice('model.selector', 'scope', scope, ('global', 'local'))
         self.scope = scope
 
     def judge(self, logits_BK: Tensor, finite_B: Tensor,
@@ -115,9 +112,9 @@ class ComparingSelector(BaseSelector):
 
     @abstractmethod
     def compare(self, loss_B: Tensor, finite_B: Tensor) -> Tensor:
-        """mask_B of the selected.
+        """mask_B, True for the selected.
 
         Args:
-            loss_B: Float32, which may hold NaN or infinities.
-            finite_B: True where a loss is of finite logits.
+            loss_B: Float32, possibly with NaN or infinities.
+            finite_B: True where the logits of a loss are finite.
         """

@@ -1,58 +1,58 @@
-"""The lenient expert."""
+"""The lenient expert: which losses belong to the lower of two Gaussians?"""
 import math
 
 import torch
 from torch import Tensor
 
-from tadfkd.errors import UserError, require_at_least
+from tadfkd.errors import UserError
 from tadfkd.registry import SELECTORS
 from tadfkd.selectors.base_selector import ComparingSelector, Scope
+
+# The fit of arXiv 2402.12406's released code, a scikit-learn GaussianMixture.
+#: Largest number of iterations of expectation maximisation.
+MAX_ITERATIONS = 10
+#: The fit stops when the mean log-likelihood (nats) changes by less.
+TOLERANCE = 1e-2
+#: Added to both variances in each iteration.
+COVARIANCE_FLOOR = 5e-4
 
 
 @SELECTORS.register_module()
 class GMMSelector(ComparingSelector):
-    """Keep what belongs to the low-loss component of a Gaussian mixture.
+    """Keep the samples in the low-loss component of a Gaussian mixture.
 
-    The cross-entropy l_i of the teacher against its own argmax is scaled to
-    [0, 1] over the batch; a one-dimensional mixture of two Gaussians is
-    fitted to it by expectation maximisation from a two-means start; sample i
-    is kept if the posterior of the component with the lower mean exceeds
-    ``threshold``. arXiv 2402.12406.
+    The loss l_i is the cross-entropy of the teacher against its own argmax,
+    scaled to [0, 1] over the batch. Expectation maximisation fits a
+    one-dimensional mixture of two Gaussians, starting from a two-means split.
+    Sample i is kept if the posterior of the component with the lower mean
+    exceeds ``threshold``. arXiv 2402.12406.
 
-    Agrees with scikit-learn's ``GaussianMixture`` on the same data wherever
-    its k-means start finds the best split; here the start is the exact
-    optimum, found by sorting. If all losses are equal there is nothing to
-    tell apart, and every finite sample is kept.
+    The result agrees with scikit-learn's ``GaussianMixture`` wherever its
+    k-means start finds the best split. Here the start is the exact optimum,
+    found by sorting. If all losses are equal, every finite sample is kept.
 
     Args:
-        threshold: Posterior that a kept sample must exceed, in (0, 1).
-        max_iterations: Bound on the iterations of the fit, >= 1.
-        tolerance: The fit stops when the mean log-likelihood (nats) changes
-            by less, > 0.
-        covariance_floor: Added to both variances at each iteration, > 0.
+        threshold: A sample is kept if its posterior exceeds this number, in
+            (0, 1).
         min_selected: See :class:`BaseSelector`.
         scope: See :class:`ComparingSelector`.
+
+    Example:
+        >>> from tadfkd.structures import TeacherOutput
+        >>> logits_BK = torch.tensor([[9.0, 0.0], [0.2, 0.0], [0.0, 8.0]])
+        >>> GMMSelector().select(TeacherOutput(logits_BK))
+        tensor([ True, False,  True])
     """
 
     def __init__(self,
                  threshold: float = 0.5,
-                 max_iterations: int = 10,
-                 tolerance: float = 1e-2,
-                 covariance_floor: float = 5e-4,
                  min_selected: int = 1,
                  scope: Scope = 'global') -> None:
         super().__init__(min_selected, scope)
-        require_at_least('model.selector', 'max_iterations', max_iterations, 1)
-        require_at_least('model.selector', 'tolerance', tolerance, 1e-12)
-        require_at_least('model.selector', 'covariance_floor',
-                         covariance_floor, 1e-12)
         if not 0 < threshold < 1:
             raise UserError(f'threshold must be in (0, 1), got {threshold!r}: '
                             'set model.selector.threshold')
         self.threshold = threshold
-        self.max_iterations = max_iterations
-        self.tolerance = tolerance
-        self.covariance_floor = covariance_floor
 
     def compare(self, loss_B: Tensor, finite_B: Tensor) -> Tensor:
         """See :meth:`ComparingSelector.compare`."""
@@ -70,8 +70,8 @@ class GMMSelector(ComparingSelector):
 
         Args:
             values_B: Finite float64 values.
-            weights_B: Float64, 1 for a value that counts and 0 for one that
-                does not.
+            weights_B: Float64, 1 for a value in the fit and 0 for a value
+                outside of it.
 
         Returns:
             Posterior in [0, 1] of the component with the lower mean.
@@ -80,18 +80,18 @@ class GMMSelector(ComparingSelector):
         parameters = self._maximise(values_B, weights_B, responsibility_2B)
         bound = values_B.new_full((), -torch.inf)
         done = torch.zeros((), dtype=torch.bool, device=values_B.device)
-        for _ in range(self.max_iterations):
+        for _ in range(MAX_ITERATIONS):
             joint_2B = self._log_joint(values_B, parameters)
             evidence_B = joint_2B.logsumexp(0)
             new_bound = (weights_B * evidence_B).sum() / weights_B.sum()
             new_parameters = self._maximise(values_B, weights_B,
                                             (joint_2B - evidence_B).exp())
-            # After convergence the parameters stay; asking the device
-            # whether to stop would cost more than the idle iterations.
+            # After convergence the parameters stay. The loop runs on, because
+            # reading from the device whether to stop makes the host wait.
             parameters = tuple(
                 torch.where(done, old, new)
                 for old, new in zip(parameters, new_parameters))
-            done = done | ((new_bound - bound).abs() < self.tolerance)
+            done = done | ((new_bound - bound).abs() < TOLERANCE)
             bound = new_bound
         posterior_2B = self._log_joint(values_B, parameters).softmax(0)
         means_2 = parameters[1].squeeze(1)
@@ -107,7 +107,7 @@ class GMMSelector(ComparingSelector):
             (weight_B, weight_B * value_B, weight_B * value_B**2)).cumsum(1)
 
         def squared_error(moments: Tensor) -> Tensor:
-            # Not a number where a side is empty: no valid split.
+            # NaN marks an invalid split: one side is empty.
             return moments[2] - moments[1]**2 / moments[0]
 
         error_B = squared_error(moments_3B) + squared_error(
@@ -126,7 +126,7 @@ class GMMSelector(ComparingSelector):
             + 10 * torch.finfo(values_B.dtype).eps
         means_21 = (weighted_2B * values_B).sum(1, keepdim=True) / count_21
         variances_21 = (weighted_2B * (values_B - means_21)**2).sum(
-            1, keepdim=True) / count_21 + self.covariance_floor
+            1, keepdim=True) / count_21 + COVARIANCE_FLOOR
         return count_21 / count_21.sum(), means_21, variances_21
 
     @staticmethod

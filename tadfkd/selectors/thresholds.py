@@ -1,4 +1,4 @@
-"""Selectors that need no fit."""
+"""Selectors that compare each sample with a threshold or a rank."""
 import math
 
 import torch
@@ -24,11 +24,14 @@ class ConfidenceSelector(BaseSelector):
     Args:
         min_confidence: In (0, 1].
         min_selected: See :class:`BaseSelector`.
+
+    Example:
+        >>> output = TeacherOutput(torch.tensor([[3.0, 0.0], [1.0, 0.0]]))
+        >>> ConfidenceSelector(min_confidence=0.9).select(output)
+        tensor([ True, False])
     """
 
-    def __init__(self,
-                 min_confidence: float = 0.9,
-                 min_selected: int = 1) -> None:
+    def __init__(self, min_confidence: float, min_selected: int = 1) -> None:
         super().__init__(min_selected)
         _require_fraction('min_confidence', min_confidence)
         self.min_confidence = min_confidence
@@ -48,11 +51,14 @@ class EntropySelector(BaseSelector):
         max_entropy: Bound on the entropy of the teacher's softmax as a
             fraction of its maximum log K, in (0, 1].
         min_selected: See :class:`BaseSelector`.
+
+    Example:
+        >>> output = TeacherOutput(torch.tensor([[5.0, 0.0], [1.0, 0.0]]))
+        >>> EntropySelector(max_entropy=0.2).select(output)
+        tensor([ True, False])
     """
 
-    def __init__(self,
-                 max_entropy: float = 0.2,
-                 min_selected: int = 1) -> None:
+    def __init__(self, max_entropy: float, min_selected: int = 1) -> None:
         super().__init__(min_selected)
         _require_fraction('max_entropy', max_entropy)
         self.max_entropy = max_entropy
@@ -62,25 +68,31 @@ class EntropySelector(BaseSelector):
         """See :meth:`BaseSelector.judge`."""
         entropy_B = torch.special.entr(logits_BK.softmax(1)).sum(1)
         limit = self.max_entropy * math.log(logits_BK.shape[1])
-        # A uniform row has the largest entropy but for rounding.
+        # By rounding, a uniform row can exceed the largest entropy.
         return entropy_B, entropy_B <= limit * (1 + 1e-5)
 
 
 @SELECTORS.register_module()
 class TopFractionSelector(ComparingSelector):
-    """Keep the given fraction of the finite samples, least loss first.
+    """Keep the given fraction of the finite samples, those of least loss.
 
-    The loss is the cross-entropy of the teacher against its own argmax; the
-    number kept is rounded up.
+    The loss is the cross-entropy of the teacher against its own argmax. The
+    number of kept samples is rounded up.
 
     Args:
         fraction: In (0, 1].
         min_selected: See :class:`BaseSelector`.
         scope: See :class:`ComparingSelector`.
+
+    Example:
+        >>> logits_BK = torch.tensor([[1.0, 0.0], [5.0, 0.0], [3.0, 0.0]])
+        >>> selector = TopFractionSelector(fraction=0.5)
+        >>> selector.select(TeacherOutput(logits_BK))
+        tensor([False,  True,  True])
     """
 
     def __init__(self,
-                 fraction: float = 0.8,
+                 fraction: float,
                  min_selected: int = 1,
                  scope: Scope = 'global') -> None:
         super().__init__(min_selected, scope)
@@ -90,14 +102,20 @@ class TopFractionSelector(ComparingSelector):
     def compare(self, loss_B: Tensor, finite_B: Tensor) -> Tensor:
         """See :meth:`ComparingSelector.compare`."""
         ranks_B = ranks(loss_B.masked_fill(~finite_B, torch.inf))
-        # What rounding adds to a whole number must not make it one more.
+        # Rounding may put a whole number just above itself; ceil() must not
+        # make it one more.
         kept = (self.fraction * finite_B.sum().double() - 1e-6).ceil()
         return ranks_B < kept
 
 
 @SELECTORS.register_module()
 class SelectAll(BaseSelector):
-    """Keep every sample, unseen: the methods without selection."""
+    """Keep every sample, for methods without selection.
+
+    Example:
+        >>> SelectAll().select(TeacherOutput(torch.zeros(3, 10)))
+        tensor([True, True, True])
+    """
 
     reads_teacher = False
 

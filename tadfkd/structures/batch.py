@@ -1,4 +1,4 @@
-"""The values that flow between components."""
+"""A batch of generated images."""
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -9,15 +9,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SyntheticBatch:
-    """Generated images and what belongs to them, sample by sample.
+    """Generated images with their labels, views and teacher logits.
 
     Attributes:
         images_BCHW: Float in [0, 1], RGB or one channel, as generated.
         labels_B: Long class ids for a class-conditional generator.
         augmented_BCHW: The augmented view of ``images_BCHW``; None where
             there is no augmentation.
-        teacher_logits_BK: The teacher's answer to ``images_BCHW``, detached,
-            where it is known already.
+        teacher_logits_BK: The teacher's logits for ``images_BCHW``, detached;
+            None where they are not known yet.
     """
 
     images_BCHW: Tensor
@@ -30,7 +30,7 @@ class SyntheticBatch:
 
     @property
     def views_BCHW(self) -> Tensor:
-        """What enters the losses: the augmented view, if there is one."""
+        """The images that enter the losses: the augmented view, if any."""
         if self.augmented_BCHW is None:
             return self.images_BCHW
         return self.augmented_BCHW
@@ -40,7 +40,7 @@ class SyntheticBatch:
         return self._map(lambda values: values[indices_M])
 
     def split(self, size: int) -> tuple['SyntheticBatch', 'SyntheticBatch']:
-        """The first ``size`` samples, and the others."""
+        """The first ``size`` samples, and the rest."""
         return (self._map(lambda values: values[:size]),
                 self._map(lambda values: values[size:]))
 
@@ -49,7 +49,10 @@ class SyntheticBatch:
         return self._map(Tensor.detach)
 
     def extend(self, other: 'SyntheticBatch') -> 'SyntheticBatch':
-        """These samples, then those of ``other``, which has equal fields."""
+        """These samples, then the samples of ``other``.
+
+        The same fields must be None in both batches.
+        """
         joined: dict[str, Any] = {}
         for field in fields(self):
             mine = getattr(self, field.name)

@@ -1,4 +1,4 @@
-"""How much a run has done."""
+"""Counters of steps, images and updates."""
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,8 +12,9 @@ class Updates:
     Attributes:
         applied: Steps that changed the weights.
         skipped: Steps whose loss or gradients were not finite.
-        skipped_in_a_row: Of those, the newest without one applied between.
-        gradient_norm_sum: Of the gradients' L2 norms at the applied steps.
+        skipped_in_a_row: Skipped steps since the last applied step.
+        gradient_norm_sum: Sum of the gradients' L2 norms over the applied
+            steps.
     """
 
     applied: int = 0

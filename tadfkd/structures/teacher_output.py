@@ -1,4 +1,4 @@
-"""What the teacher says of a batch."""
+"""The teacher's output for a batch."""
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,15 +25,15 @@ class BNStatistics:
 
 @dataclass(frozen=True)
 class TeacherOutput:
-    """The teacher's answer to a batch of images.
+    """The teacher's output for a batch of images.
 
     Attributes:
-        logits_BK: Float, one row a sample.
-        features_BF: Input of the last linear layer, if asked for.
-        maps: Feature maps of a convolutional network, if asked for, from
+        logits_BK: Float, one row per sample.
+        features_BF: Input of the last linear layer, if requested.
+        bn_statistics: One entry per batch-norm layer in the order of the
+            forward, if requested; empty for a network without batch norm.
+        maps: Feature maps of a convolutional network, if requested, from
             high to low resolution, (B, C, H, W) each.
-        bn_statistics: One entry a batch-norm layer in the order of the
-            forward, if asked for; empty for a network without batch norm.
     """
 
     logits_BK: Tensor
@@ -42,13 +42,14 @@ class TeacherOutput:
     maps: tuple[Tensor, ...] | None = None
 
     def take(self, indices_M: Tensor) -> 'TeacherOutput':
-        """The answers to the samples at ``indices_M``; what was computed
-        over the whole batch is left out."""
+        """The output for the samples at ``indices_M``, with its graph.
+
+        ``bn_statistics`` is left out, because it describes the whole batch.
+        """
         return self._map(lambda values: values[indices_M])
 
     def detach(self) -> 'TeacherOutput':
-        """The same answers to each sample without their graph; without what
-        was computed over the whole batch."""
+        """The same output without its graph and without ``bn_statistics``."""
         return self._map(Tensor.detach)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> 'TeacherOutput':

@@ -221,7 +221,9 @@ def test_each_synthesis_has_a_new_generator_and_the_old_projection() -> None:
 
 def test_the_bank_remembers_the_features_of_what_was_made() -> None:
     model = make_algorithm(
-        'CMI', bank_capacity=20, synthesis_augment=dict(type='RandomShift'))
+        'CMI',
+        bank_capacity=20,
+        synthesis_augment=dict(type='RandomShift', max_pixels=2))
     wrappers = optimisers(model)
     made = []
     for _ in range(3):

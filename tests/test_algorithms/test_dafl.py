@@ -13,7 +13,12 @@ from algorithm_helpers import (balance_of, continues_exactly, cross_entropy_of,
 
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 
-CIFAR100 = dict(type='ClassPrior', one_hot=0.5, balance=20.0, activation=0.1)
+CIFAR100 = dict(
+    type='ClassPrior',
+    one_hot=0.5,
+    balance=20.0,
+    activation=0.1,
+    log_base='10')
 
 
 @pytest.mark.parametrize('changes, weights', [

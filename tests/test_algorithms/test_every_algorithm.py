@@ -131,7 +131,8 @@ def test_batch_norm_statistics_are_read_where_a_loss_needs_them(
 
 @pytest.mark.parametrize(('type', 'changes'), [
     ('TADFKD', dict()),
-    ('TADFKD', dict(bn_on='plain', augment=dict(type='RandomCropFlip'))),
+    ('TADFKD',
+     dict(bn_on='plain', augment=dict(type='RandomCropFlip', padding=4))),
     ('DFQ', dict()),
     ('DeepInversion', dict()),
 ])

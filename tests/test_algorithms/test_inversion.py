@@ -457,8 +457,8 @@ def test_a_teacher_without_batch_norm_has_no_such_term() -> None:
         pool=dict(capacity=12, dtype='uint8'),
         warmup_iterations=3,
         bn_momentum=0.5,
-        augment=dict(type='RandomShift'),
-        synthesis_augment=dict(type='RandomShift'),
+        augment=dict(type='RandomShift', max_pixels=2),
+        synthesis_augment=dict(type='RandomShift', max_pixels=2),
         selector=dict(type='KeepEvery', n=2)),
 ])
 def test_a_run_that_is_interrupted_goes_on_exactly(changes: dict) -> None:

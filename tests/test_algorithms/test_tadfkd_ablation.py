@@ -13,7 +13,12 @@ from algorithm_helpers import (balance_of, bn_distance_of, continues_exactly,
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 
 ALL = dict(type='SelectAll')
-PRIOR = dict(type='ClassPrior', one_hot=0.05, balance=5.0, activation=0.01)
+PRIOR = dict(
+    type='ClassPrior',
+    one_hot=0.05,
+    balance=5.0,
+    activation=0.01,
+    log_base='10')
 TERMS = {'adversarial', 'bn'}
 IMAGE_TERMS = {'l2', 'tv'}
 PRIOR_TERMS = {'one_hot', 'balance', 'activation'}

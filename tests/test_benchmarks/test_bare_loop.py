@@ -49,7 +49,10 @@ def test_it_reaches_the_weights_of_the_algorithm(
 
 @pytest.mark.parametrize('type, changes', [
     ('DFAD', {}),
-    ('TADFKD', dict(class_prior=dict(type='ClassPrior', one_hot=1.0))),
+    ('TADFKD',
+     dict(
+         class_prior=dict(
+             type='ClassPrior', one_hot=1.0, balance=5.0, activation=0.1))),
 ])
 def test_another_algorithm_is_refused(type: str, changes: dict) -> None:
     model = make_algorithm(type, **changes)

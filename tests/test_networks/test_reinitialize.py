@@ -15,7 +15,7 @@ def stream(seed: int = 0) -> torch.Generator:
 
 
 def generator(spectral: bool = False) -> UpsamplingGenerator:
-    return UpsamplingGenerator(6, 8, 1, 4, spectral=spectral)
+    return UpsamplingGenerator(6, 8, 1, width=4, spectral=spectral)
 
 
 def trained(network: nn.Module) -> nn.Module:

@@ -244,7 +244,7 @@ def test_what_is_kept_does_not_depend_on_the_split(selector: Any,
 def test_a_local_selection_asks_nobody() -> None:
     if RANK == 0:
         GMMSelector(scope='local').select(TeacherOutput(logits_of(SPREAD)))
-        ConfidenceSelector().select(TeacherOutput(logits_of(SPREAD)))
+        ConfidenceSelector(0.9).select(TeacherOutput(logits_of(SPREAD)))
     distributed.barrier()
 
 

@@ -22,13 +22,15 @@ _SELECTION = dict(
 COMPARED: dict[str, dict[str, Any]] = dict(
     TADFKD=_SELECTION | dict(
         num_student_steps=2,
-        class_prior=dict(type='ClassPrior'),
+        class_prior=dict(
+            type='ClassPrior', one_hot=1.0, balance=5.0, activation=0.1),
         image_losses=dict(
             l2=dict(type='ImageL2Loss'),
             tv=dict(type='TotalVariationLoss', over='batch'),
             pixels=dict(type='PixelStatisticsLoss'))),
     DFAD=_SELECTION,
-    DFQ=_SELECTION | dict(selector=dict(type='TopFractionSelector')),
+    DFQ=_SELECTION
+    | dict(selector=dict(type='TopFractionSelector', fraction=0.8)),
     DAFL=_SELECTION,
     ZSKT=_SELECTION | dict(num_student_steps=2),
     MAD=_SELECTION,
