@@ -73,13 +73,6 @@ class EpochLoop(EpochBasedTrainLoop):
         states = state['random_states']
         self._random_state = states[get_rank() % len(states)]
 
-    def go_back(self, epoch: int) -> None:
-        """From a hook at the end of an epoch that has resumed the run after
-        ``epoch``: go on there, with other random numbers than were saved."""
-        # This epoch is counted when its hooks are done.
-        self._epoch = epoch - 1
-        self._random_state = None
-
     def run(self) -> nn.Module:
         """Train, from the beginning or from where a checkpoint was saved.
 

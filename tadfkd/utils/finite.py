@@ -32,7 +32,7 @@ def step_if_finite(optimizer: Optimizer, loss: Tensor) -> None:
         optimizer.step()
 
 
-def names_not_finite(model: nn.Module) -> list[str]:
+def nonfinite_names(model: nn.Module) -> list[str]:
     """Names of weights and running statistics that are not finite, but for
     those of a ``teacher``."""
     # Not all buffers: a mask may be infinite.

@@ -75,13 +75,6 @@ class RandomStreams:
             self._streams[purpose] = stream
         return self._streams[purpose]
 
-    def reseed(self, purpose: str) -> None:
-        """Begin all streams again, with a seed that follows from that of
-        the run and ``purpose``, alike in all processes."""
-        self.seed = self.fresh(purpose, shared=True).initial_seed()
-        self._streams.clear()
-        self._restored.clear()
-
     def state_dict(self) -> dict[str, Tensor]:
         """The position of every stream, as byte tensors on the CPU."""
         return self._restored | {

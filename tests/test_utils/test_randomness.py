@@ -166,30 +166,3 @@ def test_a_shared_stream_is_restored_by_every_rank(tmp_path: Path) -> None:
         found = torch.rand(
             5, generator=restored.get('noise', CPU, shared=True))
         assert torch.equal(found, expected)
-
-
-def test_streams_that_begin_anew_are_others_and_can_be_repeated() -> None:
-
-    def anew(rank: int, *purposes: str) -> list[float]:
-        streams = RandomStreams(7, rank)
-        draw(streams, 'latents')
-        for purpose in purposes:
-            streams.reseed(purpose)
-        return draw(streams, 'latents')
-
-    first = anew(0, 'rollback 1')
-    assert anew(0, 'rollback 1') == first
-    others = [
-        anew(0),
-        anew(1, 'rollback 1'),
-        anew(0, 'rollback 2'),
-        anew(0, 'rollback 1', 'rollback 2')
-    ]
-    assert first not in others
-    # All processes have one seed, by which they draw what is common.
-    seeds = set()
-    for rank in range(2):
-        streams = RandomStreams(7, rank)
-        streams.reseed('rollback 1')
-        seeds.add(streams.seed)
-    assert len(seeds) == 1

@@ -215,7 +215,6 @@ class SummaryHook(Hook):
             unhealthy_epochs=[
                 entry['epoch'] for entry in epochs if entry.get('findings')
             ],
-            rollbacks=len(self.history.get('rollbacks', [])),
             agreement_last=epochs[-1]['agreement'] if epochs else None,
             student_steps=counters.student_steps,
             generator_steps=counters.generator_steps,
