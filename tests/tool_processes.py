@@ -27,16 +27,9 @@ def run_forked(script: Path,
     has done nothing else. What it does not show is a missing import, another
     hash seed, and what happens when an interpreter ends.
     """
-    processes = multiprocessing.get_context('forkserver')
-    processes.set_forkserver_preload(PRELOADED)
     with TemporaryDirectory() as folder:
         outputs = [Path(folder, name) for name in ('stdout', 'stderr')]
-        for output in outputs:
-            output.touch()
-        process = processes.Process(
-            target=_be_the_tool,
-            args=(str(script), arguments, dict(os.environ), outputs))
-        process.start()
+        process = start_forked(script, arguments, dict(os.environ), outputs)
         process.join(timeout)
         timed_out = process.exitcode is None
         if timed_out:
@@ -49,6 +42,28 @@ def run_forked(script: Path,
         raise subprocess.TimeoutExpired(command, timeout, stdout, stderr)
     return subprocess.CompletedProcess(command, process.exitcode, stdout,
                                        stderr)
+
+
+def start_forked(script: Path, arguments: Sequence[str],
+                 environment: dict[str, str],
+                 outputs: list[Path]) -> multiprocessing.Process:
+    """Start a tool as :func:`run_forked` does, in a process group of its own.
+
+    Args:
+        script: Path of the tool.
+        arguments: Of its command line.
+        environment: All variables of the process.
+        outputs: Files for stdout and stderr.
+    """
+    processes = multiprocessing.get_context('forkserver')
+    processes.set_forkserver_preload(PRELOADED)
+    for output in outputs:
+        output.touch()
+    process = processes.Process(
+        target=_be_the_tool,
+        args=(str(script), arguments, environment, outputs))
+    process.start()
+    return process
 
 
 def _be_the_tool(script: str, arguments: Sequence[str],

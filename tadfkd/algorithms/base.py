@@ -292,14 +292,12 @@ class BaseDFKD(BaseModel):
         return dict(
             counters=self.counters.state_dict(),
             seed=self.streams.seed,
-            branch=self.streams.branch,
             streams=self.streams.state_dict(),
             queue=self.candidates.queue.state_dict())
 
     def load_training_state(self, state: dict) -> None:
         """Continue from what :meth:`training_state` returned."""
         self.counters.load_state_dict(state['counters'])
-        self.streams.seed = state.get('seed', self.streams.seed)
-        self.streams.branch = state.get('branch', '')
+        self.streams.seed = state['seed']
         self.streams.load_state_dict(state['streams'])
         self.candidates.queue.load_state_dict(state['queue'], self.device)

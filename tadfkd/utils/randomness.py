@@ -31,9 +31,6 @@ class RandomStreams:
     def __init__(self, seed: int, rank: int = 0) -> None:
         self.seed = seed
         self.rank = rank
-        #: Added to what :meth:`get` is seeded by, where a run has gone on
-        #: with new numbers.
-        self.branch = ''
         self._streams: dict[str, torch.Generator] = {}
         self._restored: dict[str, Tensor] = {}
 
@@ -62,7 +59,7 @@ class RandomStreams:
         """The stream of ``purpose``, which goes on where it stopped; see
         :meth:`fresh`."""
         if purpose not in self._streams:
-            stream = self.fresh(purpose + self.branch, device, shared)
+            stream = self.fresh(purpose, device, shared)
             if purpose in self._restored:
                 try:
                     stream.set_state(self._restored.pop(purpose))

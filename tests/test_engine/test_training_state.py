@@ -1,4 +1,4 @@
-"""Checkpoints that hold what continuation needs."""
+"""Checkpoints that hold everything a resumed run needs."""
 import copy
 from types import SimpleNamespace
 
@@ -15,85 +15,63 @@ def runner_of(model: BaseDFKD, resumes: bool = True) -> SimpleNamespace:
     return SimpleNamespace(model=model, _resume=resumes, _train_loop=object())
 
 
-def saved(model: BaseDFKD) -> dict:
-    """A checkpoint, as the Runner and the hook make it."""
-    checkpoint = dict(state_dict=model.state_dict())
-    TrainingStateHook().before_save_checkpoint(runner_of(model), checkpoint)
+@pytest.fixture
+def checkpoint(tiny_model: BaseDFKD) -> dict:
+    """As the Runner and the hook make it, after 7 student steps."""
+    tiny_model.generate(3, tiny_model.generator)
+    tiny_model.counters.student_steps = 7
+    checkpoint = dict(state_dict=tiny_model.state_dict())
+    TrainingStateHook().before_save_checkpoint(
+        runner_of(tiny_model), checkpoint)
+    assert checkpoint['meta']['num_classes'] == 10
     return copy.deepcopy(checkpoint)
 
 
 def test_a_resumed_run_goes_on_where_the_checkpoint_was_made(
-        tiny_model: BaseDFKD) -> None:
-    tiny_model.generate(3, tiny_model.generator)
-    tiny_model.queue.add(tiny_model.generate(5, tiny_model.generator).detach())
-    tiny_model.counters.student_steps = 7
-    checkpoint = saved(tiny_model)
-
-    def go_on() -> tuple:
-        latents_BZ = tiny_model.sample_latents(
-            4, tiny_model.streams.get('latents', tiny_model.device))
-        return latents_BZ, copy.copy(tiny_model.counters), len(
-            tiny_model.queue), tiny_model.queue.take(2).images_BCHW
-
-    expected = go_on()
-    # Elsewhere by now.
-    tiny_model.generate(9, tiny_model.generator)
+        tiny_model: BaseDFKD, checkpoint: dict) -> None:
+    expected = tiny_model.generate(5, tiny_model.generator)
     tiny_model.counters.student_steps = 100
     TrainingStateHook().after_load_checkpoint(
         runner_of(tiny_model), checkpoint)
-    found = go_on()
-    assert torch.equal(found[0], expected[0])
-    assert found[1] == expected[1]
-    assert found[1].student_steps == 7 and found[1].images_generated == 8
-    assert found[2] == expected[2] == 5
-    assert torch.equal(found[3], expected[3])
+    assert tiny_model.counters.student_steps == 7
+    assert tiny_model.counters.images_generated == 3
+    found = tiny_model.generate(5, tiny_model.generator)
+    assert torch.equal(found.images_BCHW, expected.images_BCHW)
 
 
-def test_weights_alone_are_no_resumption(tiny_model: BaseDFKD) -> None:
-    checkpoint = saved(tiny_model)
+@pytest.mark.parametrize('trains', [False, True])
+def test_weights_alone_restore_no_training_state(tiny_model: BaseDFKD,
+                                                 checkpoint: dict,
+                                                 trains: bool) -> None:
     tiny_model.counters.student_steps = 3
-    TrainingStateHook().after_load_checkpoint(
-        runner_of(tiny_model, resumes=False), checkpoint)
-    assert tiny_model.counters.student_steps == 3
-
-
-def test_evaluation_restores_no_training_state(tiny_model: BaseDFKD) -> None:
-    checkpoint = saved(tiny_model)
-    tiny_model.counters.student_steps = 3
-    runner = runner_of(tiny_model)
-    runner._train_loop = None
+    # By load_from, or for an evaluation.
+    runner = runner_of(tiny_model, resumes=not trains)
+    if not trains:
+        runner._train_loop = None
     TrainingStateHook().after_load_checkpoint(runner, checkpoint)
     assert tiny_model.counters.student_steps == 3
 
 
-def test_a_checkpoint_without_training_state_cannot_be_resumed(
-        tiny_model: BaseDFKD) -> None:
-    checkpoint = dict(state_dict=tiny_model.state_dict())
+def test_what_cannot_be_resumed_is_refused(tiny_model: BaseDFKD,
+                                           checkpoint: dict) -> None:
+    hook, runner = TrainingStateHook(), runner_of(tiny_model)
+    checkpoint['training_state'] *= 2
+    with pytest.raises(
+            UserError,
+            match='saved by 2 processes and there are 1 now: resume with 2, '
+            'or start a new run with load_from'):
+        hook.after_load_checkpoint(runner, checkpoint)
+    del checkpoint['training_state']
     with pytest.raises(UserError, match='no training state.*load_from'):
-        TrainingStateHook().after_load_checkpoint(
-            runner_of(tiny_model), checkpoint)
+        hook.after_load_checkpoint(runner, checkpoint)
 
 
 @pytest.mark.parametrize('bare', [False, True])
-def test_weights_without_training_state_can_be_loaded(tiny_model: BaseDFKD,
-                                                      bare: bool) -> None:
-    weights = tiny_model.state_dict()
-    TrainingStateHook().after_load_checkpoint(
-        runner_of(tiny_model, resumes=False),
-        weights if bare else dict(state_dict=weights))
-    # The same dictionary is refused as soon as it does not fit.
-    del weights['student.head.fc.bias']
-    with pytest.raises(UserError, match='student.head.fc.bias'):
-        TrainingStateHook().after_load_checkpoint(
-            runner_of(tiny_model, resumes=False),
-            weights if bare else dict(state_dict=weights))
-
-
 @pytest.mark.parametrize('resumes', [False, True])
 @pytest.mark.parametrize('change', ['missing', 'unexpected', 'other shape'])
 def test_other_networks_are_a_user_error_that_names_the_tensor(
-        tiny_model: BaseDFKD, change: str, resumes: bool) -> None:
-    checkpoint = saved(tiny_model)
+        tiny_model: BaseDFKD, checkpoint: dict, change: str, resumes: bool,
+        bare: bool) -> None:
     weights = checkpoint['state_dict']
     name = 'student.head.fc.weight'
     if change == 'missing':
@@ -105,7 +83,7 @@ def test_other_networks_are_a_user_error_that_names_the_tensor(
         weights[name] = torch.zeros(100, 32)
     with pytest.raises(UserError) as error:
         TrainingStateHook().after_load_checkpoint(
-            runner_of(tiny_model, resumes), checkpoint)
+            runner_of(tiny_model, resumes), weights if bare else checkpoint)
     assert f'1 tensors are missing, unexpected or of another shape ({name})' \
         in str(error.value)
     assert 'use the config that it was trained with' in str(error.value)

@@ -1,4 +1,4 @@
-"""Checkpoints that hold what continuation needs, and nothing twice."""
+"""Checkpoints that hold everything a resumed run needs."""
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +10,6 @@ from mmengine.utils import apply_to
 from torch import Tensor, distributed
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.distributed.resharding import reshard_states
 from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import UserError
 from tadfkd.registry import HOOKS
@@ -20,14 +19,15 @@ from tadfkd.registry import HOOKS
 class TrainingStateHook(Hook):
     """Saves and restores the algorithm's own state beside the weights.
 
-    mmengine's checkpoints lack the positions of the random streams, the
-    counters and the waiting samples, of which each process has its own; and
-    it loads weights without asking whether they fit.
+    Checkpoints of mmengine lack the positions of the random streams, the
+    counters, the pools and the queued samples. Each process has its own. In
+    addition, mmengine loads weights without checking that all of them fit.
 
-    The first process writes the checkpoint, so it has to have the states of
-    all. Hooks are asked about a checkpoint in that process alone, but all
-    processes call the Runner's ``save_checkpoint``: each save begins with the
-    ``before_save_by_all`` of the hooks that have one.
+    The first process writes the checkpoint, so it gathers the states of all
+    processes. mmengine calls ``before_save_checkpoint`` in that process
+    alone, but all processes call the Runner's ``save_checkpoint``. This hook
+    therefore lets each save begin with ``before_save_by_all``, which other
+    hooks may implement too.
     """
 
     def __init__(self) -> None:
@@ -36,9 +36,10 @@ class TrainingStateHook(Hook):
         self._group: Any = None
 
     def before_train(self, runner: Runner) -> None:
-        """Let each save begin with what all processes do."""
+        """Let each save begin with ``before_save_by_all``."""
         if get_world_size() > 1 and get_backend() != 'gloo':
-            # Not over GPUs, in whose memory the pools of all would not fit.
+            # The pools of all processes may not fit into one GPU's memory,
+            # so the states are gathered on the CPU.
             environment = runner.cfg.get('env_cfg') or {}
             seconds = (environment.get('dist_cfg') or {}).get('timeout', 600)
             self._group = distributed.new_group(
@@ -54,21 +55,23 @@ class TrainingStateHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         """Let all processes evaluate the same student."""
         if get_world_size() > 1:
-            _agree_on_buffers(unwrapped(runner.model))
+            _broadcast_buffers(unwrapped(runner.model))
 
     def before_save_by_all(self, runner: Runner) -> None:
-        """Bring the states of all processes to the first one."""
+        """Gather the states of all processes in the first one."""
         if get_world_size() == 1:
             return
         model = unwrapped(runner.model)
-        _agree_on_buffers(model)
+        _broadcast_buffers(model)
         state = apply_to(model.training_state(),
                          lambda value: isinstance(value, Tensor), Tensor.cpu)
         self._states = gather_object(state, group=self._group) or []
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the state of every process, and the class count, by which a
-        student that is only named is built again."""
+        """Add the state of every process, and the number of classes.
+
+        A student that its config only names is built with that number again.
+        """
         model = unwrapped(runner.model)
         checkpoint.setdefault('meta', {})['num_classes'] = model.num_classes
         checkpoint['training_state'] = self._states or [model.training_state()]
@@ -76,12 +79,10 @@ class TrainingStateHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check the weights, and restore the state of a resumed run.
 
-        With another number of processes than saved it, the run goes on but
-        not exactly, see :func:`~tadfkd.distributed.resharding.reshard_states`.
-
         Raises:
-            UserError: If the file does not hold this model's networks, or
-                is resumed but no checkpoint of a data-free run.
+            UserError: If the file does not hold the networks of this model.
+                If the run is resumed: also if the checkpoint has no training
+                state, or was saved by another number of processes.
         """
         model = unwrapped(runner.model)
         own = model.state_dict()
@@ -101,22 +102,20 @@ class TrainingStateHook(Hook):
             raise UserError('the checkpoint holds no training state, so it '
                             'cannot be resumed: use it by load_from')
         states = checkpoint['training_state']
-        if len(states) == get_world_size():
-            model.load_training_state(states[get_rank()])
-            return
-        runner.logger.info(
-            f'the checkpoint was saved by {len(states)} processes and there '
-            f'are {get_world_size()} now: the run goes on with new random '
-            'numbers, so not as it would have, bit by bit; stored samples '
-            'are dealt out anew, and those that waited are left out')
-        model.load_training_state(
-            reshard_states(states, get_rank(), get_world_size(),
-                           checkpoint['meta']['iter']))
+        if len(states) != get_world_size():
+            raise UserError(
+                f'the checkpoint was saved by {len(states)} processes and '
+                f'there are {get_world_size()} now: resume with '
+                f'{len(states)}, or start a new run with load_from')
+        model.load_training_state(states[get_rank()])
 
 
-def _agree_on_buffers(model: BaseDFKD) -> None:
-    """Take over those of the first process. They only differ in layers that
-    could not be synchronised, see ``synchronize_batch_norms``."""
+def _broadcast_buffers(model: BaseDFKD) -> None:
+    """Give all processes the buffers of the first process.
+
+    Buffers differ only in batch norms that ``synchronize_batch_norms`` leaves
+    as they are.
+    """
     for name in model.trained_networks:
         for buffer in getattr(model, name).buffers():
             broadcast(buffer)
