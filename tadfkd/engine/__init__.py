@@ -1,5 +1,9 @@
-"""What drives a run: the loop, optimiser wrappers and hooks."""
+"""What drives a run: the loop, the optimiser wrappers and the hooks?"""
 from tadfkd.engine.loops import EpochLoop
 from tadfkd.engine.optim import AutocastOptimWrapper, PerNetworkConstructor
+from tadfkd.engine.skip_nonfinite import GuardedOptimWrapper
 
-__all__ = ['AutocastOptimWrapper', 'EpochLoop', 'PerNetworkConstructor']
+__all__ = [
+    'AutocastOptimWrapper', 'EpochLoop', 'GuardedOptimWrapper',
+    'PerNetworkConstructor'
+]

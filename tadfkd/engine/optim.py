@@ -1,34 +1,71 @@
-"""One optimiser a network, and mixed precision on any device."""
+"""One optimiser per network, and mixed precision on any device."""
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
+from mmengine.optim import (AmpOptimWrapper, OptimWrapper, OptimWrapperDict,
+                            build_optim_wrapper)
 from torch import nn
 
 from tadfkd.distributed.wrapper import unwrapped
-from tadfkd.engine.skip_nonfinite import finite
+from tadfkd.engine.skip_nonfinite import GuardedOptimWrapper
 from tadfkd.errors import UserError, nearest
 from tadfkd.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from tadfkd.structures import Counters
 
 
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """Runs the forward passes of a step in bfloat16, on any device.
+
+    mmengine's ``AmpOptimWrapper`` refuses to work without a GPU. bfloat16
+    has the exponents of float32, so it needs no scaling of the loss.
+    Parameters, optimiser and losses stay in float32.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """The context of the step's forward passes."""
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(
+                device, torch.bfloat16):
+            yield
+
+
+class GuardedAutocastOptimWrapper(GuardedOptimWrapper, AutocastOptimWrapper):
+    """The :class:`AutocastOptimWrapper` of a distillation."""
+
+
+class GuardedAmpOptimWrapper(GuardedOptimWrapper, AmpOptimWrapper):
+    """mmengine's ``AmpOptimWrapper`` in a distillation."""
+
+
+#: For each type that a config may name, the type that is built.
+_GUARDED: dict[type[OptimWrapper], type[GuardedOptimWrapper]] = {
+    OptimWrapper: GuardedOptimWrapper,
+    AutocastOptimWrapper: GuardedAutocastOptimWrapper,
+    AmpOptimWrapper: GuardedAmpOptimWrapper,
+}
+
+
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class PerNetworkConstructor:
-    """An optimiser wrapper for each named child of the model.
+    """Builds an optimiser wrapper for each named child of the model.
 
-    Whatever its type, it takes no step that is not finite; see
-    :class:`~tadfkd.engine.skip_nonfinite.SkipNonfiniteSteps`.
+    Every wrapper skips steps that are not finite, see
+    :class:`~tadfkd.engine.GuardedOptimWrapper`.
 
     Args:
         optim_wrapper_cfg: For each child's name (``student``, ``generator``)
-            the config of its optimiser wrapper.
-        paramwise_cfg: Must be None: it goes into the child's config.
+            the config of its optimiser wrapper. Its ``type`` is
+            ``OptimWrapper``, ``AutocastOptimWrapper``, ``AmpOptimWrapper`` or
+            a registered subclass of ``GuardedOptimWrapper``.
+        paramwise_cfg: Must be None, because it belongs to one child's config.
 
     Raises:
-        UserError: If the model has no such child, one that it trains is
-            missing, ``paramwise_cfg`` is set, or losses would be scaled of
-            an algorithm that does not stand it.
+        UserError: If the model has no such child, a trained network has no
+            optimiser, a type is not allowed, ``paramwise_cfg`` is set, or a
+            wrapper scales losses that the algorithm does not let be scaled.
     """
 
     def __init__(self,
@@ -60,34 +97,31 @@ class PerNetworkConstructor:
                 raise UserError(f'optim_wrapper has the key {name!r}, but the '
                                 'model has no network of that name: '
                                 f'{nearest(name, children)}')
-            kind = OPTIM_WRAPPERS.get(config.get('type', 'OptimWrapper'))
-            if kind is not None:
-                config = dict(config, type=finite(kind))
-            wrappers[name] = build_optim_wrapper(children[name], config)
-            if hasattr(wrappers[name], 'loss_scaler') and \
-                    not getattr(model, 'scalable_losses', True):
+            wrapper = build_optim_wrapper(children[name],
+                                          _with_guarded_type(name, config))
+            if hasattr(wrapper, 'loss_scaler') and not getattr(
+                    model, 'scalable_losses', True):
                 raise UserError(
                     f'{type(model).__name__} combines gradients itself, so '
                     f'that its losses cannot be scaled, as {config["type"]} '
                     f'does: set optim_wrapper.{name}.type to '
                     'AutocastOptimWrapper, which is --amp')
-            wrappers[name].watch(name, counters, networks)
+            wrapper.attach(name, counters, networks)
+            wrappers[name] = wrapper
         return OptimWrapperDict(**wrappers)
 
 
-@OPTIM_WRAPPERS.register_module()
-class AutocastOptimWrapper(OptimWrapper):
-    """Runs the forward passes of a step in bfloat16, on any device.
-
-    mmengine's ``AmpOptimWrapper`` refuses to work without a GPU. bfloat16
-    has the exponents of float32, so it needs no scaling of the loss.
-    Parameters, optimiser and losses stay in float32.
-    """
-
-    @contextmanager
-    def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """The context of the step's forward passes."""
-        device = next(model.parameters()).device.type
-        with super().optim_context(model), torch.autocast(
-                device, torch.bfloat16):
-            yield
+def _with_guarded_type(network: str, config: dict) -> dict:
+    kind = OPTIM_WRAPPERS.get(config.get('type', 'OptimWrapper'))
+    if kind is None:
+        # mmengine refuses it, with the nearest registered name.
+        return config
+    if not issubclass(kind, GuardedOptimWrapper):
+        if kind not in _GUARDED:
+            raise UserError(
+                f'{kind.__name__} does not skip steps that are not finite: '
+                f'set optim_wrapper.{network}.type to OptimWrapper, '
+                'AutocastOptimWrapper or AmpOptimWrapper, or let '
+                f'{kind.__name__} extend tadfkd.engine.GuardedOptimWrapper')
+        kind = _GUARDED[kind]
+    return dict(config, type=kind)

@@ -1,4 +1,4 @@
-"""Optimiser steps that are taken only if they are finite."""
+"""Optimiser steps that are skipped if they are not finite."""
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,93 +14,108 @@ from tadfkd.structures import Counters
 from tadfkd.utils.finite import gradient_norm
 
 
-class SkipNonfiniteSteps(OptimWrapper):
-    """What :func:`finite` puts before an optimiser wrapper.
+class GuardedOptimWrapper(OptimWrapper):
+    """An optimiser wrapper that skips steps that are not finite.
 
-    A step whose loss, or norm of all gradients, is not finite is not taken:
-    weights and optimiser stay as they are, and the buffers of all networks
-    (batch-norm statistics, spectral norms) become what they were when the
-    step's first :meth:`optim_context` was entered. It is counted. A norm that
-    float32 cannot hold, above 1.8e19, is not finite either: Adam would keep
-    its square.
+    A step is skipped if its loss or the norm of all its gradients is NaN or
+    infinite. Weights and optimiser state stay as they are. The buffers of all
+    networks (batch-norm statistics, spectral norms) get back the values that
+    they had when the step's first :meth:`optim_context` was entered. The
+    skipped step is counted. A norm above 1.8e19 counts as infinite, because
+    Adam would store its square, which float32 cannot hold.
 
-    The verdict is waited for, once a step, as ``torch.amp.GradScaler`` does
-    for its own; on a GPU that lets the queue of work run empty once a step.
+    The wrapper waits for the norm once per step, as ``torch.amp.GradScaler``
+    does. On a GPU, the queue of kernels runs empty at that moment.
+
+    :class:`~tadfkd.engine.PerNetworkConstructor` builds the guarded form of
+    the type that a config names, and calls :meth:`attach`. To guard a wrapper
+    of another library, write ``class Mine(GuardedOptimWrapper, Theirs)``.
     """
 
-    def watch(self, network: str, counters: Counters,
-              networks: Iterable[nn.Module]) -> None:
-        """Say what is counted where.
+    def attach(self, network: str, counters: Counters,
+               networks: Iterable[nn.Module]) -> None:
+        """Say where steps are counted, and which buffers are restored.
 
         Args:
-            network: Name of the one that is trained.
-            counters: Of the model.
-            networks: All whose buffers a step may move.
+            network: Name of the network that this wrapper trains.
+            counters: Those of the model.
+            networks: All networks whose buffers a step may change.
         """
         self._network = network
         self._counters = counters
         buffers = [
             buffer for network_ in networks for buffer in network_.buffers()
         ]
-        # One type at a time, because torch copies such lists at once.
+        # One list per dtype: torch copies such a list in a single call.
         self._buffers = [[
             buffer for buffer in buffers if buffer.dtype == dtype
         ] for dtype in {buffer.dtype
                         for buffer in buffers}]
-        # Nothing, for a network that learns along with another.
-        self._kept: list[list[Tensor]] = []
-        self._begun = False
+        # Allocated by the first optim_context. A network that learns in the
+        # step of another network never enters its own context, and the other
+        # network's wrapper restores the buffers.
+        self._saved: list[list[Tensor]] = []
+        self._in_step = False
         self._loss: Tensor | float = 0.0
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """The context of the step's forward passes."""
-        # Several may lead to one step, with the first move of buffers.
-        if not self._begun:
-            self._begun = True
-            self._kept = self._kept or [[
+        # With accumulated gradients a step has several contexts, and the
+        # first of them already changes buffers.
+        if not self._in_step:
+            self._in_step = True
+            self._saved = self._saved or [[
                 torch.empty_like(buffer) for buffer in group
             ] for group in self._buffers]
-            for kept, buffers in zip(self._kept, self._buffers):
-                torch._foreach_copy_(kept, buffers)
+            for saved, buffers in zip(self._saved, self._buffers):
+                torch._foreach_copy_(saved, buffers)
         with super().optim_context(model):
             yield
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
-        """Add to the gradients."""
+        """Add the gradients of ``loss``, a scalar."""
         self.add_loss(loss)
         super().backward(loss, **kwargs)
 
     def add_loss(self, loss: Tensor) -> None:
-        """Say of which loss the gradients of the next step are, where another
-        network's wrapper went backward."""
+        """Let the next step depend on ``loss``, a scalar.
+
+        Call this where the wrapper of another network runs the backward pass
+        that fills the gradients of this network too.
+        """
         self._loss = self._loss + loss.detach()
 
     def step(self, **kwargs: Any) -> None:
-        """Step, if all is finite."""
-        finite = self.approves(self.optimizer, self._loss)
+        """Step, if loss and gradients are finite."""
+        approved = self.approves(self.optimizer, self._loss)
         self._loss = 0.0
-        if not finite and hasattr(self, 'loss_scaler'):
-            # So that the GradScaler skips the step too, whatever was not
-            # finite, and scales less from then on.
+        scaled = hasattr(self, 'loss_scaler')
+        if not approved and scaled:
+            # The GradScaler sees gradients only, and the loss alone may be
+            # what is not finite. With these gradients it skips the step too,
+            # and lowers its scale.
             for group in self.optimizer.param_groups:
                 for parameter in group['params']:
                     if parameter.grad is not None:
                         parameter.grad.fill_(torch.nan)
-        if finite or hasattr(self, 'loss_scaler'):
+        if approved or scaled:
             super().step(**kwargs)
 
     def approves(self, optimizer: Optimizer, loss: Tensor | float) -> bool:
-        """Whether ``optimizer`` may step, counted as a step of the network;
-        if not, the buffers are put back.
+        """Whether ``optimizer`` may step.
+
+        The answer is counted as a step of the network. If it is False, the
+        buffers of all networks are restored.
 
         Args:
             optimizer: Of the network, or of a copy that stands for it.
-            loss: What the gradients are of.
+            loss: A scalar, whose gradients the optimiser would use.
         """
-        self._begun = False
+        self._in_step = False
         norms = gradient_norm(optimizer, loss)
-        # Where a process has weights of its own the others are to agree.
+        # A process may have weights of its own (pixels). All processes must
+        # come to the same answer.
         all_reduce(norms, 'mean')
         norm = float(norms)
         if hasattr(self, 'loss_scaler'):
@@ -113,14 +128,6 @@ class SkipNonfiniteSteps(OptimWrapper):
             return True
         updates.skipped += 1
         updates.skipped_in_a_row += 1
-        for kept, buffers in zip(self._kept, self._buffers):
-            torch._foreach_copy_(buffers, kept)
+        for saved, buffers in zip(self._saved, self._buffers):
+            torch._foreach_copy_(buffers, saved)
         return False
-
-
-def finite(wrapper: type[OptimWrapper]) -> type[SkipNonfiniteSteps]:
-    """The class of wrappers that does the same, and takes only steps that
-    are finite."""
-    if issubclass(wrapper, SkipNonfiniteSteps):
-        return wrapper
-    return type(f'Finite{wrapper.__name__}', (SkipNonfiniteSteps, wrapper), {})

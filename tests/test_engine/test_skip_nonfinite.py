@@ -1,4 +1,4 @@
-"""Optimiser steps that are taken only if they are finite."""
+"""Optimiser steps that are skipped if they are not finite."""
 import copy
 from collections.abc import Callable
 
@@ -7,14 +7,14 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from tadfkd.engine.skip_nonfinite import SkipNonfiniteSteps, finite
+from tadfkd.engine import GuardedOptimWrapper
 from tadfkd.structures import Counters, Updates
 
 INPUTS_BF = torch.linspace(-1, 2, 12).view(4, 3)
 
 
 class Scaled(OptimWrapper):
-    """As mmengine's wrapper of mixed precision is, on any device."""
+    """Like mmengine's AmpOptimWrapper, on any device."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__(optimizer)
@@ -30,21 +30,25 @@ class Scaled(OptimWrapper):
         self.loss_scaler.update()
 
 
+class GuardedScaled(GuardedOptimWrapper, Scaled):
+    """Like ours for AmpOptimWrapper."""
+
+
 def network() -> nn.Sequential:
     """With weights and with statistics that a forward moves."""
     return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
 
 
 def wrapper_of(model: nn.Module,
-               kind: type[OptimWrapper] = OptimWrapper,
-               **arguments: object) -> tuple[SkipNonfiniteSteps, Updates]:
+               kind: type[GuardedOptimWrapper] = GuardedOptimWrapper,
+               **arguments: object) -> tuple[GuardedOptimWrapper, Updates]:
     """One with momentum and weight decay, and what it counts."""
     counters = Counters()
-    wrapper = finite(kind)(
+    wrapper = kind(
         optimizer=torch.optim.SGD(
             model.parameters(), 0.1, momentum=0.9, weight_decay=0.1),
         **arguments)
-    wrapper.watch('student', counters, [model])
+    wrapper.attach('student', counters, [model])
     return wrapper, counters.updates['student']
 
 
@@ -72,7 +76,7 @@ def equal(first: list[Tensor], second: list[Tensor]) -> bool:
     return len(first) == len(second) and all(map(torch.equal, first, second))
 
 
-def test_finite_steps_are_those_of_the_wrapper_bit_by_bit() -> None:
+def test_finite_steps_equal_those_of_a_plain_wrapper_bit_by_bit() -> None:
     model = network()
     other = copy.deepcopy(model)
     wrapper, updates = wrapper_of(model)
@@ -96,13 +100,13 @@ def test_finite_steps_are_those_of_the_wrapper_bit_by_bit() -> None:
         lambda loss: loss * 1e30,
     ],
     ids=[
-        'nan', 'inf', 'infinite constant', 'no number without gradient',
+        'nan', 'inf', 'infinite constant', 'nan without gradient',
         'gradient alone', 'norm beyond float32'
     ])
 @pytest.mark.parametrize('first', [True, False])
-def test_one_that_is_not_finite_leaves_everything(spoil: Callable[[Tensor],
-                                                                  Tensor],
-                                                  first: bool) -> None:
+def test_a_step_that_is_not_finite_changes_nothing(spoil: Callable[[Tensor],
+                                                                   Tensor],
+                                                   first: bool) -> None:
     model = network()
     wrapper, updates = wrapper_of(model)
     if not first:
@@ -119,7 +123,7 @@ def test_one_that_is_not_finite_leaves_everything(spoil: Callable[[Tensor],
     assert updates.applied == 2 - first
 
 
-def test_the_norm_is_that_of_all_gradients() -> None:
+def test_the_norm_is_taken_over_all_gradients() -> None:
     model = network()
     wrapper, updates = wrapper_of(model)
     expected = 0.0
@@ -133,7 +137,7 @@ def test_the_norm_is_that_of_all_gradients() -> None:
     assert updates.gradient_norm_sum == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_bad_part_spoils_the_step_that_it_adds_up_to() -> None:
+def test_one_bad_part_skips_the_whole_accumulated_step() -> None:
     model = network()
     wrapper, updates = wrapper_of(model, accumulative_counts=2)
     before = everything(wrapper, model)
@@ -147,7 +151,7 @@ def test_a_bad_part_spoils_the_step_that_it_adds_up_to() -> None:
     assert not equal(everything(wrapper, model), before)
 
 
-def test_clipping_does_not_make_a_number_of_what_is_none() -> None:
+def test_clipping_does_not_hide_an_infinite_gradient() -> None:
     model = network()
     wrapper, updates = wrapper_of(model, clip_grad=dict(max_norm=0.1))
     before = everything(wrapper, model)
@@ -158,13 +162,13 @@ def test_clipping_does_not_make_a_number_of_what_is_none() -> None:
     assert updates.applied == 1
 
 
-# With the second the loss alone is not finite.
+# In the second case the loss alone is not finite.
 @pytest.mark.parametrize(
     'spoil', [lambda loss: loss * torch.inf, lambda loss: loss + torch.inf])
-def test_a_scaler_of_the_loss_scales_less_after_a_skipped_step(
+def test_a_loss_scaler_lowers_its_scale_after_a_skipped_step(
         spoil: Callable[[Tensor], Tensor]) -> None:
     model = network()
-    wrapper, updates = wrapper_of(model, Scaled)
+    wrapper, updates = wrapper_of(model, GuardedScaled)
     before = everything(wrapper, model)
     step(wrapper, model, spoil)
     assert equal(everything(wrapper, model), before)
@@ -172,24 +176,3 @@ def test_a_scaler_of_the_loss_scales_less_after_a_skipped_step(
     assert wrapper.loss_scaler.get_scale() == 512
     step(wrapper, model)
     assert not equal(everything(wrapper, model), before)
-
-
-def test_counts_are_taken_up_by_those_who_hold_them() -> None:
-    counters = Counters(student_steps=3)
-    counters.updates['student'] = Updates(2, 1, 1, 0.5)
-    saved = counters.state_dict()
-    other = Counters()
-    held = other.updates
-    wrapper = finite(OptimWrapper)(
-        optimizer=torch.optim.SGD(network().parameters(), 0.1))
-    wrapper.watch('student', other, [])
-    other.load_state_dict(saved)
-    assert other == counters
-    assert other.updates is not held
-    wrapper.approves(wrapper.optimizer, torch.tensor(torch.nan))
-    assert other.updates['student'] == Updates(2, 2, 2, 0.5)
-    assert counters.updates['student'] == Updates(2, 1, 1, 0.5)
-
-
-def test_a_class_is_guarded_once() -> None:
-    assert finite(finite(OptimWrapper)).__mro__.count(SkipNonfiniteSteps) == 1
