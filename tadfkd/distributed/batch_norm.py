@@ -7,15 +7,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tadfkd.distributed.reductions import pooled_moments
+from tadfkd.distributed.reductions import reduce_moments
 
 
 class SynchronizedBatchNorm(_BatchNorm):
-    """Batch norm whose batch is that of all processes while it trains.
+    """Batch norm over the samples of all processes, in training mode.
 
-    torch's ``SyncBatchNorm`` is for GPUs only. All processes call a layer at
-    the same time; their batches may have different sizes, >= 1. In eval mode
-    nothing is exchanged.
+    torch's ``SyncBatchNorm`` works on GPUs only. All processes must call a
+    layer at the same time; their batches may have different sizes, >= 1. In
+    eval mode nothing is exchanged.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -29,15 +29,16 @@ class SynchronizedBatchNorm(_BatchNorm):
         self._check_input_dim(input)
         mean_C, variance_C = torch.batch_norm_update_stats(
             input.detach().float(), None, None, 0.0)
-        mean_C, variance_C, total = pooled_moments(
+        mean_C, variance_C, total = reduce_moments(
             mean_C, variance_C,
             input.numel() // input.shape[1])
-        self._remember(mean_C, variance_C * total / (total - 1).clamp_min(1))
+        self._update_running(mean_C,
+                             variance_C * total / (total - 1).clamp_min(1))
         return _Normalize.apply(input, self.weight, self.bias, mean_C,
                                 variance_C, total, self.eps)
 
     @torch.no_grad()
-    def _remember(self, mean_C: Tensor, variance_C: Tensor) -> None:
+    def _update_running(self, mean_C: Tensor, variance_C: Tensor) -> None:
         if self.running_mean is None or self.running_var is None:
             return
         assert self.num_batches_tracked is not None
@@ -49,10 +50,10 @@ class SynchronizedBatchNorm(_BatchNorm):
 
 
 class _Normalize(torch.autograd.Function):
-    """Normalisation by statistics that depend on the input of all processes.
+    """Normalise by statistics that depend on the inputs of all processes.
 
-    The gradients of weight and bias are those of this process, as of any
-    other parameter.
+    The gradients of weight and bias are local; the distributed wrapper
+    averages them like those of any other parameter.
     """
 
     @staticmethod
@@ -68,8 +69,9 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         input, weight, mean_C, variance_C, total = ctx.saved_tensors
         inverse_C = (variance_C + ctx.eps).rsqrt()
-        # As if the statistics were constants, which leaves two sums. CUDA's
-        # kernels want a weight, and the statistics in either form.
+        # This is the gradient with constant statistics, and the two sums from
+        # which the rest follows. CUDA's kernels require a weight, and the
+        # statistics in both forms.
         result, along_C, sum_C = torch.ops.aten.native_batch_norm_backward(
             gradient, input,
             torch.ones_like(mean_C) if weight is None else weight, mean_C,
@@ -89,11 +91,11 @@ class _Normalize(torch.autograd.Function):
 
 
 def synchronize_batch_norms(network: nn.Module) -> None:
-    """Let the batch norms of a network take the samples of all processes.
+    """Let the batch norms of a network use the samples of all processes.
 
-    Each layer stays the object that it is, because hooks and lists of layers
-    refer to it. Classes that have a forward of their own, such as timm's,
-    are left as they are.
+    Each layer remains the same object, because hooks and lists of layers
+    refer to it. Classes with a forward of their own, such as timm's, are not
+    changed.
     """
     for layer in network.modules():
         if isinstance(layer, _BatchNorm) and \

@@ -1,4 +1,4 @@
-"""Starting several processes, on GPUs or on CPU."""
+"""Launchers: how a process joins the other processes of a run."""
 import os
 import subprocess
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 @contextmanager
 def process_group(launcher: str,
                   dist_cfg: dict | None = None) -> Iterator[None]:
-    """Within the block, this is one of the processes of a launch.
+    """Join the process group of a launch, and leave it after the block.
 
-    mmengine's Runner would join them too, but only after the model has been
-    built, and it sets CUDA devices also where there are none; it leaves a
-    group alone that is there already. And it never leaves: a thread of the
-    group that outlives the interpreter aborts the process.
+    mmengine's Runner joins too late (after the model is built), sets CUDA
+    devices even on machines without any, and never leaves. A thread of the
+    group that outlives the interpreter would abort the process. The Runner
+    uses a group that exists already.
 
     Args:
         launcher: As in ``--launcher``.
-        dist_cfg: The config's ``env_cfg.dist_cfg``: the back end on GPUs (on
-            CPU it is gloo), and ``timeout``, the seconds after which a
-            process that waits for another one gives up.
+        dist_cfg: The config's ``env_cfg.dist_cfg``: the ``backend`` on GPUs
+            (on CPU it is gloo), and ``timeout``, the seconds, >= 1, after
+            which a process stops waiting for another one.
 
     Raises:
         UserError: If the launcher cannot be used without a GPU, or the
@@ -50,7 +50,7 @@ def process_group(launcher: str,
     if torch.cuda.is_available():
         init_dist(launcher, **dist_cfg)
         if launcher == 'mpi':
-            # mmengine's Runner reads it.
+            # mmengine's Runner reads LOCAL_RANK.
             os.environ['LOCAL_RANK'] = os.environ['OMPI_COMM_WORLD_LOCAL_RANK']
     elif launcher == 'mpi':
         raise UserError('--launcher mpi needs a GPU in each process and this '
@@ -66,8 +66,9 @@ def process_group(launcher: str,
                 int(os.environ['LOCAL_WORLD_SIZE']))
         torch.distributed.init_process_group(
             'gloo', timeout=timedelta(seconds=timeout))
-    # Not after another exception: the others may be waiting for something
-    # else. When a run is interrupted, all are.
+    # After other exceptions this process leaves without the barrier, because
+    # the others may wait in another collective. A stop request reaches all
+    # processes at the same place.
     interruption = None
     try:
         yield
@@ -80,8 +81,10 @@ def process_group(launcher: str,
 
 
 def _take_over_slurm() -> None:
-    """Set what torch reads to what Slurm has set, as mmengine does where
-    there are GPUs."""
+    """Translate Slurm's environment variables to those of torch.
+
+    mmengine does the same, but only where there are GPUs.
+    """
     environment = os.environ
     if 'MASTER_ADDR' not in environment:
         nodes = environment['SLURM_NODELIST']

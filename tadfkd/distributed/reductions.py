@@ -1,18 +1,20 @@
-"""What a batch is in a distributed run: the samples of all processes.
+"""Reductions by which N processes train like one with a larger batch.
 
-Each process has the gradients of its own loss, and what a network learns by
-is their mean. For that to be the gradient of the loss over the samples of all
-processes, two things are enough, which compose:
+Process ``i`` has ``B_i`` samples, and all processes have ``B``. The
+distributed wrapper averages gradients, so a step uses ``1/N sum_i grad L_i``.
+It should use ``grad L``, where ``L`` is the loss over all ``B`` samples. Two
+rules achieve this, and they compose:
 
-- a loss that is a mean over samples counts by the number of its samples, see
-  :func:`global_means`;
-- a loss that is any other function of means over samples has the means over
-  all processes for its value, and those of its own samples for its gradient,
-  see :func:`global_mean`, :func:`global_moments` and
-  :func:`global_statistics`.
+- ``L`` is a mean over samples. With ``m_i`` as the mean in process ``i``,
+  ``L = sum_i B_i/B m_i``. Process ``i`` therefore uses
+  ``L_i = N B_i/B m_i``, see :func:`global_means`.
+- ``L = f(m)``, where ``m = sum_i B_i/B m_i`` is a mean over all samples.
+  Process ``i`` computes ``f`` from the value of ``m`` and the gradient of
+  ``m_i``, and then applies the first rule. See :func:`global_mean`,
+  :func:`global_moments` and :func:`global_statistics`.
 
-All processes call them at the same time. With one process values and bits are
-as if they were not called.
+Each function is a collective: all processes must call it at the same time.
+With one process it returns its input, bit for bit.
 """
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -26,16 +28,19 @@ from tadfkd.structures import BNStatistics
 
 
 def gather_ints(number: int) -> list[int]:
-    """A whole number of each process, in the order of ranks; the processes
-    wait for each other."""
+    """The ``number`` of each process, in the order of ranks."""
     if get_world_size() == 1:
         return [number]
     return torch.stack(all_gather(torch.tensor(number))).tolist()
 
 
 def gather_rows(rows_BF: Tensor) -> tuple[Tensor, slice]:
-    """The rows of all processes in the order of ranks, without graph, and
-    where this one's are among them; their number may differ."""
+    """Gather the rows of all processes, which may have different numbers.
+
+    Returns:
+        All rows in the order of ranks, without graph, and the slice with the
+        rows of this process.
+    """
     if get_world_size() == 1:
         return rows_BF, slice(None)
     lengths = gather_ints(len(rows_BF))
@@ -51,12 +56,12 @@ def global_means(losses: dict[str, Tensor], count: int) -> dict[str, Tensor]:
     """Losses as means over the samples of all processes.
 
     Args:
-        losses: Scalars, each a mean over samples of this process.
-        count: How many samples those are, >= 1.
+        losses: Scalars, each a mean over the samples of this process.
+        count: Number of these samples, >= 1.
 
     Returns:
-        The same numbers in all processes, with a gradient whose mean over
-        processes is that of the numbers.
+        Scalars ``L``, equal in all processes. Their gradients ``grad L_i``
+        average to ``grad L`` over the processes.
     """
     if get_world_size() == 1 or not losses:
         return losses
@@ -64,29 +69,39 @@ def global_means(losses: dict[str, Tensor], count: int) -> dict[str, Tensor]:
     sums = count * torch.cat((own.detach(), own.new_ones(1)))
     all_reduce(sums)
     share = count * get_world_size() / sums[-1]
-    values = _Instead.apply(share * own, sums[:-1] / sums[-1])
+    values = _ReplaceValue.apply(share * own, sums[:-1] / sums[-1])
     return dict(zip(losses, values.unbind()))
 
 
 def global_mean(mean: Tensor, count: int) -> Tensor:
-    """The mean over the samples of all processes in place of one over
-    ``count`` of this process, whose gradient it keeps."""
+    """The mean over the samples of all processes.
+
+    Args:
+        mean: The mean over ``count`` samples of this process, of any shape.
+        count: Number of these samples, >= 1.
+
+    Returns:
+        The value of the global mean with the gradient of ``mean``.
+    """
     if get_world_size() == 1:
         return mean
     sums = count * torch.cat((mean.detach().flatten(), mean.new_ones(1)))
     all_reduce(sums)
-    return _Instead.apply(mean, (sums[:-1] / sums[-1]).view_as(mean))
+    return _ReplaceValue.apply(mean, (sums[:-1] / sums[-1]).view_as(mean))
 
 
-def pooled_moments(mean_F: Tensor, variance_F: Tensor,
+def reduce_moments(mean_F: Tensor, variance_F: Tensor,
                    count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and biased variance over all processes, without graph, and the
-    number of values in each channel as a tensor.
+    """Mean and biased variance over the values of all processes.
 
     Args:
-        mean_F: Of this process, float32.
-        variance_F: Biased, likewise.
-        count: Number of values of which they are.
+        mean_F: Mean in this process, float32.
+        variance_F: Biased variance in this process, float32.
+        count: Number of values per channel in this process, >= 1.
+
+    Returns:
+        Mean, biased variance, and the number of values per channel as a
+        scalar, all without graph.
     """
     own = torch.cat((mean_F, variance_F, mean_F.new_full((1, ), count)))
     table = torch.stack(all_gather(own.detach()))
@@ -101,25 +116,32 @@ def pooled_moments(mean_F: Tensor, variance_F: Tensor,
 
 def global_moments(mean_F: Tensor, variance_F: Tensor,
                    count: int) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance over all processes, with the gradient of
-    those of this process; see :func:`pooled_moments`."""
+    """Mean and biased variance over all processes, with gradients.
+
+    The values are those of :func:`reduce_moments`, and so are the arguments.
+    The gradients are those of the moments of this process around the global
+    mean.
+    """
     if get_world_size() == 1:
         return mean_F, variance_F
-    whole_F, whole_variance_F, _ = pooled_moments(mean_F, variance_F, count)
-    # The variance around the common mean moves with the own mean too.
-    variance_F = variance_F + (mean_F - whole_F).square()
-    return (_Instead.apply(mean_F, whole_F),
-            _Instead.apply(variance_F, whole_variance_F))
+    global_mean_F, global_variance_F, _ = reduce_moments(
+        mean_F, variance_F, count)
+    # The variance around the global mean also depends on this mean.
+    variance_F = variance_F + (mean_F - global_mean_F).square()
+    return (_ReplaceValue.apply(mean_F, global_mean_F),
+            _ReplaceValue.apply(variance_F, global_variance_F))
 
 
 def global_statistics(statistics: Sequence[BNStatistics],
                       count: int) -> Sequence[BNStatistics]:
-    """Statistics of the batch of all processes, with the gradient of this
-    one's.
+    """Batch-norm statistics over the samples of all processes.
 
     Args:
-        statistics: Of a forward in this process.
-        count: Samples in that forward.
+        statistics: One per layer, of a forward pass in this process.
+        count: Number of samples in that forward pass, >= 1.
+
+    Returns:
+        Global values with the gradients of :func:`global_moments`.
     """
     if get_world_size() == 1:
         return statistics
@@ -135,8 +157,10 @@ def global_statistics(statistics: Sequence[BNStatistics],
 
 
 def average_gradients(gradients: Iterable[Tensor]) -> None:
-    """Replace gradients by their means over processes, in one exchange, for
-    weights that are outside of the distributed wrapper."""
+    """Average gradients over processes in place, by one all-reduce.
+
+    Needed for weights that are not inside the distributed wrapper.
+    """
     if get_world_size() == 1:
         return
     gradients = [*gradients]
@@ -147,8 +171,8 @@ def average_gradients(gradients: Iterable[Tensor]) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
-class _Instead(torch.autograd.Function):
-    """One tensor's value with another's gradient."""
+class _ReplaceValue(torch.autograd.Function):
+    """The value of one tensor with the gradient of another."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, value: Tensor) -> Tensor:

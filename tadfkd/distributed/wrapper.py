@@ -1,4 +1,4 @@
-"""The networks of an algorithm in a distributed run."""
+"""The distributed wrapper: which networks exchange gradients, and when."""
 from typing import Any
 
 from mmengine.device import get_device
@@ -11,29 +11,30 @@ from tadfkd.registry import MODEL_WRAPPERS
 
 
 def unwrapped(network: nn.Module) -> Any:
-    """The network itself, if it is in a distributed wrapper."""
+    """The network inside its distributed wrapper, or ``network`` itself."""
     return network.module if is_model_wrapper(network) else network
 
 
 @MODEL_WRAPPERS.register_module()
 class DistributedNetworks(MMSeparateDistributedDataParallel):
-    """Each trained network in a wrapper of its own, which exchanges gradients
-    when a step trains that network, and then only.
+    """Wraps each trained network of an algorithm by itself.
 
-    The batch norms of all but the teacher take the samples of all processes,
-    so that each process holds the same networks at any time. The teacher is
-    left as it is. So is a network that ``belongs_to_process``, whose weights
-    are samples of this process; its gradients are what they are in the loss
-    over the samples of all.
+    Gradients of a network are averaged over processes only when a step trains
+    that network. Batch norms, except the teacher's, use the samples of all
+    processes, so all processes hold equal networks at any time.
+
+    A network with the attribute ``belongs_to_process`` is not wrapped: its
+    weights are samples of this process (pixels). Its gradients are divided by
+    the number of processes, which gives those of the loss over all samples.
 
     Args:
         module: The algorithm.
-        device_ids: None, which works on CPU and GPU alike.
-        synchronize_batch_norm: Whether batch norms do. Otherwise each process
-            normalises by its own samples, which saves two exchanges a layer;
-            the statistics become those of the first one before evaluation
-            and checkpoints.
-        **options: Of torch's ``DistributedDataParallel``.
+        device_ids: Must be None, which works on CPU and on GPU.
+        synchronize_batch_norm: False lets each process normalise by its own
+            samples, which saves two collectives per layer. Before evaluation
+            and checkpoints, all processes then take over the statistics of
+            the first process.
+        **options: Passed to torch's ``DistributedDataParallel``.
     """
 
     def __init__(self,
