@@ -1,4 +1,4 @@
-"""The loop of a run, which can stop and go on between any two steps."""
+"""The training loop, which can stop and resume between any two steps."""
 from typing import Any
 
 from mmengine.dist import all_gather_object, get_rank, is_distributed
@@ -14,24 +14,22 @@ from tadfkd.utils.randomness import (global_random_state,
 
 @LOOPS.register_module()
 class EpochLoop(EpochBasedTrainLoop):
-    """mmengine's loop by epochs, continued exactly from any checkpoint.
+    """mmengine's loop by epochs, resumed exactly from any checkpoint.
 
-    mmengine's own begins an epoch anew that was saved in its middle, and
-    leaves out the validation of an epoch that was saved before it. Here a
-    run goes on at the very place: after that step of the epoch, and with the
-    validation if it was still to come. Of the epoch's batches those that
-    were used are drawn and thrown away, so that whatever prepares them goes
-    on likewise.
+    mmengine's loop restarts an epoch whose checkpoint was saved within the
+    epoch. It also omits the validation of an epoch that was saved before its
+    validation. This loop resumes at the same step, and runs the validation if
+    it is still due. The batches that the epoch has used already are drawn
+    again and dropped, so that the data pipeline is at the same place too.
 
     A signal (see :data:`tadfkd.engine.signals.STOP_SIGNALS`) ends the run
-    after the step or the validation that is under way. Hooks that have a
-    ``save_now`` save then, and the loop raises
-    :class:`~tadfkd.errors.Interrupted`. Several processes do so
-    together, after the epoch. Without such a hook signals mean what they
-    always do.
+    after the current step or validation. Hooks with a ``save_now`` then save,
+    and the loop raises :class:`~tadfkd.errors.Interrupted`. Several processes
+    stop together, at the end of the epoch. If no hook has a ``save_now``,
+    signals keep their usual effect.
 
-    Hooks are called as by mmengine's loop; ``before_train_epoch`` is called
-    again where a run goes on within an epoch.
+    Hooks are called in the order of mmengine's loop. ``before_train_epoch``
+    is called again when a run resumes within an epoch.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -43,13 +41,13 @@ class EpochLoop(EpochBasedTrainLoop):
 
     @property
     def steps_done(self) -> int:
-        """Iterations of the current epoch, the one under way included."""
+        """Iterations of this epoch so far, including the current one."""
         return self._steps_done
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loop is, beside ``epoch`` and ``iter``.
+        """The position within the epoch, and the global random states.
 
-        Every process must call it.
+        All processes must call it at the same time.
         """
         return dict(
             steps_done=self._steps_done,
@@ -57,27 +55,29 @@ class EpochLoop(EpochBasedTrainLoop):
             random_states=all_gather_object(global_random_state()))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there; random numbers at the place itself.
+        """Resume at the position that :meth:`state_dict` returned.
+
+        The random states are set when the loop gets there.
 
         Raises:
-            UserError: If an epoch is shorter now than what was done of it.
+            UserError: If the epoch now has fewer iterations than were done.
         """
         steps = len(self.dataloader)
         if state['steps_done'] > steps:
             raise UserError(
                 f'the checkpoint was saved after {state["steps_done"]} '
                 f'iterations of an epoch, which has {steps} now: resume with '
-                'as many as it had')
+                'the epoch length of the saved run')
         self._steps_done = state['steps_done']
         self._validation_is_due = state['validation_is_due']
         states = state['random_states']
         self._random_state = states[get_rank() % len(states)]
 
     def run(self) -> nn.Module:
-        """Train, from the beginning or from where a checkpoint was saved.
+        """Train, from the beginning or from a checkpoint.
 
         Raises:
-            Interrupted: If a signal came and the run has been saved.
+            Interrupted: If a signal arrived and the run has been saved.
         """
         if not any(hasattr(hook, 'save_now') for hook in self.runner.hooks):
             return self._run()
@@ -98,7 +98,7 @@ class EpochLoop(EpochBasedTrainLoop):
         return self.runner.model
 
     def run_epoch(self) -> None:
-        """One epoch, or the rest of it."""
+        """Train one epoch, or what is left of it."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         batches = enumerate(self.dataloader)
@@ -116,10 +116,10 @@ class EpochLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def _validate(self) -> None:
-        """Validate after an epoch, if that is due."""
+        """Validate, if an epoch has ended since the last call."""
         if not self._validation_is_due:
             return
-        # What is saved after it need not validate again.
+        # A checkpoint that is saved after this need not validate again.
         self._validation_is_due = False
         self._decide_current_val_interval()
         if self.runner.val_loop is not None \

@@ -5,26 +5,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-#: By these the run is asked to save and to end: the user's Ctrl-C, the
-#: system's or a scheduler's end, and what Slurm sends before the time is up,
-#: which Windows does not have.
+#: Signals that ask a run to save and end: Ctrl-C, termination by the system
+#: or a scheduler, and what Slurm sends before the time limit. Windows has no
+#: SIGUSR1.
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1')
     if hasattr(signal, name))
 
 
 class StopRequest:
-    """Whether a stop was asked for.
+    """Whether a signal has asked the run to stop.
 
     Attributes:
-        name: The first signal, as ``'SIGTERM'``; None before one came.
+        name: The first signal, for example ``'SIGTERM'``, or None.
     """
 
     def __init__(self) -> None:
         self.name: str | None = None
 
     def receive(self, number: int, _: FrameType | None) -> None:
-        """Note the signal; from now on Ctrl-C kills at once."""
+        """Record the signal. From now on, Ctrl-C ends the process at once."""
         if self.name is None:
             self.name = signal.Signals(number).name
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -32,11 +32,11 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Within the block, signals are noted instead of ending the process.
+    """Within the block, stop signals are recorded and do not end the process.
 
-    Handlers are those of the process, so that only the main thread has any;
-    in another one nothing is ever noted. Processes that are forked within the
-    block, as those of data loaders, note for themselves and work on.
+    Python allows signal handlers in the main thread only; in another thread
+    the request stays empty. Processes that are forked within the block, such
+    as data loader workers, inherit the handlers and continue to work.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -50,6 +50,7 @@ def stop_requests() -> Iterator[StopRequest]:
         yield request
     finally:
         for number, handler in before.items():
-            # None was installed from outside of Python and cannot be again.
+            # None stands for a handler that was not installed by Python, which
+            # Python cannot install again.
             signal.signal(number,
                           signal.SIG_DFL if handler is None else handler)

@@ -1,7 +1,7 @@
-"""Owned streams of random numbers, and the global ones.
+"""Random streams that a run owns, and the state of the global generators.
 
-What this package draws comes from streams of its own. Dropout, data loaders
-and the transforms of other packages draw from the global generators.
+This package draws from its own streams. Dropout, data loaders and transforms
+of other packages draw from the global generators.
 """
 import hashlib
 import random
@@ -17,15 +17,15 @@ _CPU = torch.device('cpu')
 
 
 class RandomStreams:
-    """One ``torch.Generator`` a purpose, seeded by run, purpose and rank.
+    """One ``torch.Generator`` per purpose, seeded by run, purpose and rank.
 
-    Streams do not depend on each other or on the global generators: drawing
-    more latents does not change the augmentation, and evaluating in between
-    changes nothing.
+    Streams do not depend on each other or on the global generators. Drawing
+    more latents does not change the augmentation, and neither does an
+    evaluation in between.
 
     Args:
-        seed: The run's seed, any whole number.
-        rank: The process' rank; ranks draw different numbers.
+        seed: The seed of the run, any whole number.
+        rank: The rank of the process; ranks draw different numbers.
     """
 
     def __init__(self, seed: int, rank: int = 0) -> None:
@@ -38,11 +38,11 @@ class RandomStreams:
               purpose: str,
               device: torch.device = _CPU,
               shared: bool = False) -> torch.Generator:
-        """A new stream at its start: the same numbers at each call.
+        """A new stream at its start, with the same numbers at each call.
 
         Args:
             purpose: Name of the stream.
-            device: Where it draws.
+            device: Device of the generator.
             shared: Whether all processes draw the same numbers.
         """
         rank = 'all' if shared else self.rank
@@ -56,8 +56,13 @@ class RandomStreams:
             purpose: str,
             device: torch.device = _CPU,
             shared: bool = False) -> torch.Generator:
-        """The stream of ``purpose``, which goes on where it stopped; see
-        :meth:`fresh`."""
+        """The stream of ``purpose``, at the position of its last draw.
+
+        The arguments are those of :meth:`fresh`.
+
+        Raises:
+            UserError: If the position was saved on another kind of device.
+        """
         if purpose not in self._streams:
             stream = self.fresh(purpose, device, shared)
             if purpose in self._restored:
@@ -67,8 +72,7 @@ class RandomStreams:
                     raise UserError(
                         'the checkpoint was saved on another kind of device '
                         f'than {device.type}, whose random numbers differ: '
-                        'resume where it was saved, or use it by load_from'
-                    ) from error
+                        'resume on that kind, or use load_from') from error
             self._streams[purpose] = stream
         return self._streams[purpose]
 
@@ -80,7 +84,7 @@ class RandomStreams:
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from the positions that :meth:`state_dict` gave."""
+        """Continue from the positions that :meth:`state_dict` returned."""
         self._streams.clear()
         self._restored = {
             purpose: position.cpu()
@@ -89,7 +93,7 @@ class RandomStreams:
 
 
 def global_random_state() -> dict[str, Any]:
-    """Where all global generators stand, as plain values and tensors."""
+    """The states of all global generators, as plain values and tensors."""
     numpy_state: dict[str, Any] = np.random.get_state(legacy=False)
     return dict(
         python=random.getstate(),
@@ -100,9 +104,9 @@ def global_random_state() -> dict[str, Any]:
 
 
 def set_global_random_state(state: dict[str, Any]) -> None:
-    """Go on from what :func:`global_random_state` gave.
+    """Restore the states that :func:`global_random_state` returned.
 
-    The generators of GPUs are left alone if there are not as many now.
+    The generators of GPUs are not changed if their number differs now.
     """
     version, keys, gauss = state['python']
     random.setstate((version, tuple(keys), gauss))

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole, and of which there is always one."""
+"""Checkpoints that survive a kill at any moment."""
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ _WITHIN_EPOCH = 'epoch_{}_step_{}.pth'
 
 @register_backend('atomic_local')
 class AtomicLocalBackend(LocalBackend):
-    """Local files that are whole or not there.
+    """Writes local files atomically: a file is complete or absent.
 
-    mmengine writes checkpoints in place; killed half-way it leaves a torn
-    one under its final name. Our
-    :class:`~tadfkd.engine.hooks.CheckpointHook` takes this back end.
+    mmengine writes checkpoints in place, so a kill leaves a torn file under
+    the final name. Our :class:`~tadfkd.engine.hooks.CheckpointHook` uses this
+    back end instead.
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
@@ -30,43 +30,46 @@ class AtomicLocalBackend(LocalBackend):
         write_atomically(filepath, obj)
 
 
-class _LateRemovals(LocalBackend):
-    """Local files that are removed when it is time for it."""
+class _DeferredRemovals(LocalBackend):
+    """Collects the files that mmengine removes, and removes them later."""
 
     def __init__(self) -> None:
-        self._outdated: list[str | Path] = []
+        self._pending: list[str | Path] = []
 
     def remove(self, filepath: str | Path) -> None:
-        """Note what is to be removed."""
-        self._outdated.append(filepath)
+        """Remember a file that is to be removed."""
+        self._pending.append(filepath)
 
-    def remove_outdated(self) -> None:
-        """Remove what was noted."""
-        for path in self._outdated:
+    def remove_pending(self) -> None:
+        """Remove all remembered files."""
+        for path in self._pending:
             Path(path).unlink(missing_ok=True)
-        self._outdated.clear()
+        self._pending.clear()
 
 
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
     """mmengine's hook, for runs that may be killed at any moment.
 
-    A checkpoint is written beside its place, synced and renamed, and so is
-    ``last_checkpoint``, which names it only then. What is outdated by it,
-    earlier checkpoints and an earlier best one, is removed after that; where
-    a run was killed in between, the next one removes it. A new run removes
-    the halves of files that a killed one has left in its work directory.
+    A save has three steps, each of which is atomic:
 
-    Beside what mmengine saves, checkpoints hold where the loop is and where
-    all global random numbers are; see :class:`tadfkd.engine.EpochLoop`.
+    1. The checkpoint is written to a temporary file, synced, and renamed.
+    2. ``last_checkpoint``, which names the checkpoint, is written likewise.
+    3. Outdated checkpoints, including an outdated best one, are removed.
 
-    A run that is told to stop is saved as ``epoch_E_step_S.pth``, after E
-    epochs and S steps, until a later checkpoint is safe; a hook that saves by
-    iterations saves under its usual name.
+    If a run is killed in between, the next run removes the outdated and the
+    temporary files in its work directory.
+
+    In addition to mmengine's content, a checkpoint holds the position in the
+    epoch and the global random states, see :class:`tadfkd.engine.EpochLoop`.
+
+    A run that a signal stops within an epoch is saved as
+    ``epoch_E_step_S.pth``, after E epochs and S steps. The next checkpoint
+    replaces this file. A hook that saves by iterations uses its usual names.
 
     Args:
         **arguments: Those of mmengine's hook, without ``backend_args`` and
-            ``file_client_args``: checkpoints are local files.
+            ``file_client_args``, because checkpoints are local files.
 
     Raises:
         UserError: If an argument is unknown.
@@ -82,22 +85,23 @@ class CheckpointHook(MMEngineCheckpointHook):
             **arguments, backend_args=dict(backend='atomic_local'))
         self._loop_state: dict | None = None
         self.keep_ckpt_ids: deque[int] = deque()
-        # mmengine hands them on to the Runner, which fails at the first save.
+        # mmengine would pass unknown arguments on to the Runner, which would
+        # fail at the first save.
         if self.args:
             raise UserError('the CheckpointHook has no argument '
                             f'{", ".join(self.args)}: take it out of '
                             'default_hooks.checkpoint')
 
     def before_train(self, runner: Runner) -> None:
-        """Clear up after a run that was killed."""
+        """Remove temporary files of a run that was killed."""
         super().before_train(runner)
         if is_main_process():
             for folder in (runner.work_dir, self.out_dir):
                 remove_leftovers(folder)
-        self.file_backend = _LateRemovals()
+        self.file_backend = _DeferredRemovals()
 
     def save_now(self, runner: Runner) -> None:
-        """Save between two steps, or after the validation of an epoch."""
+        """Save between two steps, or after a validation."""
         epoch, iteration = runner.epoch, runner.iter
         meta = dict(epoch=epoch, iter=iteration)
         if not self.by_epoch:
@@ -109,12 +113,12 @@ class CheckpointHook(MMEngineCheckpointHook):
             self._save(runner, _WITHIN_EPOCH.format(epoch, steps), meta)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add where the loop is."""
+        """Add the position of the loop."""
         if self._loop_state is not None:
             checkpoint['train_loop'] = self._loop_state
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Bring the loop of a resumed run to where it was."""
+        """Restore the position of the loop of a resumed run."""
         if runner._resume and 'train_loop' in checkpoint and isinstance(
                 runner.train_loop, EpochLoop):
             runner.train_loop.load_state_dict(checkpoint['train_loop'])
@@ -125,8 +129,9 @@ class CheckpointHook(MMEngineCheckpointHook):
             kept = [*self.keep_ckpt_ids]
             if step not in kept:
                 kept.append(step)
-            # Those that are there when the file is: where a run is killed
-            # before the oldest is removed, mmengine does so in the next one.
+            # The list includes the oldest file, which is removed only after
+            # the save. If the run is killed before that, mmengine removes the
+            # oldest file in the next run.
             runner.message_hub.update_info('keep_ckpt_ids', kept)
             for old in kept[:-self.max_keep_ckpts]:
                 self.file_backend.remove(
@@ -135,7 +140,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._save(runner, self.filename_tmpl.format(step), meta)
 
     def _save(self, runner: Runner, name: str, meta: dict) -> None:
-        """Save, name the file, and only then remove what is outdated."""
+        """Save, update ``last_checkpoint``, and then remove old files."""
         path = Path(self.out_dir, name)
         self.last_ckpt = str(path)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
@@ -158,9 +163,9 @@ class CheckpointHook(MMEngineCheckpointHook):
                     _WITHIN_EPOCH.format('*', '*')):
                 if interrupted != path:
                     self.file_backend.remove(interrupted)
-            self.file_backend.remove_outdated()
+            self.file_backend.remove_pending()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         super()._save_best_checkpoint(runner, metrics)
         if is_main_process():
-            self.file_backend.remove_outdated()
+            self.file_backend.remove_pending()

@@ -1,4 +1,4 @@
-"""Pictures of what the generator makes."""
+"""Pictures of generated images."""
 import io
 from pathlib import Path
 
@@ -18,13 +18,13 @@ from tadfkd.utils.files import remove_leftovers, write_atomically
 class SampleGridHook(Hook):
     """Writes a grid of generated images, always from the same latents.
 
-    The newest is ``samples.png`` in the work directory, each one
-    ``samples/epoch_N.png`` beside it; the visualizer gets them too.
+    The newest grid is ``samples.png`` in the work directory. Each grid is also
+    kept as ``samples/epoch_N.png`` and sent to the visualizer.
 
     Args:
-        interval: Epochs between grids, >= 1; the last epoch has one too.
-        num_images: Images in a grid, >= 1.
-        columns: Images in a row, >= 1.
+        interval: Epochs between grids, >= 1; the last epoch has a grid too.
+        num_images: Images per grid, >= 1.
+        columns: Images per row, >= 1.
         min_side: Small images are enlarged by a whole number until their
             shorter side has this many pixels.
     """
@@ -45,7 +45,7 @@ class SampleGridHook(Hook):
 
     @master_only
     def before_train(self, runner: Runner) -> None:
-        """Clear up after a run that was killed."""
+        """Remove temporary files of a run that was killed."""
         remove_leftovers(Path(runner.work_dir) / 'samples')
 
     @master_only

@@ -1,4 +1,4 @@
-"""The record of a run: one line an epoch, one file for the whole."""
+"""The record of a run: one entry per epoch, and one summary."""
 import platform
 import statistics
 import time
@@ -24,21 +24,22 @@ from tadfkd.version import __version__
 
 @HOOKS.register_module()
 class SummaryHook(Hook):
-    """Measures each epoch and writes what the run has come to.
+    """Measures each epoch, and writes the results of the run.
 
-    After every epoch it logs the selection rate of the epoch's training
-    candidates, the mean gradient norm of each network and the percentage of
-    steps that were skipped, and what
-    :class:`~tadfkd.evaluation.synthetic_metrics.SyntheticMetrics` has of
-    held-out synthetic images; none of them needs data. In the
-    work directory it keeps ``history.json`` (all epochs), ``summary.json``
-    (the result: the last epoch, with the best as a labelled extra) and, at
-    the end, ``curves.png``.
+    After every epoch the hook logs the selection rate of the training
+    candidates, the mean gradient norm of each network, the percentage of
+    skipped steps, and the
+    :class:`~tadfkd.evaluation.synthetic_metrics.SyntheticMetrics` of held-out
+    synthetic images. None of these needs data.
+
+    The work directory gets ``history.json`` (all epochs), ``summary.json``
+    (the last epoch, with the best one as a labelled extra) and, at the end,
+    ``curves.png``.
 
     Args:
-        last_k: The summary's mean and standard deviation are over the last
-            ``last_k`` evaluated epochs, >= 1.
-        num_images: Held-out synthetic images, >= 1.
+        last_k: Number of last evaluated epochs, >= 1, over which the summary
+            has mean and standard deviation.
+        num_images: Number of held-out synthetic images, >= 1.
         accuracy: Name of the validation metric, in percent.
     """
 
@@ -52,14 +53,14 @@ class SummaryHook(Hook):
         self.num_images = num_images
         self.accuracy = accuracy
         self.history: dict = dict(teacher_top1=None, seconds=0.0, epochs=[])
-        # Images generated and selected, and the steps of each network,
-        # before the current epoch.
+        # Before the current epoch: images generated and selected, and the
+        # steps of each network.
         self._images_before = 0, 0
         self._updates_before: dict[str, Updates] = {}
         self._resumed = False
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the history, and where the epoch began."""
+        """Add the history, and the counts at the start of the epoch."""
         self._note_seconds()
         checkpoint['summary'] = dict(
             history=self.history,
@@ -70,7 +71,7 @@ class SummaryHook(Hook):
             })
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take up the history of a resumed run."""
+        """Take over the history of a resumed run."""
         if runner._resume and 'summary' in checkpoint:
             state = checkpoint['summary']
             self.history = state['history']
@@ -99,13 +100,13 @@ class SummaryHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Measure on held-out synthetic images and log."""
-        # Every process takes part in the sum.
+        # An all-reduce, which all processes must call.
         generated, selected = self._images(runner)
         if not is_main_process():
             return
         model = unwrapped(runner.model)
         generated_before, selected_before = self._images_before
-        # A student that trains on data generates none.
+        # A student that trains on real data generates no images.
         new = generated - generated_before
         metrics = dict(
             selection_rate=100 * (selected - selected_before) /
@@ -146,7 +147,7 @@ class SummaryHook(Hook):
         draw_curves(self.history, Path(runner.work_dir) / 'curves.png')
 
     def _steps(self, model: BaseDFKD) -> dict[str, float | None]:
-        """How the optimiser steps of the epoch went."""
+        """Gradient norms and skipped steps of the epoch."""
         norms: dict[str, float | None] = {}
         skipped = steps = 0
         for network in model.trained_networks:
@@ -162,7 +163,7 @@ class SummaryHook(Hook):
 
     @staticmethod
     def _images(runner: Runner) -> tuple[int, int]:
-        """Images generated and selected so far, in all processes."""
+        """Images generated and selected so far by all processes."""
         model = unwrapped(runner.model)
         images = torch.tensor(
             [model.counters.images_generated, model.counters.images_selected],
@@ -233,7 +234,7 @@ class SummaryHook(Hook):
 
 
 def _relative(path: str | None) -> str | None:
-    """The path as seen from here, where that is inside of here."""
+    """The path relative to the current folder, if it is inside of it."""
     if path is None:
         return None
     try:

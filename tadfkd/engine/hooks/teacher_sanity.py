@@ -1,4 +1,4 @@
-"""A teacher that cannot teach ends the run before it begins."""
+"""An unusable teacher ends the run before training begins."""
 import itertools
 
 from mmengine.dist import all_gather_object
@@ -15,15 +15,14 @@ from tadfkd.registry import HOOKS
 class TeacherSanityHook(Hook):
     """Checks the teacher at the start of a run, as ``check_teacher.py`` does.
 
-    It asks the teacher about noise and generated images, and about the
-    evaluation data if there are any; nothing in the model changes.
+    The teacher classifies noise, generated images, and the evaluation data if
+    the run has any. The model does not change.
 
     Args:
-        min_top1: Accuracy in percent that the teacher must reach where there
-            are evaluation data, in [0, 100]. None asks for twice of what
-            guessing would give, which finds a wrong checkpoint or
-            normalisation.
-        num_images: Noise and generated images each, >= 2.
+        min_top1: Accuracy in percent that the teacher must reach on the
+            evaluation data, in [0, 100]. None requires twice the accuracy of
+            guessing, which finds a wrong checkpoint or normalisation.
+        num_images: Number of noise images and of generated images, >= 2.
         accuracy: Name of the validation metric, in percent.
     """
 
@@ -56,7 +55,7 @@ class TeacherSanityHook(Hook):
         runner.logger.info(f'teacher: {report.verdict}')
         for note in report.notes:
             runner.logger.info(f'teacher: note: {note}')
-        # All processes end together, whichever of them found the problem.
+        # All processes end together, even if only one has found a problem.
         problems = list(
             dict.fromkeys(
                 itertools.chain(*all_gather_object(report.problems))))
