@@ -24,8 +24,8 @@ setup(
     package_data={'tadfkd': ['py.typed']},
     python_requires='>=3.10',
     install_requires=[
-        'torch>=2.1',
-        'torchvision>=0.16',
+        'torch>=2.6',
+        'torchvision>=0.21',
         'mmengine>=0.10.4,<0.11',
         'mmpretrain>=1.2,<1.3',
         'numpy>=1.24',

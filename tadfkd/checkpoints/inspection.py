@@ -1,28 +1,38 @@
-"""Looking through a checkpoint before anything in it is built.
+"""A dry run of a checkpoint's pickle, before ``torch.load`` builds anything.
 
-The pickle in the file is run on stand-ins, which have no effect and take no
-memory. That tells which classes it names and how much memory it claims, and
-a file that claims more than it holds is refused before any is allotted.
-``torch.load`` believes such claims: it allots what a record unpacks to, and
-its older versions read on beyond a record that is shorter than its storage.
+The pickle runs on stand-ins, which have no effect and take no memory. The dry
+run finds the classes that the pickle names and the memory that it claims. A
+file that claims more memory than it contains is refused.
+
+``torch.load(weights_only=True)`` refuses code, but it trusts such claims: it
+allocates the unpacked size of a record, whatever the size of the file. It
+also accepts ``bytearray`` and a tensor of any shape on a tiny storage.
 """
 import math
 import pickle
 import re
 import struct
-import tarfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
-from tadfkd.checkpoints.unpickling import (TORCH_GLOBALS, data_globals,
-                                           is_storage, python_3_name)
+from tadfkd.checkpoints.unpickling import data_globals
 from tadfkd.checkpoints.zip_records import find_records
 
-# Booleans, numbers, dates and text, not objects or records.
+#: What tensors and containers consist of; ``torch.load`` accepts these names.
+_TORCH_GLOBALS = frozenset({
+    '_codecs.encode', 'builtins.set', 'collections.Counter',
+    'collections.OrderedDict', 'torch.Size', 'torch.device',
+    'torch._utils._rebuild_parameter', 'torch._utils._rebuild_tensor',
+    'torch._utils._rebuild_tensor_v2', 'torch._utils._rebuild_tensor_v3'
+} | {
+    str(value)
+    for value in vars(torch).values() if isinstance(value, torch.dtype)
+})
+# Booleans, numbers, dates and text, but neither objects nor records.
 _PLAIN_DTYPE = re.compile(r'[<>|=]?[?biufcmMSU]\d*')
-# What is filled with something after it has been made.
+# Objects of these classes may get a state after they were made.
 _WITH_STATE = {
     'argparse.Namespace', 'collections.Counter', 'collections.OrderedDict',
     'mmengine.logging.history_buffer.HistoryBuffer', 'numpy.dtype',
@@ -31,23 +41,23 @@ _WITH_STATE = {
 
 
 class _StandIn:
-    """In place of whatever the file would call or build."""
+    """Replaces an object that the file would build or a call that it makes."""
 
     full_name = ''
     inspector: '_Inspector'
 
     def __new__(cls, *arguments: Any) -> '_StandIn':
-        """What a call in the file gives."""
+        """The result of a call in the file."""
         _check_call(cls.full_name, arguments)
         if cls.full_name.startswith('torch._utils._rebuild_tensor'):
             cls.inspector.viewed += math.prod(arguments[2])
         return super().__new__(cls)
 
     def __setstate__(self, state: Any) -> None:
-        """Whatever a file sets on an object that it has made."""
+        """The file sets the state of an object that it made."""
         if self.full_name not in _WITH_STATE:
-            raise ValueError(f'it changes a {self.full_name}')
-        # NumPy believes what a type says about itself.
+            raise ValueError(f'it sets the state of a {self.full_name}')
+        # NumPy trusts the fields and flags in the state of a dtype.
         if self.full_name == 'numpy.dtype' and (state[2:5] != (None, ) * 3
                                                 or state[7] not in (0, 8)):
             raise pickle.UnpicklingError('GLOBAL numpy.dtype of objects')
@@ -56,19 +66,22 @@ class _StandIn:
         pass
 
     def append(self, value: Any) -> None:
-        """For what stands for a list."""
+        """The file appends to a list."""
 
     extend = append
 
 
 class _Storage(int):
-    """In place of a storage of so many numbers; a file cannot change it."""
+    """Replaces a storage; the value is its number of elements.
+
+    It has no attributes, so that a file cannot set any.
+    """
 
     __slots__ = ()
 
 
 def _check_call(name: str, arguments: tuple) -> None:
-    """Refuse calls whose result takes more memory than the file has."""
+    """Refuse a call whose result takes more memory than the file has."""
     if name.startswith('torch._utils._rebuild_tensor'):
         storage, offset, shape, strides = arguments[:4]
         if not isinstance(storage, _Storage):
@@ -78,20 +91,22 @@ def _check_call(name: str, arguments: tuple) -> None:
             last = sum((length - 1) * stride
                        for length, stride in zip(shape, strides, strict=True))
             needed = offset + last + 1
-        # With strides of zero a tensor is of any size; to copy it takes that.
+        # With strides of zero, a small storage can have a tensor of any size.
+        # A copy of that tensor takes the full memory.
         if needed > storage or min((*shape, *strides, offset, 0)) < 0 \
                 or math.prod(shape) > max(storage, 2**20):
             raise ValueError(f'a tensor of shape {tuple(shape)} does not fit '
                              f'its storage of {storage} numbers')
     elif name == 'numpy.dtype':
-        # Not a copy would be the type that everybody uses.
+        # Without copy=True, NumPy returns the dtype that all arrays share, and
+        # the file could change it.
         if not _PLAIN_DTYPE.fullmatch(arguments[0]) or arguments[1:] != (False,
                                                                          True):
             raise pickle.UnpicklingError('GLOBAL numpy.dtype of objects')
     elif name.endswith('multiarray._reconstruct'):
         if arguments[1] != (0, ):
             raise ValueError('an array has a size before its content')
-    elif name == 'numpy.ndarray' or is_storage(name):
+    elif name == 'numpy.ndarray' or _is_storage(name):
         raise pickle.UnpicklingError(f'GLOBAL {name}')
 
 
@@ -99,12 +114,13 @@ class _Inspector(pickle._Unpickler):
     """Runs a pickle on stand-ins.
 
     Attributes:
-        claims: Bytes by storage key.
-        lengths: Numbers by storage key.
-        viewed: Numbers in all tensors together, however many share them.
+        claims: The claimed bytes per storage key.
+        lengths: The claimed number of elements per storage key.
+        viewed: Elements of all tensors together; shared elements count once
+            per tensor.
     """
 
-    # These allot what they are told to before they look at the file.
+    # BYTEARRAY8 allocates the claimed size before it reads the file.
     dispatch = {
         code: method
         for code, method in pickle._Unpickler.dispatch.items()
@@ -116,27 +132,29 @@ class _Inspector(pickle._Unpickler):
         self.claims: dict[str, int] = {}
         self.lengths: dict[str, int] = {}
         self.viewed = 0
-        self.allowed = TORCH_GLOBALS | {
-            # Types of NumPy are made by numpy.dtype.
+        self.allowed = _TORCH_GLOBALS | {
+            # NumPy's dtype classes are made by numpy.dtype, never by name.
             name
             for name in data_globals() if not name.startswith('numpy.dtypes.')
         }
 
     def find_class(self, module: str, name: str) -> type[_StandIn]:
         """A stand-in for a global that may be in a checkpoint."""
-        full_name = python_3_name(module, name)
+        # Python 2 called the module of the built-in functions __builtin__.
+        module = 'builtins' if module == '__builtin__' else module
+        full_name = f'{module}.{name}'
         if not full_name.replace('.', '').isidentifier():
             raise pickle.UnpicklingError('text, or damaged')
-        if full_name not in self.allowed and not is_storage(full_name):
+        if full_name not in self.allowed and not _is_storage(full_name):
             raise pickle.UnpicklingError(f'GLOBAL {full_name}')
         return type(name, (_StandIn, ),
                     dict(full_name=full_name, inspector=self))
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """Note what a storage claims."""
+        """Note the size that a storage claims."""
         label, kind, key, _, size, *view = pid
         if label != 'storage' or not isinstance(key, str) \
-                or not is_storage(kind.full_name) or not size >= 0:
+                or not _is_storage(kind.full_name) or not size >= 0:
             raise ValueError('a storage is not described as torch.save does')
         kind_name = kind.__name__
         item_size = 1 if kind_name == 'UntypedStorage' else \
@@ -153,15 +171,22 @@ class _Inspector(pickle._Unpickler):
         return _Storage(size)
 
     def check_views(self) -> None:
-        """Refuse tensors that together are far more than their storages.
+        """Refuse tensors that are together far larger than their storages.
 
-        They take no memory, but whoever copies or converts them takes it for
-        every one. Tied and averaged weights are in a file a few times.
+        Views take no memory, but copies and conversions of them do. A factor
+        of 4 allows for tied weights and averaged weights.
         """
         held = sum(self.lengths.values())
         if self.viewed > 4 * held + 2**22:
             raise ValueError(f'its tensors have {self.viewed} numbers over '
                              f'storages of {held}')
+
+
+def _is_storage(full_name: str) -> bool:
+    """Whether a global is one of torch's storage classes."""
+    module, _, name = full_name.rpartition('.')
+    return module in ('torch', 'torch.cuda',
+                      'torch.storage') and name.endswith('Storage')
 
 
 def _inspect_zip(file: BinaryIO, size: int) -> None:
@@ -200,47 +225,35 @@ def _inspect_legacy(file: BinaryIO, size: int) -> None:
     claims = inspector.claims
     if sorted(keys) != sorted(claims):
         raise ValueError('it lists other storages than its tensors have')
-    # Each storage follows its length, of eight bytes.
+    # Eight bytes with its length precede each storage.
     claimed, left = sum(claims.values()) + 8 * len(claims), size - file.tell()
     if claimed > left:
         raise ValueError(f'its storages claim {claimed} bytes of {left}')
 
 
-def _is_tar(path: Path) -> bool:
-    try:
-        tarfile.open(path, 'r:').close()
-    except tarfile.TarError:
-        return False
-    return True
-
-
 def inspect(path: Path) -> None:
-    """Refuse a checkpoint that is more than data, or less than it claims.
+    """Refuse a checkpoint that holds code or claims more than it holds.
 
     Args:
         path: A local file.
 
     Raises:
-        pickle.UnpicklingError: If the file names code, with ``GLOBAL`` and
-            the name in the message, or is no checkpoint.
-        ValueError: With what is wrong with the file.
+        pickle.UnpicklingError: If the file names code (the message contains
+            ``GLOBAL`` and the name), or is not a checkpoint.
+        ValueError: If the file is damaged; the message says how.
     """
     size = path.stat().st_size
     if size == 0:
         raise ValueError('it is empty')
-    if _is_tar(path):
-        raise ValueError('it is a tar file')
     with open(path, 'rb') as file:
-        look = _inspect_legacy
-        if file.read(4) == b'PK\3\4':
-            look = _inspect_zip
+        is_zip = file.read(4) == b'PK\3\4'
         file.seek(0)
         try:
-            look(file, size)
+            (_inspect_zip if is_zip else _inspect_legacy)(file, size)
         except pickle.UnpicklingError:
             raise
         except Exception as error:
             if type(error) is ValueError:
                 raise
-            # A pickle of anybody's can fail in any way.
+            # A forged pickle can raise any exception.
             raise pickle.UnpicklingError('damaged') from error

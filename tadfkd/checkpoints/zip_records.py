@@ -9,17 +9,17 @@ def find_records(file: BinaryIO, size: int) -> dict[str, zipfile.ZipInfo]:
 
     Args:
         file: Begins with the first record.
-        size: Its length in bytes.
+        size: The length of the file in bytes.
 
     Returns:
-        The records by name, in the order of the file's list. They lie in
-        the file one after the other, and are as long as they say.
+        The records by name, in the order of the central directory. No two
+        records overlap, and each has its stated length.
 
     Raises:
-        ValueError: If records are compressed or overlap, which would take
-            more memory than the file has, or if there is anything that
-            readers may differ about: a comment, something else around the
-            records, a name twice.
+        ValueError: If records are compressed or overlap, because they would
+            take more memory than the file has. Also if two readers could
+            find different records: because of a comment, of bytes around
+            the records, or of a duplicate name.
     """
     file.seek(max(size - 98, 0))
     tail = file.read().rjust(98, b'\0')
@@ -30,16 +30,16 @@ def find_records(file: BinaryIO, size: int) -> dict[str, zipfile.ZipInfo]:
         end, = struct.unpack('<Q', tail[-34:-26])
         listing_size, listing_start = struct.unpack('<2Q', tail[-58:-42])
         if end != size - 98 or tail[:4] != b'PK\6\6':
-            raise ValueError('its end is not where it says')
+            raise ValueError('its zip64 end record is not at the stated place')
     if tail[-22:-18] != b'PK\5\6' or comment \
             or listing_start + listing_size != end:
         raise ValueError('it does not end as torch.save ends a file')
     infos = zipfile.ZipFile(file).infolist()
-    # Readers differ in whether they tell capital letters from small ones.
+    # Some readers ignore the case of names.
     if len({info.filename.lower() for info in infos}) != len(infos):
         raise ValueError('it has two records of one name')
     if any(info.filename.endswith('/constants.pkl') for info in infos):
-        raise ValueError('it is a TorchScript archive and no checkpoint')
+        raise ValueError('it is a TorchScript archive, not a checkpoint')
     free = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.compress_type != zipfile.ZIP_STORED \

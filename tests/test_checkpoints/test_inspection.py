@@ -1,4 +1,4 @@
-"""A checkpoint that claims more than it holds is refused unbuilt."""
+"""A checkpoint that claims more than it holds is refused before it is built."""
 import io
 import json
 import pickle
@@ -30,13 +30,8 @@ def compressed(path: Path) -> Path:
     return zipped(path, pickled(content), {'0': bytes(2**27)}, compressed=True)
 
 
-def compressed_pickle(path: Path) -> Path:
-    text = dict(a='a' * 2**27)
-    return zipped(path, pickled(text), compressed=True)
-
-
 def with_listing(path: Path, change: Callable[[list], None]) -> Path:
-    """A checkpoint of which the list of records has been changed."""
+    """A checkpoint with a changed central directory."""
     content = {f'{i}': tensor(Storage(f'{i}', 2**20), 2**20) for i in range(9)}
     with zipfile.ZipFile(path, 'w') as archive:
         archive.writestr('a/data.pkl', pickled(content))
@@ -68,15 +63,14 @@ def beyond_the_file(path: Path) -> Path:
 
 
 def of_one_name(path: Path) -> Path:
-    """Capital letters make no difference to torch, so one record would be
-    read for each of them."""
+    """torch ignores case, so it would read one record for each name."""
     keys = ('ab', 'aB', 'Ab', 'AB')
     content = {key: tensor(Storage(key, 4), 4) for key in keys}
     return zipped(path, pickled(content), {'ab': FLOATS, 'aB': FLOATS})
 
 
 def by_another_name(path: Path) -> Path:
-    # torch ends a name at a zero, and takes any letter for its capital.
+    # torch ends a name at a zero byte and ignores case.
     content = {key: tensor(Storage(key, 4), 4) for key in ('a', 'a\0b', 'A')}
     return zipped(path, pickled(content), {'a': FLOATS})
 
@@ -96,25 +90,13 @@ def without_strides(path: Path) -> Path:
     return zipped(path, pickled(content), {'0': FLOATS})
 
 
-def many_views(path: Path, write: Callable = zipped) -> Path:
-    # Each is small enough, and to convert them all takes gigabytes.
+def many_views(path: Path) -> Path:
+    # Each view is small, but a conversion of all of them takes gigabytes.
     content = {
         f'{i}': tensor(Storage('0', 4), 2**20, strides=(0, ))
         for i in range(400)
     }
-    return write(path,
-                 pickled(content) if write is zipped else content,
-                 {'0': FLOATS})
-
-
-def many_wholes(path: Path) -> Path:
-    # None is more than its storage.
-    content = {str(i): tensor(Storage('0', 2**20), 2**20) for i in range(20)}
-    return zipped(path, pickled(content), {'0': bytes(2**22)})
-
-
-def legacy_many_views(path: Path) -> Path:
-    return many_views(path, legacy)
+    return zipped(path, pickled(content), {'0': FLOATS})
 
 
 def legacy_claim(path: Path) -> Path:
@@ -123,7 +105,7 @@ def legacy_claim(path: Path) -> Path:
 
 
 def legacy_without_data(path: Path) -> Path:
-    # Would be filled with whatever is in memory.
+    # The tensor would contain uninitialised memory.
     return legacy(path, dict(a=tensor(Storage('0', 4), 4)), {})
 
 
@@ -138,9 +120,9 @@ def two_sizes(path: Path) -> Path:
 
 
 def changed_stand_in(path: Path) -> Path:
-    """Sets attributes of a storage, as only a class of ours would have."""
+    """Sets an attribute of our stand-in for a storage."""
     storage = pickled(dict(a=Storage('0', 4)))
-    # (None, {'size': 2**30}) and BUILD, where the storage is on the stack.
+    # (None, {'size': 2**30}) and BUILD, while the storage is on the stack.
     state = b'N}X\x04\0\0\0sizeJ\0\0\0\x40s\x86b'
     end = storage.index(b'Q') + 1
     return zipped(path, storage[:end] + state + storage[end:], {'0': FLOATS})
@@ -173,15 +155,8 @@ def safetensors_claim(path: Path) -> Path:
     return path
 
 
-def safetensors_header(path: Path) -> Path:
-    path = path.with_suffix('.safetensors')
-    path.write_bytes(struct.pack('<Q', 4 * GIBIBYTE) + b'{}')
-    return path
-
-
 BOMBS: dict[str, tuple[Callable[[Path], Path], str]] = {
     'compressed': (compressed, 'record a/data.pkl is compressed'),
-    'compressed_pickle': (compressed_pickle, 'is compressed'),
     'overlapping': (overlapping, 'record a/data/1 overlaps another'),
     'beyond_the_file': (beyond_the_file, 'longer than the file'),
     'of_one_name': (of_one_name, 'two records of one name'),
@@ -193,9 +168,6 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str]] = {
     'without_strides': (without_strides, 'does not fit its storage'),
     'many_views':
     (many_views, 'tensors have 419430400 numbers over storages of 4'),
-    'many_wholes':
-    (many_wholes, 'tensors have 20971520 numbers over storages of 1048576'),
-    'legacy_many_views': (legacy_many_views, 'tensors have 419430400 numbers'),
     'legacy_claim': (legacy_claim, 'storages claim 4294967304 bytes of 24'),
     'legacy_without_data': (legacy_without_data, 'lists other storages'),
     'legacy_beyond_its_storage':
@@ -209,28 +181,24 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str]] = {
                               (4 * GIBIBYTE, ),
                               b'b'), 'array has a size before'),
     'objects': (calls(np.dtype, 'O8', False, True), 'holds numpy.dtype'),
-    # Flags that are not an integer's, a tensor in place of another, and the
-    # type that everybody uses.
+    # Flags of objects for integers, a tensor with another tensor's state, and
+    # the dtype that all arrays share.
     'flags': (changes(
         Payload(np.dtype, 'i8', False, True),
         (3, '<', None, None, None, -1, -1, 63)), 'holds numpy.dtype'),
     'changed_tensor': (changes(
         tensor(Storage('0', 0), 0), (Storage('0', 0), 0, (2**40, ), (1, ))),
-                       'it changes a torch._utils._rebuild_tensor_v2'),
+                       'it sets the state of a torch._utils._rebuild_tensor_v2'),
     'shared_type': (calls(np.dtype, 'i8', False, False), 'holds numpy.dtype'),
-    # BYTEARRAY8, and LONG_BINPUT of the highest number.
+    # BYTEARRAY8 with a size.
     'bytearray_code':
     (opcodes(b'\x96' + struct.pack('<Q', 4 * GIBIBYTE) + b'.'), 'damaged'),
-    'memo': (opcodes(b'}r\xff\xff\xff\x7f(X\x01\0\0\0a'
-                     b'cbuiltins\nbytearray\nu.'), 'builtins.bytearray'),
     'safetensors_claim': (safetensors_claim, 'cannot be read'),
-    'safetensors_header': (safetensors_header, 'cannot be read'),
 }
 
 READER = '''
 import json, resource, sys
 from pathlib import Path
-from tadfkd.checkpoints import unpickling
 from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.errors import UserError
 def peak():
@@ -251,7 +219,7 @@ print(json.dumps(answers))
 
 @pytest.fixture(scope='module')
 def bomb_answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
-    """What each file was answered, by a process with little memory."""
+    """The refusal of each file, from a process with a memory limit."""
     folder = tmp_path_factory.mktemp('bombs')
     paths = {
         name: str(write(folder / f'{name}.pth'))
@@ -274,7 +242,7 @@ def test_a_claim_is_refused_before_memory_is_taken(bomb_answers: dict[str,
     assert '\n' not in bomb_answers[name]
 
 
-def test_torch_itself_believes_what_is_refused_here(tmp_path: Path) -> None:
+def test_torch_itself_still_trusts_these_claims(tmp_path: Path) -> None:
     for write, size in ((compressed, 2**25), (overlapping, 2**20),
                         (without_strides, 2**40), (legacy_without_data, 4)):
         found = torch.load(write(tmp_path / 'a.pth'), weights_only=True)
@@ -310,7 +278,7 @@ def test_all_that_torch_saves_passes(tmp_path: Path, is_zip: bool) -> None:
         arrays=[np.arange(3), np.float64(2),
                 np.array(['text'])])
     if is_zip:
-        # The old format has no such numbers.
+        # The legacy format has no 8-bit floats.
         content['small'] = torch.ones(3, dtype=torch.float8_e4m3fn)
     path = tmp_path / 'a.pth'
     path.write_bytes(
@@ -330,7 +298,7 @@ def test_all_that_torch_saves_passes(tmp_path: Path, is_zip: bool) -> None:
 
 def test_a_zip_file_with_something_around_it_is_refused(
         tmp_path: Path) -> None:
-    # Two readers could find two different lists of records.
+    # Two readers could find different records.
     path = tmp_path / 'a.pth'
     content = saved(dict(a=torch.ones(2))).getvalue()
     for changed in (content + b'\0', content + content, b'PK\3\4' + content,
@@ -345,7 +313,8 @@ def test_other_archives_are_named(tmp_path: Path) -> None:
     zipped(path, b'', {'../constants.pkl': b''})
     with pytest.raises(ValueError, match='is a TorchScript archive'):
         inspect(path)
+    # The oldest format of torch.save.
     with tarfile.open(path, 'w') as archive:
         archive.add(__file__, 'storages')
-    with pytest.raises(ValueError, match='is a tar file'):
+    with pytest.raises(pickle.UnpicklingError):
         inspect(path)

@@ -21,14 +21,6 @@ from tadfkd.checkpoints.reading import (read_checkpoint,
 from tadfkd.errors import UserError
 
 
-@pytest.fixture(autouse=True, params=[True, False])
-def both_unpicklers(request: pytest.FixtureRequest,
-                    monkeypatch: pytest.MonkeyPatch) -> None:
-    """That of newer versions of torch, and ours for older ones."""
-    monkeypatch.setattr('tadfkd.checkpoints.unpickling._torch_takes_a_list',
-                        lambda: request.param)
-
-
 def save(content: object, path: Path, zipped: bool = True) -> Path:
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     return path
