@@ -20,8 +20,7 @@ from tadfkd.apis.config_checks import (check_components, check_loops, try_data,
                                        try_hooks, try_optimizers)
 from tadfkd.apis.runner import (CachedTextConfig, find_start,
                                 with_exact_resume, writing_errors)
-from tadfkd.checkpoints.reading import (read_checkpoint,
-                                        use_restricted_unpickling)
+from tadfkd.checkpoints.reading import read_checkpoint, restricted_unpickling
 from tadfkd.checkpoints.weights import load_weights
 from tadfkd.distributed import process_group
 from tadfkd.errors import UserError
@@ -82,7 +81,8 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
             nothing has been written then. Also if the run cannot write.
         Interrupted: If a signal told it to stop, and it has been saved.
     """
-    with registry_errors_as_user_errors(), _processes(config):
+    with registry_errors_as_user_errors(), restricted_unpickling(), \
+            _processes(config):
         _prepare(config)
         if is_distillation(config) and config.model.teacher is None:
             raise UserError('model.teacher is None, so there is nothing to '
@@ -134,7 +134,8 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
     Raises:
         UserError: If there are no test data, or the checkpoint does not fit.
     """
-    with registry_errors_as_user_errors(), _processes(config):
+    with registry_errors_as_user_errors(), restricted_unpickling(), \
+            _processes(config):
         if config.get('test_dataloader') is None:
             raise UserError(f'{config.filename} has no test data: set '
                             'test_dataloader, test_cfg and test_evaluator')
@@ -187,7 +188,6 @@ def _processes(config: Config) -> AbstractContextManager[None]:
 
 
 def _prepare(config: Config) -> None:
-    use_restricted_unpickling()
     init_default_scope(config.get('default_scope', 'mmengine'))
     # Before the Runner does the same, because the model is built before it;
     # a seed that is drawn here is the one that the Runner reports.

@@ -1,4 +1,4 @@
-"""Reading checkpoints from files and URLs, without running what they say."""
+"""Read checkpoints from files and URLs without running code in them."""
 import contextlib
 import hashlib
 import http.client
@@ -21,7 +21,7 @@ from tadfkd.checkpoints.inspection import inspect
 from tadfkd.checkpoints.unpickling import load_restricted
 from tadfkd.errors import UserError
 
-# How publishers of weights name files: -<start of the SHA-256>.pth
+# Published weights are named NAME-<start of the SHA-256>.pth.
 _HASH = re.compile(r'-([0-9a-f]{8,64})\.\w+$')
 
 
@@ -34,28 +34,28 @@ def read_checkpoint(path: str | os.PathLike,
 
     Args:
         path: A file written by ``torch.save``, a ``.safetensors`` file, or
-            the http or https URL of one. What is downloaded stays in torch's
-            cache (``TORCH_HOME``) and must have the start of the SHA-256
-            that its name has, if it has one.
-        map_location: Where the tensors go.
-        trusted: Whether the file may run code, because whoever made it is
-            trusted.
-        opt_in: The setting that makes it trusted, for the message if code
-            is refused; None if there is none.
+            the http or https URL of one. A downloaded file stays in torch's
+            cache (``TORCH_HOME``). If its name contains the start of a
+            SHA-256, the file must match it.
+        map_location: The device of the tensors.
+        trusted: Whether code in the file may run. Only for files from people
+            whom you trust.
+        opt_in: The setting that makes the file trusted, for the message; None
+            if there is no such setting.
 
     Returns:
-        The dictionary in the file; of a trusted file that holds a module,
-        its state dict.
+        The dictionary in the file. If a trusted file holds a module, its
+        state dict.
 
     Raises:
-        UserError: If the file cannot be had, is unreadable, claims more
-            than it holds, holds anything but data without being trusted, or
-            holds no dictionary.
+        UserError: If the file is missing, unreadable, or not a dictionary,
+            cannot be downloaded, or claims more memory than it holds; or if
+            it holds code and is not trusted.
     """
     name = os.fspath(path)
-    remedy = 'make it anew'
+    remedy = 'save it again'
     if '://' in name:
-        file = _downloaded(name)
+        file = _download(name)
         name = f'{name} (downloaded to {file})'
         remedy = 'delete that file to download it again'
     else:
@@ -80,9 +80,9 @@ def read_checkpoint(path: str | os.PathLike,
                         f'written by torch.save): {remedy}') from None
     except Exception as error:
         if trusted and isinstance(error, ImportError | AttributeError):
-            remedy = 'install what it was made with, or save a state dict'
-        # The bytes are anybody's: there is no telling what the parsers of
-        # zip, tar and pickle stumble over.
+            remedy = 'install the package that it needs, or save a state dict'
+        # Forged bytes can raise any exception in the parsers of zip, pickle
+        # and safetensors.
         reason = str(error).strip().partition('\n')[0]
         raise UserError(f'checkpoint {name} cannot be read '
                         f'({reason or type(error).__name__}): '
@@ -105,8 +105,8 @@ def _load(file: Path, map_location: Any, trusted: bool) -> Any:
     return load_restricted(file, map_location)
 
 
-def _downloaded(url: str) -> Path:
-    """The file in torch's cache, fetched if it is not there."""
+def _download(url: str) -> Path:
+    """The path of the file in torch's cache; it is downloaded at most once."""
     try:
         parts = urllib.parse.urlsplit(url)
         usable = parts.scheme in ('http', 'https') and bool(parts.hostname)
@@ -117,27 +117,28 @@ def _downloaded(url: str) -> Path:
                         'https URL: give such a URL, or download it and name '
                         'the file')
     name = Path(urllib.parse.unquote(parts.path)).name or 'checkpoint.pth'
-    found = _HASH.search(name)
+    hash_in_name = _HASH.search(name)
     folder = Path(torch.hub.get_dir(), 'checkpoints')
-    if found is None:
-        # Many are called model.safetensors: the address tells them apart.
+    if hash_in_name is None:
+        # Many files are called model.safetensors, so each address gets a
+        # folder of its own.
         folder /= hashlib.sha256(url.encode()).hexdigest()[:16]
     path = folder / name
     if path.is_file():
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone_in(folder):
-            # Another process may have had it in the meantime. If that one
-            # failed, this one tries, and says itself what is wrong.
+        with _locked(folder):
+            # Another process may have downloaded it in the meantime. If that
+            # process failed, this one tries and reports the cause itself.
             if not path.is_file():
                 print_log(f'downloading {url} to {path}', logger='current')
                 torch.hub.download_url_to_file(
                     url,
                     str(path),
-                    hash_prefix=None if found is None else found[1],
+                    hash_prefix=hash_in_name and hash_in_name[1],
                     progress=sys.stderr.isatty())
-    # What torch.hub raises for another hash is a RuntimeError.
+    # torch.hub raises a RuntimeError if the hash differs.
     except (OSError, RuntimeError, ValueError,
             http.client.HTTPException) as error:
         raise UserError(f'checkpoint {url} cannot be downloaded ({error}): '
@@ -147,15 +148,16 @@ def _downloaded(url: str) -> Path:
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Let one process at a time download to a folder.
 
-    A lock and no barrier of the process group: it needs no agreement of all
-    processes on whether the file is there, and ends with who holds it.
+    A file lock works where a barrier of the process group would not: processes
+    need not agree whether the file is there, and the lock of a process ends
+    with that process.
     """
     with contextlib.ExitStack() as stack:
-        # Some network file systems lock no folders, and Windows none: then
-        # each process downloads for itself, and the last puts its file there.
+        # Windows and some network file systems cannot lock folders. There,
+        # each process downloads the file, and the last one keeps its copy.
         with contextlib.suppress(OSError, ImportError):
             import fcntl
             descriptor = os.open(folder, os.O_RDONLY)
@@ -164,21 +166,26 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def use_restricted_unpickling() -> None:
-    """Make mmengine read all it is told to by :func:`read_checkpoint`.
+@contextlib.contextmanager
+def restricted_unpickling() -> Iterator[None]:
+    """Within the block, mmengine reads checkpoints by :func:`read_checkpoint`.
 
-    By itself it calls ``torch.load`` with the defaults of the installed
-    torch: older ones run whatever the file says, newer ones refuse
-    mmengine's own checkpoints. Its other schemes, such as ``torchvision://``
-    and ``s3://``, are refused, because they would be read that way.
+    mmengine itself calls ``torch.load`` with the defaults of the installed
+    torch, which refuse mmengine's own checkpoints. Files and http URLs are
+    read; other schemes, such as ``torchvision://`` and ``s3://``, are refused.
+    The loaders of mmengine are restored when the block ends.
     """
-    for scheme in [*CheckpointLoader._schemes]:
-        CheckpointLoader.register_scheme(scheme, _load_for_mmengine, True)
+    schemes = CheckpointLoader._schemes
+    CheckpointLoader._schemes = dict.fromkeys(schemes, _load_for_mmengine)
+    try:
+        yield
+    finally:
+        CheckpointLoader._schemes = schemes
 
 
 def _load_for_mmengine(filename: str, _map_location: object = None) -> dict:
-    # Not to the GPU, as its Runner asks for: the pools of all processes would
-    # not fit, and counts that optimisers keep on the CPU would have to be
-    # waited for in each step. Weights and states of optimisers are copied to
-    # where their parameters are.
+    # mmengine's Runner asks for the GPU. The CPU is better: the pools of all
+    # processes would not fit on one GPU, and step counts that an optimiser
+    # keeps on the CPU would be synchronised in each step. Weights and
+    # optimiser states are copied to the device of their parameters anyway.
     return read_checkpoint(filename, 'cpu')

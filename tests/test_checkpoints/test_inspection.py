@@ -1,4 +1,4 @@
-"""A checkpoint that claims more than it holds is refused before it is built."""
+"""A checkpoint that claims more than it holds is refused unread."""
 import io
 import json
 import pickle
@@ -187,8 +187,9 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str]] = {
         Payload(np.dtype, 'i8', False, True),
         (3, '<', None, None, None, -1, -1, 63)), 'holds numpy.dtype'),
     'changed_tensor': (changes(
-        tensor(Storage('0', 0), 0), (Storage('0', 0), 0, (2**40, ), (1, ))),
-                       'it sets the state of a torch._utils._rebuild_tensor_v2'),
+        tensor(Storage('0', 0), 0),
+        (Storage('0', 0), 0, (2**40, ),
+         (1, ))), 'it sets the state of a torch._utils._rebuild_tensor_v2'),
     'shared_type': (calls(np.dtype, 'i8', False, False), 'holds numpy.dtype'),
     # BYTEARRAY8 with a size.
     'bytearray_code':

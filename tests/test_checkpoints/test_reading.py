@@ -1,10 +1,15 @@
-"""Checkpoints are read without running them, and every key must fit."""
+"""Files and URLs are read without running code in them."""
+import hashlib
 import io
 import os
 import pickle
-import struct
+import threading
+import time
 from argparse import Namespace
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +19,14 @@ from forged_checkpoints import Payload
 from forged_checkpoints import zipped as zip_file
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader
+from safetensors.torch import save_file
 from torch import nn
 
-from tadfkd.checkpoints.reading import (read_checkpoint,
-                                        use_restricted_unpickling)
+import tadfkd.apis  # noqa: F401, for what importing it changes
+from tadfkd.checkpoints.reading import read_checkpoint, restricted_unpickling
 from tadfkd.errors import UserError
+
+both_formats = pytest.mark.parametrize('zipped', [True, False])
 
 
 def save(content: object, path: Path, zipped: bool = True) -> Path:
@@ -26,7 +34,7 @@ def save(content: object, path: Path, zipped: bool = True) -> Path:
     return path
 
 
-@pytest.mark.parametrize('zipped', [True, False])
+@both_formats
 def test_a_plain_state_dict_is_read_exactly(tmp_path: Path,
                                             zipped: bool) -> None:
     content = dict(
@@ -39,60 +47,28 @@ def test_a_plain_state_dict_is_read_exactly(tmp_path: Path,
         assert torch.equal(found['state_dict'][key], value)
 
 
-def test_a_home_directory_is_expanded(tmp_path: Path,
-                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('HOME', str(tmp_path))
-    save(dict(a=1), tmp_path / 'a.pth')
-    assert read_checkpoint('~/a.pth') == dict(a=1)
-
-
-@pytest.mark.parametrize('zipped', [True, False])
-def test_code_is_refused_by_name_and_not_run(tmp_path: Path,
-                                             zipped: bool) -> None:
-    trace = tmp_path / 'the payload ran'
-    payload = Payload(os.system, f'touch "{trace}"')
+@both_formats
+@pytest.mark.parametrize('payload', [
+    lambda trace: Payload(os.system, f'mkdir "{trace}"'),
+    lambda trace: Payload(eval, f'__import__("os").mkdir({trace!r})'),
+    lambda trace: Payload(np.save, trace, 0),
+    # mmengine's histories need getattr; the method that it returns must not
+    # be called.
+    lambda trace: Payload(np.ndarray.tofile, np.zeros(3), trace),
+], ids=['system', 'eval', 'save', 'tofile'])  # yapf: disable
+def test_code_is_refused_and_not_run(tmp_path: Path, zipped: bool,
+                                     payload: Callable) -> None:
+    trace = tmp_path / 'trace.npy'
     # Beside harmless weights, as in a real attack.
     path = save(
-        dict(state_dict=nn.Linear(2, 2).state_dict(), meta=payload),
+        dict(
+            state_dict=nn.Linear(2, 2).state_dict(), meta=payload(str(trace))),
         tmp_path / 'bad.pth', zipped)
-    with pytest.raises(UserError) as caught:
-        read_checkpoint(path)
-    assert 'system' in str(caught.value) and str(path) in str(caught.value)
-    assert not trace.exists()
-    # The payload is a live one.
-    torch.load(path, weights_only=False)
-    assert trace.exists()
-
-
-@pytest.mark.parametrize(
-    'function, argument', [(eval, '__import__("os").mkdir({trace!r})'),
-                           (exec, 'import os; os.mkdir({trace!r})'),
-                           (os.mkdir, '{trace}'), (np.save, '{trace}')],
-    ids=lambda value: getattr(value, '__name__', ''))
-def test_no_function_is_called(tmp_path: Path, function: object,
-                               argument: str) -> None:
-    trace = tmp_path / 'trace.npy'
-    payload = Payload(function, argument.format(trace=str(trace)),
-                      *([0] if function is np.save else []))
-    path = save([payload], tmp_path / 'bad.pth')
     with pytest.raises(UserError, match='code and not data|cannot be read'):
         read_checkpoint(path)
     assert not trace.exists()
     torch.load(path, weights_only=False)
-    assert trace.exists()
-
-
-def test_getattr_is_no_way_around_the_refusal(tmp_path: Path) -> None:
-    # mmengine's histories need getattr on the list of what may be called;
-    # a method that it returns must not be.
-    trace = tmp_path / 'the payload ran'
-    payload = Payload(np.ndarray.tofile, np.zeros(3), str(trace))
-    path = save(dict(meta=payload), tmp_path / 'bad.pth')
-    with pytest.raises(UserError):
-        read_checkpoint(path)
-    assert not trace.exists()
-    torch.load(path, weights_only=False)
-    assert trace.exists()
+    assert trace.exists(), 'the payload does nothing'
 
 
 def builtin(name: str) -> Payload:
@@ -142,41 +118,22 @@ def test_what_was_read_runs_no_code_when_a_run_resumes_from_it(
     assert trace.exists()
 
 
-def legacy_bytes() -> bytes:
-    stream = io.BytesIO()
-    torch.save(
-        dict(a=torch.randn(3), b=[1, 'x']),
-        stream,
-        _use_new_zipfile_serialization=False)
-    return stream.getvalue()
-
-
-def zipped_bytes() -> bytes:
-    stream = io.BytesIO()
-    torch.save(dict(a=torch.randn(3), b=[1, 'x']), stream)
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize('whole', [zipped_bytes, legacy_bytes])
+@both_formats
 def test_a_file_cut_off_anywhere_is_a_users_error(tmp_path: Path,
-                                                  whole) -> None:
-    path, content = tmp_path / 'cut.pth', whole()
-    surprises = {}
+                                                  zipped: bool) -> None:
+    path = save(dict(a=torch.randn(3), b=[1, 'x']), tmp_path / 'a', zipped)
+    content = path.read_bytes()
     for length in range(0, len(content) - 1, 11):
         path.write_bytes(content[:length])
-        try:
+        with pytest.raises(UserError) as caught:
             read_checkpoint(path)
-        except UserError as error:
-            assert str(path) in str(error) and '\n' not in str(error)
-        except Exception as error:
-            surprises[length] = repr(error)
-    assert not surprises
+        assert str(path) in str(caught.value)
+        assert '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize('text', [
-    '', ' ', 'README\n', 'hello world', '<!DOCTYPE html>\n<html></html>', '.',
-    'version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n',
-    '{"state_dict": {}}', '# Weights\n', 'import os\nos.getcwd()\n', 'PK\x03'
+    ' ', '<!DOCTYPE html>\n<html></html>', '.', '{"state_dict": {}}', 'PK\x03',
+    'version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n'
 ])
 def test_a_file_of_text_is_a_users_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / 'text.pth'
@@ -184,24 +141,6 @@ def test_a_file_of_text_is_a_users_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError, match='cannot be read') as caught:
         read_checkpoint(path)
     assert str(path) in str(caught.value)
-
-
-def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match='nothing.pth does not exist'):
-        read_checkpoint(tmp_path / 'nothing.pth')
-    with pytest.raises(UserError, match='is a directory'):
-        read_checkpoint(tmp_path)
-
-
-@pytest.mark.parametrize(
-    'content', [[1, 2], torch.zeros(2), 'text', None],
-    ids=lambda content: type(content).__name__)
-def test_a_file_without_a_dictionary_is_refused(tmp_path: Path,
-                                                content: object) -> None:
-    path = save(content, tmp_path / 'a.pth')
-    with pytest.raises(UserError) as caught:
-        read_checkpoint(path)
-    assert f'holds a {type(content).__name__}, not a' in str(caught.value)
 
 
 def mmengine_checkpoint() -> dict:
@@ -223,7 +162,7 @@ def mmengine_checkpoint() -> dict:
         message_hub=hub.state_dict())
 
 
-@pytest.mark.parametrize('zipped', [True, False])
+@both_formats
 def test_a_checkpoint_of_mmengine_is_read(tmp_path: Path,
                                           zipped: bool) -> None:
     content = mmengine_checkpoint()
@@ -246,36 +185,29 @@ def test_what_is_trusted_here_is_not_trusted_elsewhere(tmp_path: Path) -> None:
         torch.load(path, weights_only=True)
 
 
-def test_mmengine_reads_local_files_by_the_same_rules(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The registration is global: put back what was there.
-    monkeypatch.setattr(CheckpointLoader, '_schemes',
-                        dict(CheckpointLoader._schemes))
-    use_restricted_unpickling()
+def test_mmengine_reads_by_the_same_rules_within_the_block(
+        tmp_path: Path) -> None:
     good = save(mmengine_checkpoint(), tmp_path / 'good.pth')
-    # To the CPU in any case, see there.
-    found = CheckpointLoader.load_checkpoint(str(good), map_location='meta')
-    assert found['meta']['epoch'] == 1
-    devices = {value.device.type for value in found['state_dict'].values()}
-    assert devices == {'cpu'}
     trace = tmp_path / 'the payload ran'
     bad = save(
         dict(a=Payload(os.system, f'touch "{trace}"')), tmp_path / 'bad.pth')
-    with pytest.raises(UserError, match='code and not data'):
-        CheckpointLoader.load_checkpoint(str(bad), map_location='cpu')
+    before = CheckpointLoader._schemes
+    # Importing tadfkd.apis registers nothing.
+    assert {load.__module__
+            for load in before.values()} == {CheckpointLoader.__module__}
+    with pytest.raises(KeyError), restricted_unpickling():
+        # To the CPU in any case, see reading.py.
+        found = CheckpointLoader.load_checkpoint(str(good), 'meta')
+        assert found['meta']['epoch'] == 1
+        assert found['state_dict']['weight'].device.type == 'cpu'
+        for name, message in ((str(bad), 'code and not data'),
+                              ('torchvision://resnet18', 'is neither a file'),
+                              ('s3://bucket/a.pth', 'is neither a file')):
+            with pytest.raises(UserError, match=message):
+                CheckpointLoader.load_checkpoint(name)
+        raise KeyError('the run failed')
+    assert CheckpointLoader._schemes is before
     assert not trace.exists()
-
-
-def test_errors_of_a_damaged_number_are_users_errors(tmp_path: Path) -> None:
-    # A length field of the old format that points beyond the file.
-    content = legacy_bytes()
-    position = content.index(b'X\x10\x00\x00\x00protocol_version') + 1
-    damaged = content[:position] + struct.pack('<I', 2**31) \
-        + content[position + 4:]
-    path = tmp_path / 'damaged.pth'
-    path.write_bytes(damaged)
-    with pytest.raises(UserError, match='cannot be read'):
-        read_checkpoint(path)
 
 
 def test_settings_of_a_script_are_data(tmp_path: Path) -> None:
@@ -286,7 +218,7 @@ def test_settings_of_a_script_are_data(tmp_path: Path) -> None:
     assert read_checkpoint(path)['args'] == Namespace(lr=0.1, amp=None)
 
 
-@pytest.mark.parametrize('zipped', [True, False])
+@both_formats
 def test_a_trusted_file_may_run_code(tmp_path: Path, zipped: bool) -> None:
     content = dict(model=dict(a=torch.ones(2)), when=date(2020, 1, 2))
     path = save(content, tmp_path / 'a.pth', zipped)
@@ -315,4 +247,199 @@ def test_a_trusted_file_says_what_it_lacks(tmp_path: Path) -> None:
             UserError, match="No module named 'no_such_module'.*install"):
         read_checkpoint(path, trusted=True)
     with pytest.raises(UserError, match='holds no_such_module.Thing'):
+        read_checkpoint(path)
+
+
+class Server:
+    """Serves ``files`` by path; ``requests`` are the paths asked for."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.requests: list[str] = []
+        served = self
+
+        class Handler(BaseHTTPRequestHandler):
+
+            def do_GET(self) -> None:
+                served.requests.append(self.path)
+                content = served.files.get(self.path)
+                if 'slow' in self.path:
+                    time.sleep(0.5)
+                self.send_response(200 if content is not None else 404)
+                length = len(content or b'')
+                if 'cut' in self.path:
+                    length += 1000
+                self.send_header('Content-Length', str(length))
+                self.end_headers()
+                self.wfile.write(content or b'')
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        self.address = f'http://127.0.0.1:{self.http.server_port}'
+
+
+@pytest.fixture
+def server(tmp_path: Path,
+           monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A local server, and an empty cache."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    monkeypatch.setenv('no_proxy', '*')
+    server = Server()
+    thread = threading.Thread(target=server.http.serve_forever)
+    thread.start()
+    yield server
+    server.http.shutdown()
+    thread.join()
+    server.http.server_close()
+
+
+def saved(value: float) -> bytes:
+    stream = io.BytesIO()
+    torch.save(dict(a=torch.full((2, ), value)), stream)
+    return stream.getvalue()
+
+
+def cached(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / 'home').rglob('*') if path.is_file()]
+
+
+def test_a_url_is_downloaded_once(server: Server, tmp_path: Path) -> None:
+    digest = hashlib.sha256(saved(1)).hexdigest()
+    name = f'/r18-{digest[:8]}.pth'
+    server.files[name] = saved(1)
+    for _ in range(2):
+        found = read_checkpoint(server.address + name)
+        assert found['a'].tolist() == [1, 1]
+    assert server.requests == [name]
+    # Where torch.hub would look for it, and nothing beside it.
+    assert cached(tmp_path) == [
+        tmp_path / 'home' / 'hub' / 'checkpoints' / name[1:]
+    ]
+
+
+def test_equal_names_at_two_addresses_are_two_files(server: Server) -> None:
+    for folder in range(2):
+        server.files[f'/{folder}/model.pth?download=true'] = saved(folder)
+    for folder in (0, 1, 0):
+        url = f'{server.address}/{folder}/model.pth?download=true'
+        assert read_checkpoint(url)['a'].tolist() == [folder] * 2
+
+
+def test_another_hash_than_the_name_says_is_refused(server: Server,
+                                                    tmp_path: Path) -> None:
+    name = '/r18-0123456789abcdef.pth'
+    server.files[name] = saved(1)
+    for _ in range(2):
+        with pytest.raises(UserError) as caught:
+            read_checkpoint(server.address + name)
+        message = str(caught.value)
+        assert message.startswith(f'checkpoint {server.address}{name} cannot '
+                                  'be downloaded (invalid hash value')
+        assert '\n' not in message
+        assert cached(tmp_path) == []
+
+
+def test_what_cannot_be_downloaded_is_one_sentence(server: Server,
+                                                   tmp_path: Path) -> None:
+    for url in (f'{server.address}/nothing.pth', 'http://127.0.0.1:9/a.pth',
+                'http://[::1/a.pth', 'http:///a.pth', 'http://a b/c.pth'):
+        with pytest.raises(UserError, match='URL|cannot be downl') as caught:
+            read_checkpoint(url)
+        assert '\n' not in str(caught.value)
+        assert cached(tmp_path) == []
+
+
+def test_a_download_that_was_cut_off_can_be_had_again(server: Server) -> None:
+    server.files['/cut.pth'] = saved(1)[:-40]
+    url = f'{server.address}/cut.pth'
+    with pytest.raises(UserError, match='downloaded to .*: delete that file') \
+            as caught:
+        read_checkpoint(url)
+    path = Path(str(caught.value).partition('to ')[2].partition(')')[0])
+    path.unlink()
+    server.files['/cut.pth'] = saved(1)
+    assert read_checkpoint(url)['a'].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize('url', [
+    'file:///etc/passwd', 'ftp://127.0.0.1/a.pth', 's3://bucket/a.pth',
+    'torchvision://resnet18', 'https:///a.pth'
+])
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(
+            UserError, match=f'{url} is neither a file nor an http or https'):
+        read_checkpoint(url)
+
+
+def test_processes_of_a_run_download_a_file_once(server: Server,
+                                                 tmp_path: Path) -> None:
+    path = tmp_path / 'a.safetensors'
+    save_file(dict(a=torch.ones(2)), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    # Locks of a file that is opened twice hold between threads as well.
+    with ThreadPoolExecutor(4) as ranks:
+        for name in ('/slow.safetensors', f'/slow-{digest}.safetensors'):
+            server.files[name] = path.read_bytes()
+            for found in ranks.map(read_checkpoint,
+                                   [server.address + name] * 4):
+                assert found['a'].tolist() == [1, 1]
+            assert server.requests.count(name) == 1
+
+
+def test_a_failed_download_ends_every_process(server: Server) -> None:
+    url = f'{server.address}/slow/none.safetensors'
+    with ThreadPoolExecutor(3) as ranks:
+        answers = [ranks.submit(read_checkpoint, url) for _ in range(3)]
+        for answer in answers:
+            error = answer.exception(timeout=60)
+            assert isinstance(error, UserError)
+            assert 'cannot be downloaded (HTTP Error 404' in str(error)
+
+
+def test_code_from_a_url_is_refused_and_not_run(server: Server,
+                                                tmp_path: Path) -> None:
+    trace = tmp_path / 'the payload ran'
+    path = save(dict(a=Payload(os.system, f'touch "{trace}"')), tmp_path / 'a')
+    server.files['/bad.pth'] = path.read_bytes()
+    with pytest.raises(UserError, match='system, which is code'):
+        read_checkpoint(f'{server.address}/bad.pth')
+    assert not trace.exists()
+
+
+def test_a_safetensors_file_is_read(server: Server, tmp_path: Path) -> None:
+    weights = nn.Linear(2, 3).state_dict()
+    path = tmp_path / 'model.safetensors'
+    save_file(weights, path, dict(format='pt'))
+    server.files['/model.safetensors'] = path.read_bytes()
+    for source in (path, str(path), f'{server.address}/model.safetensors'):
+        for trusted in (False, True):
+            found = read_checkpoint(source, trusted=trusted)
+            assert found.keys() == weights.keys()
+            assert torch.equal(found['weight'], weights['weight'])
+
+
+def test_a_name_does_not_make_it_safetensors(tmp_path: Path) -> None:
+    trace = tmp_path / 'the payload ran'
+    payload = dict(a=Payload(os.system, f'touch "{trace}"'))
+    path = tmp_path / 'bad.safetensors'
+    for is_zip in (True, False):
+        torch.save(payload, path, _use_new_zipfile_serialization=is_zip)
+        with pytest.raises(UserError, match='bad.safetensors cannot be read'):
+            read_checkpoint(path, trusted=True)
+    assert not trace.exists()
+    # The other way around.
+    save_file(dict(a=torch.ones(2)), path)
+    with pytest.raises(UserError, match='cannot be read'):
+        read_checkpoint(path.rename(tmp_path / 'a.pth'))
+
+
+@pytest.mark.parametrize('length', [0, 8, 40, -1])
+def test_a_safetensors_file_cut_off_is_a_users_error(tmp_path: Path,
+                                                     length: int) -> None:
+    path = tmp_path / 'a.safetensors'
+    save_file(dict(a=torch.ones(2)), path)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(UserError, match='a.safetensors cannot be read'):
         read_checkpoint(path)
