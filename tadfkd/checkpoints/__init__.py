@@ -1,1 +1,1 @@
-"""How is a file read safely, all of its weights loaded, and a run resumed?"""
+"""How is a file read safely, all of its weights loaded, a run resumed?"""

@@ -1,4 +1,4 @@
-"""Finding out what a network would do with a state dict."""
+"""A dry run of ``load_state_dict``."""
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -10,20 +10,30 @@ from tadfkd.errors import UserError
 
 
 class DryLoad:
-    """What a module would do with a state dict, found out by a rehearsal
-    that leaves the module as it is.
+    """A dry run of ``module.load_state_dict``; the module does not change.
+
+    The module's own load hooks run, as mmpretrain's networks rename and drop
+    weights of older versions in them.
+
+    Args:
+        module: The network.
+        weights: The state dict.
+        source: Where the state dict is from, for messages.
 
     Attributes:
-        expected: The module's tensors by name.
-        arriving: Those of the file that would be copied onto them.
-        parameters: The names that are parameters.
-        unexpected: The names in the file that nothing wants.
+        expected: The module's parameters and persistent buffers by name.
+        would_load: The tensors that would be copied onto them, by name.
+        parameters: The names of ``expected`` that are parameters.
+        unexpected: The names in the state dict that the module does not have.
+
+    Raises:
+        UserError: If a load hook of the module fails.
     """
 
     def __init__(self, module: nn.Module, weights: Mapping[str, Tensor],
                  source: str) -> None:
         self.weights = weights
-        self._memory = {
+        self._addresses = {
             tensor.untyped_storage().data_ptr()
             for tensor in weights.values()
         }
@@ -36,32 +46,36 @@ class DryLoad:
         ]
         disabled = logging.root.manager.disable
         try:
-            # The hooks say what they do, which here they do not.
+            # mmpretrain's load hooks log what they rename. Nothing is loaded
+            # here, so they are silenced.
             logging.disable(max(disabled, logging.INFO))
-            found = module.load_state_dict(weights, strict=False)
+            keys = module.load_state_dict(weights, strict=False)
         except Exception as error:
-            # The rules for state dicts meet anybody's shapes.
+            # Load hooks can fail in any way on tensors of unexpected shapes.
             reason = str(error).strip().partition('\n')[0]
             raise UserError(f'{source} does not fit the network '
                             f'({reason or type(error).__name__}): name the '
-                            'checkpoint of this very architecture and class '
+                            'checkpoint of this architecture and class '
                             'count') from error
         finally:
             logging.disable(disabled)
             for handle in handles:
                 handle.remove()
-        self.unexpected = found.unexpected_keys
+        self.unexpected = keys.unexpected_keys
 
     def _observe(self, child: nn.Module, state_dict: dict[str, Tensor],
                  prefix: str, *_: Any) -> None:
-        """Runs last before torch copies: a tensor is copied onto itself."""
+        """Note the tensors, and let torch copy each tensor onto itself.
+
+        It runs after the module's own hooks and before torch copies.
+        """
         buffers = {
             name: buffer
             for name, buffer in child._buffers.items()
             if name not in child._non_persistent_buffers_set
         }
         for name, tensor in (child._parameters | buffers).items():
-            # A layer without a bias has None under that name.
+            # A layer without bias has an entry 'bias' that is None.
             if tensor is None:
                 continue
             name = prefix + name
@@ -73,13 +87,13 @@ class DryLoad:
                 state_dict[name] = tensor
 
     def _is_from_file(self, tensor: Tensor) -> bool:
-        """Whether it is a tensor of the file, a part of one, or a copy."""
-        return tensor.untyped_storage().data_ptr() in self._memory or any(
+        """Whether it is a tensor of the file, a view of one, or a copy."""
+        return tensor.untyped_storage().data_ptr() in self._addresses or any(
             tensor.shape == other.shape and torch.equal(tensor, other)
             for other in self.weights.values())
 
-    def of_another_shape(self) -> list[str]:
-        """What does not fit, or only would because it is resized."""
+    def shape_mismatches(self) -> list[str]:
+        """Tensors of another shape, also those that a load hook resizes."""
         return [
             f'{name}: {list(self.weights.get(name, tensor).shape)} instead of '
             f'{list(self.expected[name].shape)}'
@@ -88,8 +102,8 @@ class DryLoad:
                 'num_batches_tracked') and not self._is_from_file(tensor)
         ]
 
-    def of_another_kind(self) -> list[str]:
-        """Numbers that are not floating, for weights that are."""
+    def dtype_mismatches(self) -> list[str]:
+        """Integer tensors in the file for floating-point weights."""
         return [
             f'{name}: {tensor.dtype} instead of {self.expected[name].dtype}'
             for name, tensor in self.would_load.items()

@@ -1,4 +1,4 @@
-"""Which checkpoint a run goes on from."""
+"""Find the checkpoint from which a run resumes."""
 import os
 import re
 import zipfile
@@ -8,15 +8,15 @@ from tadfkd.checkpoints.inspection import inspect
 from tadfkd.checkpoints.unpickling import load_restricted
 from tadfkd.errors import UserError
 
-# Of a run; a best one holds no optimiser.
+# Checkpoints to resume from. Files named best_* hold no optimiser.
 _NAME = re.compile(r'(?:epoch|iter)_(\d+)(?:_step_(\d+))?\.pth')
 
 
 def find_damage(path: str | os.PathLike) -> str | None:
-    """What is wrong with a checkpoint file; None if it is whole.
+    """What is wrong with a checkpoint file; None if it is intact.
 
-    It is read to its end, against the check sums that ``torch.save`` writes
-    and ``torch.load`` does not look at, and then as it is to be read.
+    The check sums that ``torch.save`` writes are verified, because
+    ``torch.load`` ignores them. Then the file is read as a run would read it.
     """
     path = Path(path)
     try:
@@ -27,7 +27,7 @@ def find_damage(path: str | os.PathLike) -> str | None:
                 return f'the check sum of its record {record} is wrong'
         inspect(path)
         load_restricted(path, 'cpu')
-    # Damaged bytes can bring the parsers to anything.
+    # Damaged bytes can raise any exception in the parsers.
     except Exception as error:
         reason = str(error).strip().partition('\n')[0]
         return reason or type(error).__name__
@@ -36,20 +36,20 @@ def find_damage(path: str | os.PathLike) -> str | None:
 
 def newest_intact(
         work_dir: str | os.PathLike) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint of a run that is whole.
+    """The newest intact checkpoint of a run.
 
-    It is the one that ``last_checkpoint`` names; if that is damaged, the one
-    before, and so on.
+    That is the checkpoint that ``last_checkpoint`` names. If it is damaged,
+    the one before it is taken, and so on.
 
     Args:
-        work_dir: Of the run; it need not exist.
+        work_dir: The work directory of the run; it need not exist.
 
     Returns:
-        The checkpoint, None if the run has saved none; and a sentence for
-        each one that was passed over.
+        The checkpoint, or None if the run has saved none; and one sentence
+        per damaged checkpoint that was skipped.
 
     Raises:
-        UserError: If there are checkpoints and none is whole.
+        UserError: If there are checkpoints but none is intact.
     """
     last = _last(Path(work_dir))
     folder = Path(work_dir) if last is None else last.parent
@@ -58,7 +58,7 @@ def newest_intact(
                      key=_position,
                      reverse=True)
     if last is not None:
-        # Later ones are of a run before this one.
+        # Checkpoints with higher numbers belong to an earlier run.
         earlier = [
             path for path in earlier if not _NAME.fullmatch(last.name)
             or _position(path) < _position(last)
@@ -68,17 +68,18 @@ def newest_intact(
         damage = find_damage(path)
         if damage is None:
             return path, [
-                f'{found}: going on from the one before' for found in damages
+                f'{text}: the run resumes from an earlier one'
+                for text in damages
             ]
         damages.append(f'the checkpoint {path} is damaged ({damage})')
     if damages:
-        raise UserError(f'{"; ".join(damages)}, and no other one in {folder} '
-                        'is whole: start again without --resume')
+        raise UserError(f'{"; ".join(damages)}, and {folder} has no intact '
+                        'one: start again without --resume')
     return None, []
 
 
 def _last(work_dir: Path) -> Path | None:
-    """What ``last_checkpoint`` names, if it is there."""
+    """The file that ``last_checkpoint`` names, if it exists."""
     try:
         named = Path((work_dir / 'last_checkpoint').read_text().strip())
     except (OSError, UnicodeDecodeError):
@@ -91,7 +92,7 @@ def _last(work_dir: Path) -> Path | None:
 
 
 def _position(path: Path) -> tuple[int, int]:
-    """Epochs (or iterations) and steps in the name of a checkpoint."""
+    """The epoch (or iteration) and the step in a checkpoint's name."""
     match = _NAME.fullmatch(path.name)
     assert match is not None
     return int(match[1]), int(match[2] or 0)

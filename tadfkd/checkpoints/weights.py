@@ -1,4 +1,4 @@
-"""Finding a network's weights in a checkpoint, and loading every one."""
+"""Find the weights of a network in a checkpoint and load all of them."""
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -10,37 +10,38 @@ from torch import Tensor, nn
 from tadfkd.checkpoints.dry_load import DryLoad
 from tadfkd.errors import UserError
 
-# Where checkpoints have their weights, the first that is there: the averaged
-# ones of timm, torchvision and others, then the ones as trained.
+# Entries of a checkpoint that hold weights, in the order of preference: the
+# averaged (EMA) weights of timm, torchvision and others, then the raw ones.
 _AVERAGED = ('state_dict_ema', 'model_ema', 'ema_state_dict', 'ema')
 _TRAINED = ('state_dict', 'model_state_dict', 'model', 'net', 'network',
             'teacher')
-# Of a file with several networks, the first of these is taken that fits.
+# In a file with several networks, the first of these is preferred.
 _NETWORKS = ('teacher', 'student')
-# What is put before a network's names by what holds it.
+# Prefixes that wrappers and parent modules add to the names of weights.
 _WRAPPERS = (*_NETWORKS, 'module', '_orig_mod', 'model', 'network', 'net')
-# torch's and mmengine's averaged models count their updates.
+# Update counters of torch's and mmengine's averaged models.
 _COUNTERS = {'n_averaged', 'steps'}
 
 
-def weights_of(content: Mapping,
-               own: Collection[str],
-               source: str,
-               key: str | None = None) -> tuple[dict[str, Tensor], str]:
+def find_weights(content: Mapping,
+                 own: Collection[str],
+                 source: str,
+                 key: str | None = None) -> tuple[dict[str, Tensor], str]:
     """Find a network's state dict in a checkpoint.
 
-    Averaged weights go before those as trained, wherever the file has both.
+    If the file has both, averaged (EMA) weights are preferred.
 
     Args:
-        content: What :func:`tadfkd.checkpoints.reading.read_checkpoint` gave.
-        own: The names in the network's state dict, which tell what before
-            the names in the file belongs to a wrapper.
+        content: The result of
+            :func:`tadfkd.checkpoints.reading.read_checkpoint`.
+        own: The names in the network's state dict. They decide which prefix
+            of the names in the file belongs to a wrapper.
         source: Where the checkpoint is from, for messages.
-        key: The entry of ``content`` to take; None finds it.
+        key: The entry of ``content`` to take; None searches for it.
 
     Returns:
-        The weights by the network's names, as far as it has them, and a
-        phrase that says which they are, such as ``"'state_dict_ema', without
+        The weights, with the network's names where the network has them; and
+        a phrase that describes them, such as ``"'state_dict_ema', without
         the prefix 'module.'"``.
 
     Raises:
@@ -49,33 +50,33 @@ def weights_of(content: Mapping,
     weights, entry = _entry(content, source, key)
     _require_named_tensors(weights, source)
     prefix, added = _best_prefix(weights, own)
-    # What the file says before the network's own wrappers, if it holds
-    # several networks: the others are beside it, and are left out.
-    owner = next((part for part in prefix.split('.') if part in _NETWORKS), '')
-    outer = prefix.partition(f'{owner}.')[0]
-    found, left_out = {}, set()
+    # If the file holds several networks, those beside this one are left out.
+    network = next((part for part in prefix.split('.') if part in _NETWORKS),
+                   '')
+    outer = prefix.partition(f'{network}.')[0]
+    renamed, left_out = {}, set()
     for name, value in weights.items():
         if name.startswith(prefix):
-            found[added + name[len(prefix):]] = value
-        elif owner:
+            renamed[added + name[len(prefix):]] = value
+        elif network:
             left_out.add(name.removeprefix(outer).partition('.')[0])
-    for name in weights.keys() - _COUNTERS if prefix and not owner else ():
+    for name in weights.keys() - _COUNTERS if prefix and not network else ():
         if not name.startswith(prefix):
-            if name in found:
+            if name in renamed:
                 raise UserError(f'{source} has {name} with and without the '
                                 f"prefix '{prefix}': keep one of the two")
-            found[name] = weights[name]
+            renamed[name] = weights[name]
     if prefix:
         entry += f", without the prefix '{prefix}'"
     if added:
         entry += f", with the prefix '{added}'"
     if left_out:
         entry += f', leaving out {_listed(left_out)}'
-    return found, entry
+    return renamed, entry
 
 
 def _listed(names: Collection[Any]) -> str:
-    """Some of the names, for a message."""
+    """At most 8 of the names, for a message."""
     shown = sorted(map(str, names))
     more = f' and {len(shown) - 8} more' if len(shown) > 8 else ''
     return ', '.join(shown[:8]) + more
@@ -83,55 +84,55 @@ def _listed(names: Collection[Any]) -> str:
 
 def _entry(content: Mapping, source: str,
            key: str | None) -> tuple[Mapping[str, Any], str]:
-    """The state dict in a checkpoint, and its name there."""
-    found = _search(content) if key is None else None
-    if found is not None:
-        path = [f"'{name}'" for name in reversed(found[1])]
-        return found[0], ' in '.join(path) or 'the file itself'
+    """The state dict in a checkpoint, and a phrase for its place there."""
+    match = _search(content) if key is None else None
+    if match is not None:
+        path = [f"'{name}'" for name in reversed(match[1])]
+        return match[0], ' in '.join(path) or 'the file itself'
     entries = {
-        name: found
+        name: match
         for name, entry in content.items()
-        if (found := _search(entry)) is not None
+        if (match := _search(entry)) is not None
     }
     if key is None:
         what = f'{_listed(content) or "nothing"}: '
         if entries:
-            what = f'under {_listed(entries)}: set model.teacher.' \
-                'checkpoint_key to the one to take, or '
-        raise UserError(f'{source} holds no weights under a name that is '
-                        f'known, but {what}put the state dict under '
+            what = f'{_listed(entries)}: set model.teacher.checkpoint_key ' \
+                'to one of these entries, or '
+        raise UserError(f'{source} has no entry with weights of a known name, '
+                        f'but has {what}put the state dict under '
                         '"state_dict"')
     if key not in entries:
         raise UserError(f'{source} has no weights under {key!r}: name one of '
                         f'its entries with weights, {_listed(entries)}'
                         if entries else f'{source} has no entries with '
-                        f'weights, so there is no {key!r}: leave the name out')
+                        f'weights, so there is no {key!r}: leave the key out')
     path = [f"'{name}'" for name in (*reversed(entries[key][1]), key)]
     return entries[key][0], ' in '.join(path)
 
 
 def _search(content: Any, depth: int = 2) -> tuple[Mapping, list[str]] | None:
-    """A state dict in ``content``, and the names of the entries to it."""
+    """A state dict in ``content``, and the keys that lead to it."""
     if isinstance(content, nn.Module):
-        # Only a trusted file holds one.
+        # Only a trusted file can hold a module.
         content = content.state_dict()
     if not isinstance(content, Mapping):
         return None
     names: tuple[str, ...] = _AVERAGED + _TRAINED
-    if 'state_dict' in content and _is_of_mmengine(content):
-        # Its EMAHook saves the averaged weights as the state dict, and the
-        # others as ema_state_dict.
+    if 'state_dict' in content and _was_saved_by_mmengine(content):
+        # mmengine's EMAHook saves the averaged weights as state_dict, and the
+        # raw ones as ema_state_dict.
         names = _TRAINED
     for name in names if depth else ():
-        found = _search(content.get(name), depth - 1)
-        if found is not None:
-            return found[0], [name, *found[1]]
+        match = _search(content.get(name), depth - 1)
+        if match is not None:
+            return match[0], [name, *match[1]]
     if any(isinstance(value, Tensor) for value in content.values()):
         return content, []
     return None
 
 
-def _is_of_mmengine(content: Mapping) -> bool:
+def _was_saved_by_mmengine(content: Mapping) -> bool:
     meta = content.get('meta')
     return 'message_hub' in content or (isinstance(meta, Mapping)
                                         and 'mmengine_version' in meta)
@@ -139,12 +140,15 @@ def _is_of_mmengine(content: Mapping) -> bool:
 
 def _best_prefix(weights: Mapping[str, Any],
                  own: Collection[str]) -> tuple[str, str]:
-    """What to take from the names in the file and to put before them, so
-    that the most of ``own`` are there; the least change of equals."""
+    """The prefix to remove from the names in the file, and the one to add.
+
+    The choice gives the most names of ``own``; of equal choices, the one that
+    changes least.
+    """
     prefixes = ['']
     for name in weights:
         prefix = ''
-        # More than a few are no wrapper's.
+        # Wrappers are nested a few levels deep at most.
         for part in name.split('.', 5)[:4]:
             if part not in _WRAPPERS:
                 break
@@ -171,54 +175,55 @@ def _require_named_tensors(weights: Mapping[Any, Any], source: str) -> None:
             isinstance(name, str) and isinstance(value, Tensor)
             and value.layout is torch.strided and not value.is_quantized
             and not value.is_meta for name, value in weights.items()):
-        raise UserError(f'{source} holds other things than named tensors: '
-                        'save a state dict, or put it under "state_dict"')
+        raise UserError(f'{source} does not hold named tensors only: save a '
+                        'state dict, or put it under "state_dict"')
 
 
 def load_weights(module: nn.Module,
                  weights: Mapping[str, Tensor],
                  source: str,
                  allow_missing: Sequence[str] = ()) -> None:
-    """Load a state dict of which every key must fit.
+    """Load a state dict whose every key must fit.
 
-    The module's own rules for state dicts apply, by which mmpretrain renames
-    and leaves out what older versions saved; but not those that compute
-    weights, such as a position embedding for another image size.
+    The module's own load hooks apply: mmpretrain's networks rename and drop
+    weights of older versions. Hooks that compute weights are refused, for
+    example those that resize a position embedding.
 
     Args:
-        module: Gets the weights.
+        module: The network.
         weights: A plain state dict.
-        source: Where they are from, for the message.
+        source: Where the weights are from, for messages.
         allow_missing: Patterns such as ``'head.*'`` of names that may be
-            missing from ``weights``, or be there in vain.
+            missing from ``weights`` or unexpected in it.
 
     Raises:
         UserError: If a key is missing, unexpected, or of another shape or
-            kind, or a pattern matches nothing; ``module`` is unchanged then.
+            dtype, or if a pattern matches nothing. ``module`` does not change
+            then.
     """
     _require_named_tensors(weights, source)
     if isinstance(allow_missing, str):
         raise UserError('allow_missing must be a list of patterns, got '
                         f'{allow_missing!r}: write [{allow_missing!r}]')
     own = module.state_dict()
-    fit = DryLoad(module, weights, source)
-    known = fit.expected.keys() | own.keys() | weights.keys()
+    dry = DryLoad(module, weights, source)
+    known = dry.expected.keys() | own.keys() | weights.keys()
     for pattern in allow_missing:
         if not any(fnmatchcase(name, pattern) for name in known):
             raise UserError(f'allow_missing has {pattern!r}, which matches no '
                             f'weight of the network or of {source}: correct '
                             'or remove it')
-    # Buffers that a network does not take from its own state dict either, it
-    # makes anew. Batch norm's counter was added late to torch and steers
-    # nothing where the momentum is fixed: old files may lack it.
-    needed = fit.parameters | DryLoad(module, own, source).would_load.keys()
+    # A network computes some buffers itself and ignores them even in its own
+    # state dict. Old files lack batch norm's num_batches_tracked, which has
+    # no effect where the momentum is fixed.
+    needed = dry.parameters | DryLoad(module, own, source).would_load.keys()
     problems = {
         'missing': [
-            name for name in needed - fit.would_load.keys()
+            name for name in needed - dry.would_load.keys()
             if not name.endswith('num_batches_tracked')
         ],
         'unexpected':
-        fit.unexpected
+        dry.unexpected
     }
     problems = {
         problem: [
@@ -228,18 +233,17 @@ def load_weights(module: nn.Module,
         for problem, names in problems.items()
     }
     problems['of another shape'] = [
-        *fit.of_another_shape(),
+        *dry.shape_mismatches(),
         *(f'{name}: {list(weights[name].shape)} instead of '
           f'{list(own[name].shape)}'
-          for name in own.keys() & weights.keys() - fit.would_load.keys()
+          for name in own.keys() & weights.keys() - dry.would_load.keys()
           if weights[name].shape != own[name].shape)
     ]
-    problems['of another kind'] = fit.of_another_kind()
+    problems['of another dtype'] = dry.dtype_mismatches()
     listed = '; '.join(f'{len(names)} {problem} ({_listed(names)})'
                        for problem, names in problems.items() if names)
     if listed:
         raise UserError(f'{source} does not fit the network: of '
-                        f'{len(fit.expected)} tensors, {listed}: name the '
-                        'checkpoint of this very architecture and class '
-                        'count')
+                        f'{len(dry.expected)} tensors, {listed}: name the '
+                        'checkpoint of this architecture and class count')
     module.load_state_dict(weights, strict=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tadfkd.checkpoints.weights import weights_of
+from tadfkd.checkpoints.weights import find_weights
 from tadfkd.errors import UserError
 
 Weights = Mapping[str, Tensor]
@@ -65,7 +65,7 @@ class PublicNetwork:
 def source_weights(checkpoint: Mapping, name: str) -> dict[str, Tensor]:
     """The state dict in a checkpoint, in float32 as networks hold it.
 
-    It may be nested as :func:`~tadfkd.checkpoints.weights.weights_of` knows
+    It may be nested as :func:`~tadfkd.checkpoints.weights.find_weights` knows
     it, and its keys may all begin with ``module.``.
 
     Args:
@@ -76,7 +76,7 @@ def source_weights(checkpoint: Mapping, name: str) -> dict[str, Tensor]:
         UserError: If there are other things than named tensors in it, or
             the same numbers again and again.
     """
-    weights, _ = weights_of(checkpoint, (), name)
+    weights, _ = find_weights(checkpoint, (), name)
     # What is small in a file, because its names share their numbers, is not
     # when it is converted or a network is built of its shapes.
     storages = [value.untyped_storage() for value in weights.values()]

@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from tadfkd.checkpoints.reading import read_checkpoint
-from tadfkd.checkpoints.weights import load_weights, weights_of
+from tadfkd.checkpoints.weights import find_weights, load_weights
 from tadfkd.classifiers.facts import Fact, Facts
 from tadfkd.errors import UserError
 from tadfkd.teachers.base_teacher import BaseTeacher
@@ -61,7 +61,7 @@ class LoadedTeacher(BaseTeacher):
             except UserError as error:
                 raise UserError(f'teacher {error}{hint}') from error
             source = f'teacher checkpoint {checkpoint}'
-            weights, taken = weights_of(content,
+            weights, taken = find_weights(content,
                                         network.state_dict().keys(), source,
                                         checkpoint_key)
             load_weights(network, weights, source, allow_missing)

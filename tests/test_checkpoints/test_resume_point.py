@@ -65,7 +65,7 @@ def test_a_damaged_one_falls_back_to_the_one_before(work_dir: Path,
     path, [note] = newest_intact(work_dir)
     assert path == work_dir / 'epoch_10.pth'
     assert 'epoch_10_step_4.pth is damaged' in note
-    assert 'going on from the one before' in note
+    assert 'resumes from an earlier one' in note
 
     damage(work_dir / 'epoch_10.pth')
     path, notes = newest_intact(work_dir)
@@ -73,13 +73,9 @@ def test_a_damaged_one_falls_back_to_the_one_before(work_dir: Path,
     assert len(notes) == 2
 
 
-def test_a_fall_back_is_never_to_a_later_one(work_dir: Path) -> None:
-    name_last(work_dir, 'epoch_9.pth')
-    truncate(work_dir / 'epoch_9.pth')
-    assert newest_intact(work_dir)[0] == work_dir / 'epoch_2.pth'
-
-
-def test_nor_to_the_best_one_which_has_no_optimiser(work_dir: Path) -> None:
+def test_best_checkpoints_are_skipped_as_they_hold_no_optimiser(
+        work_dir: Path) -> None:
+    # Nor a checkpoint with a higher number, which belongs to an earlier run.
     name_last(work_dir, 'epoch_2.pth')
     truncate(work_dir / 'epoch_2.pth')
     torch.save({}, work_dir / 'best_accuracy_top1_epoch_1.pth')

@@ -1,6 +1,5 @@
 """Weights are found in a checkpoint, and every key of them must fit."""
 import copy
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +10,9 @@ from mmengine.runner import Runner
 from mmpretrain.models import TimmClassifier
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tadfkd.checkpoints.reading import read_checkpoint
-from tadfkd.checkpoints.weights import load_weights, weights_of
+from tadfkd.checkpoints.weights import find_weights, load_weights
 from tadfkd.errors import UserError
 
 
@@ -22,25 +20,22 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
 
 
-def test_weights_that_fit_are_loaded() -> None:
-    source, target = network(), network()
-    source(torch.randn(8, 2))
-    load_weights(target, source.state_dict(), 'the checkpoint')
-    for key, value in source.state_dict().items():
-        assert torch.equal(target.state_dict()[key], value), key
-
-
-def test_the_counter_of_batch_norm_may_be_missing() -> None:
+def test_all_weights_are_loaded_except_batch_norms_counter() -> None:
     source, target = network(), network()
     weights = source.state_dict()
-    del weights['1.num_batches_tracked']
     load_weights(target, weights, 'the checkpoint')
-    assert torch.equal(target[0].weight, source[0].weight)
+    assert_holds(target, weights, list(weights))
+    del weights['1.num_batches_tracked']
+    load_weights(network(), weights, 'the checkpoint')
 
 
 @pytest.mark.parametrize(
     'remove, add, problem',
     [(['0.weight'], {}, '1 missing (0.weight)'),
+     ([], {
+         f'a.{index}': torch.zeros(1)
+         for index in range(9)
+     }, '9 unexpected (a.0, a.1, a.2, a.3, a.4, a.5, a.6, a.7 and 1 more)'),
      (['1.running_mean'], {}, '1 missing (1.running_mean)'),
      ([], dict(extra=torch.zeros(1)), '1 unexpected (extra)'),
      ([], {
@@ -48,7 +43,7 @@ def test_the_counter_of_batch_norm_may_be_missing() -> None:
      }, '1 of another shape (0.weight: [3, 5] instead of [3, 2])'),
      ([], {
          '0.weight': torch.zeros(3, 2, dtype=torch.int8)
-     }, '1 of another kind (0.weight: torch.int8 instead of '
+     }, '1 of another dtype (0.weight: torch.int8 instead of '
       'torch.float32)')])
 def test_what_does_not_fit_is_named_and_nothing_is_loaded(
         remove: list[str], add: dict, problem: str) -> None:
@@ -65,31 +60,6 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(
     assert 'teacher.pth does not fit' in message and 'of 7 tensors' in message
     for key, value in target.state_dict().items():
         assert torch.equal(value, before[key]), key
-
-
-def test_all_problems_are_listed_at_once_and_long_lists_are_cut() -> None:
-    weights = {f'other.{index}': torch.zeros(1) for index in range(9)}
-    weights['1.bias'] = torch.zeros(8)
-    with pytest.raises(UserError) as caught:
-        load_weights(network(), weights, 'teacher.pth')
-    message = str(caught.value)
-    # The counter of batch norm is the one tensor that may be missing.
-    assert '5 missing (0.bias, 0.weight, 1.running_mean, 1.running_var, ' \
-        '1.weight)' in message
-    assert '9 unexpected (other.0, other.1, other.2, other.3, other.4, ' \
-        'other.5, other.6, other.7 and 1 more)' in message
-    assert '1 of another shape (1.bias: [8] instead of [3])' in message
-
-
-@pytest.mark.parametrize('weights', [{
-    '0.weight': [[1.0, 2.0]] * 3
-}, {
-    0: torch.zeros(1)
-}])
-def test_what_is_no_state_dict_is_refused_as_such(weights: dict) -> None:
-    with pytest.raises(
-            UserError, match='teacher.pth holds other things than named'):
-        load_weights(network(), weights, 'teacher.pth')
 
 
 def test_excused_keys_may_be_missing_or_unexpected() -> None:
@@ -122,7 +92,7 @@ def test_a_pattern_excuses_no_other_shape_and_must_match_something() -> None:
     torch.zeros(1).expand(2**30, 2**10),
 ], ids=['sparse', 'meta', 'expanded'])  # yapf: disable
 def test_tensors_without_their_numbers_are_refused(weights: Tensor) -> None:
-    with pytest.raises(UserError, match='teacher.pth (holds other|does not)'):
+    with pytest.raises(UserError, match='teacher.pth does not'):
         load_weights(network(),
                      network().state_dict() | {'0.weight': weights},
                      'teacher.pth')
@@ -196,14 +166,6 @@ def test_what_a_network_makes_anew_need_not_come_from_the_file() -> None:
         load_weights(target, weights, 'teacher.pth')
 
 
-def test_tables_of_another_window_are_another_shape() -> None:
-    with pytest.raises(
-            UserError,
-            match='of another shape .*index: '
-            r'\[64, 64\] instead of \[16, 16\]'):
-        load_weights(swin_v2(), changed(swin_v2(64, 8)), 'teacher.pth')
-
-
 def test_old_names_are_loaded_as_mmpretrain_loads_them() -> None:
     config = dict(
         type='mmpretrain.SwinTransformer',
@@ -242,13 +204,6 @@ def test_position_embeddings_are_not_resized(
     target.load_state_dict(weights)
 
 
-def test_a_part_of_a_position_embedding_is_exact() -> None:
-    target = vision_transformer(with_cls_token=False, out_type='avg_featmap')
-    weights = changed(vision_transformer(out_type='avg_featmap'))
-    load_weights(target, weights, 'teacher.pth', ['cls_token'])
-    assert torch.equal(target.pos_embed, weights['pos_embed'][:, 1:])
-
-
 def test_shapes_that_a_networks_own_rules_fail_on_are_refused() -> None:
     target = vision_transformer()
     weights = changed(target) | dict(pos_embed=torch.zeros(3))
@@ -273,7 +228,7 @@ def test_a_wrapper_that_renames_all_keys_takes_the_networks_own(
         prefix: str) -> None:
     target, weights = Wrapped(), changed(network())
     content = {prefix + name: value for name, value in weights.items()}
-    found, _ = weights_of(content, target.state_dict(), 'teacher.pth')
+    found, _ = find_weights(content, target.state_dict(), 'teacher.pth')
     load_weights(target, found, 'teacher.pth')
     assert_holds(target.model, weights, list(weights))
     with pytest.raises(UserError, match='1 missing .model.0.weight.'):
@@ -331,7 +286,7 @@ def state_dict(prefix: str = '', value: float = 0) -> dict[str, Tensor]:
 ])  # yapf: disable
 def test_weights_are_found_wherever_they_are(content: dict,
                                              phrase: str) -> None:
-    found, said = weights_of(content, OWN, 'teacher.pth')
+    found, said = find_weights(content, OWN, 'teacher.pth')
     assert said == phrase
     assert found.keys() == set(OWN)
     assert all(value.tolist() == [1, 1] for value in found.values())
@@ -341,81 +296,54 @@ def test_a_prefix_of_the_network_itself_is_added_or_kept() -> None:
     own = [f'model.{name}' for name in OWN]
     for prefix, added in (('', True), ('module.', True), ('model.', False),
                           ('model._orig_mod.', True)):
-        found, said = weights_of(state_dict(prefix), own, 'teacher.pth')
+        found, said = find_weights(state_dict(prefix), own, 'teacher.pth')
         assert sorted(found) == sorted(own), prefix
         assert ("with the prefix 'model.'" in said) is added
     own = [f'module.{name}' for name in OWN]
-    assert weights_of(state_dict('module.'), own, 'a')[1] == 'the file itself'
+    _, said = find_weights(state_dict('module.'), own, 'a')
+    assert said == 'the file itself'
 
 
 def test_what_is_beside_the_weights_stays_and_is_refused_later() -> None:
     content = state_dict('module.') | {'extra': torch.zeros(1)}
-    found, _ = weights_of(content, OWN, 'teacher.pth')
+    found, _ = find_weights(content, OWN, 'teacher.pth')
     assert found.keys() == {*OWN, 'extra'}
     with pytest.raises(UserError, match='has head.bias with and without'):
-        weights_of(
+        find_weights(
             state_dict('module.') | {'head.bias': torch.zeros(2)}, OWN,
             'teacher.pth')
-
-
-def test_of_what_fits_nowhere_nothing_is_renamed() -> None:
-    content = {'module.other': torch.zeros(1)}
-    assert weights_of(content, OWN, 'a') == (content, 'the file itself')
-
-
-def test_an_entry_that_is_not_known_can_be_taken_by_name() -> None:
-    content = dict(epoch=1, params=state_dict('module.', 1))
-    with pytest.raises(UserError, match='but under params: set model.teach'):
-        weights_of(content, OWN, 'teacher.pth')
-    found, _ = weights_of(content, OWN, 'teacher.pth', 'params')
-    assert found['head.bias'].tolist() == [1, 1]
 
 
 def test_an_entry_is_taken_by_name() -> None:
     content = dict(
         state_dict=state_dict(), best=dict(model=state_dict('module.', 1)))
-    found, said = weights_of(content, OWN, 'teacher.pth', 'best')
+    found, said = find_weights(content, OWN, 'teacher.pth', 'best')
     assert said == "'model' in 'best', without the prefix 'module.'"
     assert found['head.bias'].tolist() == [1, 1]
     with pytest.raises(
             UserError,
             match="teacher.pth has no weights under 'ema': name one of its "
             'entries with weights, best, state_dict'):
-        weights_of(content | dict(ema=0.9), OWN, 'teacher.pth', 'ema')
+        find_weights(content | dict(ema=0.9), OWN, 'teacher.pth', 'ema')
     with pytest.raises(UserError, match="so there is no 'ema'"):
-        weights_of(state_dict(), OWN, 'teacher.pth', 'ema')
+        find_weights(state_dict(), OWN, 'teacher.pth', 'ema')
 
 
 @pytest.mark.parametrize('content, message', [
-    ({}, 'but nothing: put'),
-    (dict(epoch=1, optimizer={}), 'but epoch, optimizer: put the state dict'),
-    (state_dict() | dict(epoch=3), 'other things than named tensors'),
-    ({0: torch.zeros(1)}, 'other things than named tensors'),
-    (dict(model=dict(model=dict(model=state_dict()))), 'holds no weights'),
+    ({}, 'but has nothing: put'),
+    (dict(epoch=1, optimizer={}), 'but has epoch, optimizer: put the'),
+    (state_dict() | dict(epoch=3), 'does not hold named tensors only'),
+    ({0: torch.zeros(1)}, 'does not hold named tensors only'),
+    (dict(model=dict(model=dict(model=state_dict()))), 'has no entry with'),
     (dict(epoch=1, student=state_dict(), best_state_dict=state_dict()),
-     'that is known, but under best_state_dict, student: set model.teacher.'
-     'checkpoint_key to the one to take, or put the state dict under "state'),
+     'of a known name, but has best_state_dict, student: set model.teacher.'
+     'checkpoint_key to one of these entries, or put the state dict under'),
 ])  # yapf: disable
 def test_what_has_no_weights_is_said_to_have_none(content: dict,
                                                   message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        weights_of(content, OWN, 'teacher.pth')
-    assert str(caught.value).startswith('teacher.pth holds')
-
-
-def test_averaged_weights_of_torch_are_loaded() -> None:
-    raw = network()
-    averaged = AveragedModel(raw, multi_avg_fn=get_ema_multi_avg_fn(0.5))
-    for _ in range(2):
-        with torch.no_grad():
-            raw[0].weight += 1
-        averaged.update_parameters(raw)
-    content = dict(model=raw.state_dict(), model_ema=averaged.state_dict())
-    target = network()
-    weights, _ = weights_of(content, target.state_dict(), 'teacher.pth')
-    load_weights(target, weights, 'teacher.pth')
-    assert torch.equal(target[0].weight, averaged.module[0].weight)
-    assert not torch.equal(target[0].weight, raw[0].weight)
+        find_weights(content, OWN, 'teacher.pth')
+    assert str(caught.value).startswith('teacher.pth ')
 
 
 class Descent(BaseModel):
@@ -446,39 +374,11 @@ def test_mmengine_saves_averaged_weights_as_the_state_dict(
     runner.train()
     assert runner.model.weight.tolist() == [-4, -4]
     content = read_checkpoint(tmp_path / 'epoch_1.pth')
-    found, said = weights_of(content, ['weight'], 'epoch_1.pth')
+    found, said = find_weights(content, ['weight'], 'epoch_1.pth')
     assert said == "'state_dict'"
     # The first iteration copies, the others average with what is there.
     assert found['weight'].tolist() == [-3.125, -3.125]
-    raw, said = weights_of(content, ['weight'], 'epoch_1.pth',
-                           'ema_state_dict')
+    raw, said = find_weights(content, ['weight'], 'epoch_1.pth',
+                             'ema_state_dict')
     assert said == "'ema_state_dict', without the prefix 'module.'"
     assert raw.keys() == {'weight'} and raw['weight'].tolist() == [-4, -4]
-
-
-def test_a_checkpoint_of_mmcls_is_loaded(tmp_path: Path) -> None:
-    source, target = network(), network()
-    optimizer = torch.optim.SGD(source.parameters(), 0.1, momentum=0.9)
-    source(torch.randn(4, 2)).sum().backward()
-    optimizer.step()
-    meta = dict(
-        mmcls_version='0.23.0',
-        config="model = dict(type='ImageClassifier')",
-        CLASSES=('zero', 'one'),
-        env_info='Python: 3.8',
-        epoch=100,
-        iter=3900,
-        hook_msgs=dict(best_score=99.5))
-    path = tmp_path / 'mmcls.pth'
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
-        torch.save(
-            dict(
-                meta=meta,
-                state_dict=source.state_dict(),
-                optimizer=optimizer.state_dict()), path)
-        content = read_checkpoint(path)
-    assert content['meta'] == meta
-    weights, _ = weights_of(content, target.state_dict(), 'mmcls.pth')
-    load_weights(target, weights, 'mmcls.pth')
-    assert_holds(target, source.state_dict(), list(source.state_dict()))

@@ -47,7 +47,7 @@ def test_names_that_share_their_numbers_are_not_converted() -> None:
 
 
 @pytest.mark.parametrize('checkpoint, message', [
-    (dict(a=ONE, epoch=3), 'file holds other things than named tensors'),
+    (dict(a=ONE, epoch=3), 'file does not hold named tensors only'),
     ({}, 'file holds no weights'),
     (dict(state_dict={}), 'file holds no weights'),
 ])

@@ -155,7 +155,7 @@ def test_no_file_gets_further_than_a_sentence(hostile: Hostile) -> None:
         hostile.save('list.pth', [torch.zeros(2)]):
         'holds a list, not a dictionary',
         hostile.save('numbers.pth', hostile.weights | dict(epoch=3)):
-        'other things than named tensors',
+        'does not hold named tensors only',
         hostile.save('narrow.pth', narrow):
         'of another shape (backbone.',
         hostile.save('missing.pth', dict(list(hostile.weights.items())[3:])):
