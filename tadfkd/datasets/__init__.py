@@ -1,4 +1,4 @@
-"""The step dataset, and readers of the data that evaluation uses."""
+"""What does training iterate over, and where are the images for evaluation?"""
 from tadfkd.datasets.cifar import CIFAR10, CIFAR100
 from tadfkd.datasets.digits import Digits
 from tadfkd.datasets.fashion_mnist import FashionMNIST

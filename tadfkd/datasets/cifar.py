@@ -1,7 +1,7 @@
-"""CIFAR with clear answers where files are missing or damaged."""
+"""CIFAR-10 and CIFAR-100; missing or damaged files are clear errors."""
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mmengine.dist
 import mmpretrain.datasets
@@ -10,12 +10,12 @@ from mmpretrain.datasets.utils import download_and_extract_archive
 
 from tadfkd.datasets.download import (find_folder, is_first_on_machine,
                                       warn_of_changed_files)
-from tadfkd.errors import UserError
+from tadfkd.errors import UserError, require_choice
 from tadfkd.registry import DATASETS
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles arrays and plain containers, and no code."""
+    """Unpickles arrays and plain containers, but refuses code."""
 
     ALLOWED = {
         ('numpy', 'ndarray'),
@@ -28,24 +28,26 @@ class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Look up a global that the file names."""
         if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f'{module}.{name} is no data')
+            raise pickle.UnpicklingError(f'{module}.{name} is code')
         return super().find_class(module, name)
 
 
 class _LocalCIFAR(mmpretrain.datasets.CIFAR10):
-    """mmpretrain's description of the files, and a reader that accepts files
-    in their format with a warning if they are not the published ones.
+    """mmpretrain's CIFAR with its own reader.
+
+    It accepts any files in CIFAR's format, and warns if they are not the
+    published ones.
 
     Args:
-        data_root: The folder that holds, or gets, the unpacked archive.
+        data_root: The folder of the unpacked archive. A missing archive is
+            downloaded to this folder.
         split: ``'train'`` or ``'test'``.
-        **base: Everything else of mmpretrain's ``CIFAR10``.
+        **base: Other arguments of mmpretrain's ``CIFAR10``.
     """
 
-    def __init__(self, data_root: str, split: str, **base: Any) -> None:
-        if split not in ('train', 'test'):
-            raise UserError("split must be 'train' or 'test', got "
-                            f'{split!r}: set split of the data set')
+    def __init__(self, data_root: str, split: Literal['train', 'test'],
+                 **base: Any) -> None:
+        require_choice('dataset', 'split', split, ('train', 'test'))
         super().__init__(
             data_root=data_root,
             split=split,
@@ -53,7 +55,7 @@ class _LocalCIFAR(mmpretrain.datasets.CIFAR10):
             **base)
 
     def load_data_list(self) -> list[dict]:
-        """One dictionary an image, with ``img`` and ``gt_label``.
+        """One dictionary per image, with ``img`` and ``gt_label``.
 
         Raises:
             UserError: If files are damaged, or missing and cannot be
@@ -87,7 +89,7 @@ class _LocalCIFAR(mmpretrain.datasets.CIFAR10):
 
 
 def _read_batch(path: Path) -> tuple[np.ndarray, list[int]]:
-    """Rows of 3072 bytes, and as many labels.
+    """Rows of 3072 bytes, and one label per row.
 
     Raises:
         UserError: If the file is damaged.
@@ -100,9 +102,9 @@ def _read_batch(path: Path) -> tuple[np.ndarray, list[int]]:
         if len(rows) != len(labels):
             raise ValueError(f'{len(rows)} images, {len(labels)} labels')
     except Exception as error:
-        # The bytes are anybody's: unpickling can fail in any way.
-        raise UserError(f'{path} is damaged ({error}): delete it and have it '
-                        'downloaded again') from error
+        # Damaged bytes can raise any exception in unpickling.
+        raise UserError(f'{path} is damaged ({error}): delete it so that it '
+                        'is downloaded again') from error
     return rows, labels
 
 

@@ -1,11 +1,11 @@
-"""Handwritten digits that need no download."""
+"""The handwritten digits of scikit-learn, which need no download."""
 from typing import Any, Literal
 
 import numpy as np
 from mmpretrain.datasets import BaseDataset
 from PIL import Image
 
-from tadfkd.errors import UserError, require_at_least
+from tadfkd.errors import UserError, require_at_least, require_choice
 from tadfkd.registry import DATASETS
 
 
@@ -13,14 +13,14 @@ from tadfkd.registry import DATASETS
 class Digits(BaseDataset):
     """The 1797 real handwritten digits that scikit-learn ships, 10 classes.
 
-    8x8 pixels, resized bilinearly; grey, height x width x 1, uint8. The test
-    split is a stratified third (599 images) that is the same in every run.
+    Grey images of 8x8 pixels, resized bilinearly to height x width x 1, uint8.
+    The test split is a stratified third (599 images), the same in every run.
     Source: UCI, "Optical Recognition of Handwritten Digits".
 
     Args:
         split: ``'train'`` or ``'test'``.
         image_size: Height and width after resizing, >= 8.
-        **base: Everything else of mmpretrain's ``BaseDataset``.
+        **base: Other arguments of mmpretrain's ``BaseDataset``.
     """
 
     METAINFO = {'classes': tuple('0123456789')}
@@ -29,16 +29,14 @@ class Digits(BaseDataset):
                  split: Literal['train', 'test'],
                  image_size: int = 16,
                  **base: Any) -> None:
-        if split not in ('train', 'test'):
-            raise UserError("split must be 'train' or 'test', got "
-                            f'{split!r}: set split of the Digits data set')
-        require_at_least('the Digits data set', 'image_size', image_size, 8)
+        require_choice('dataset', 'split', split, ('train', 'test'))
+        require_at_least('dataset', 'image_size', image_size, 8)
         self.split = split
         self.image_size = image_size
         super().__init__(ann_file='', test_mode=split == 'test', **base)
 
     def load_data_list(self) -> list[dict]:
-        """One dictionary an image, with ``img`` and ``gt_label``."""
+        """One dictionary per image, with ``img`` and ``gt_label``."""
         try:
             from sklearn.datasets import load_digits
             from sklearn.model_selection import train_test_split

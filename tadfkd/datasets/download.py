@@ -1,19 +1,14 @@
-"""Finding, checking and fetching the files of a data set."""
+"""Find, download and check the files of a data set."""
 import hashlib
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmengine.logging import print_log
 
-from tadfkd.errors import UserError
-from tadfkd.utils.files import write_atomically
-
 
 def is_first_on_machine() -> bool:
-    """Whether this process is the one of its machine that downloads."""
+    """Whether this process downloads for all processes of its machine."""
     return os.environ.get('LOCAL_RANK', '0') == '0'
 
 
@@ -26,34 +21,8 @@ def find_folder(folders: Sequence[str | Path],
     return None
 
 
-def fetch(url: str, path: Path, md5: str | None = None) -> None:
-    """Download a file, whole or not at all.
-
-    Args:
-        url: Where it is.
-        path: Where it goes.
-        md5: Its checksum, if one is known.
-
-    Raises:
-        UserError: If it cannot be had, or is not what the checksum says.
-    """
-    print_log(f'downloading {url} to {path}', logger='current')
-    try:
-        with urllib.request.urlopen(url, timeout=60) as response:
-            content = response.read()
-    except (urllib.error.URLError, OSError) as error:
-        raise UserError(f'{path} is missing and {url} cannot be downloaded '
-                        f'({error}): put the file there, or train with '
-                        '--no-eval') from error
-    got = hashlib.md5(content).hexdigest()
-    if md5 is not None and got != md5:
-        raise UserError(f'{url} has checksum {got} instead of {md5}: the '
-                        'download is damaged; try again')
-    write_atomically(path, content)
-
-
 def warn_of_changed_files(folder: Path, md5: Mapping[str, str]) -> None:
-    """Say once which files are not the published ones."""
+    """Log one warning that names the files whose check sum differs."""
     changed = [
         name for name, checksum in md5.items()
         if hashlib.md5((folder / name).read_bytes()).hexdigest() != checksum
@@ -61,6 +30,6 @@ def warn_of_changed_files(folder: Path, md5: Mapping[str, str]) -> None:
     if changed:
         print_log(
             f'{", ".join(changed)} in {folder} differ from the published '
-            'files; accuracies will not compare to published ones',
+            'files; accuracies cannot be compared to published ones',
             logger='current',
             level=30)

@@ -1,6 +1,7 @@
-"""Fashion-MNIST from its four original files."""
+"""Fashion-MNIST, read from its four original files."""
 import gzip
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,9 +9,10 @@ import mmengine.dist
 import numpy as np
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.datasets.categories import FASHIONMNIST_CATEGORITES
+from torchvision.datasets.utils import download_url
 
-from tadfkd.datasets.download import fetch, find_folder, is_first_on_machine
-from tadfkd.errors import UserError
+from tadfkd.datasets.download import find_folder, is_first_on_machine
+from tadfkd.errors import UserError, require_choice
 from tadfkd.registry import DATASETS
 
 
@@ -18,15 +20,15 @@ from tadfkd.registry import DATASETS
 class FashionMNIST(BaseDataset):
     """28x28 grey images of clothes, 60 000 and 10 000, 10 classes.
 
-    Reads the original ``.gz`` files in place: from ``data_root``, or from
-    where Debian's package ``dataset-fashion-mnist`` puts them; where they
-    are in neither, they are downloaded to ``data_root``. (mmpretrain's
-    reader needs unpacked copies and ignores ``split``.)
+    The original ``.gz`` files are read from ``data_root`` or from the folder
+    of Debian's package ``dataset-fashion-mnist``. If neither holds them, they
+    are downloaded to ``data_root``. (mmpretrain's reader needs unpacked
+    copies and ignores ``split``.)
 
     Args:
         split: ``'train'`` or ``'test'``.
         data_root: The folder of the files.
-        **base: Everything else of mmpretrain's ``BaseDataset``.
+        **base: Other arguments of mmpretrain's ``BaseDataset``.
     """
 
     METAINFO = {'classes': FASHIONMNIST_CATEGORITES}
@@ -47,10 +49,7 @@ class FashionMNIST(BaseDataset):
                  split: Literal['train', 'test'],
                  data_root: str = 'data/fashion_mnist',
                  **base: Any) -> None:
-        if split not in self.FILES:
-            raise UserError("split must be 'train' or 'test', got "
-                            f'{split!r}: set split of the FashionMNIST data '
-                            'set')
+        require_choice('dataset', 'split', split, self.FILES)
         self.split = split
         super().__init__(
             ann_file='',
@@ -59,12 +58,11 @@ class FashionMNIST(BaseDataset):
             **base)
 
     def load_data_list(self) -> list[dict]:
-        """One dictionary an image, with ``img`` and ``gt_label``."""
+        """One dictionary per image, with ``img`` and ``gt_label``."""
         files = self.FILES[self.split]
         folders = [Path(self.data_root), Path(self.DEBIAN_FOLDER)]
         if is_first_on_machine() and not find_folder(folders, list(files)):
-            for name, md5 in files.items():
-                fetch(self.URL + name, folders[0] / name, md5)
+            self._download(files)
         mmengine.dist.barrier()
         folder = find_folder(folders, list(files))
         if folder is None:
@@ -80,9 +78,19 @@ class FashionMNIST(BaseDataset):
             for image, label in zip(images, labels)
         ]
 
+    def _download(self, files: Mapping[str, str]) -> None:
+        for name, md5 in files.items():
+            try:
+                download_url(self.URL + name, self.data_root, name, md5)
+            except (OSError, RuntimeError) as error:
+                raise UserError(
+                    f'{Path(self.data_root, name)} is missing and {self.URL}'
+                    f'{name} cannot be downloaded ({error}): put the file '
+                    'there, or train with --no-eval') from error
+
 
 def _read_idx(path: Path) -> np.ndarray:
-    """Read a gzipped IDX file of bytes: zero, zero, type, rank, sizes, data.
+    """Read a gzipped IDX file: zero, zero, type, rank, sizes, bytes.
 
     Raises:
         UserError: If the file is damaged.
@@ -94,5 +102,5 @@ def _read_idx(path: Path) -> np.ndarray:
         return np.frombuffer(
             content, np.uint8, offset=4 + 4 * rank).reshape(shape)
     except (OSError, EOFError, IndexError, ValueError, zlib.error) as error:
-        raise UserError(f'{path} is damaged ({error}): delete it and have it '
-                        'downloaded again') from error
+        raise UserError(f'{path} is damaged ({error}): delete it so that it '
+                        'is downloaded again') from error

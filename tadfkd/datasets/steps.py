@@ -1,4 +1,4 @@
-"""What training iterates over: steps, and no data."""
+"""Training iterates over steps, not over data."""
 from collections.abc import Iterator, Sized
 
 from torch.utils.data import Dataset, Sampler
@@ -9,16 +9,16 @@ from tadfkd.registry import DATA_SAMPLERS, DATASETS
 
 @DATASETS.register_module()
 class StepDataset(Dataset):
-    """As many empty items as an epoch has iterations.
+    """One item per iteration of an epoch; an item is its own number.
 
     mmengine's loops need a dataloader; data-free training has nothing to
     load.
 
     Args:
-        num_steps: Iterations an epoch, >= 1.
+        num_steps: Iterations per epoch, >= 1.
     """
 
-    #: mmengine's loops ask for it.
+    #: mmengine's loops read this attribute.
     metainfo: dict = {}
 
     def __init__(self, num_steps: int) -> None:
@@ -38,7 +38,7 @@ class StepDataset(Dataset):
 class StepSampler(Sampler):
     """Every step, in order, in each process.
 
-    mmengine's samplers would divide the steps among the processes.
+    mmengine's samplers would split the steps among the processes.
     """
 
     def __init__(self, dataset: Sized, seed: int | None = None) -> None:

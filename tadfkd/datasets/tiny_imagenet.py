@@ -1,10 +1,10 @@
-"""Tiny-ImageNet from its unpacked archive."""
+"""Tiny-ImageNet, read from its unpacked archive."""
 from pathlib import Path
 from typing import Any, Literal
 
 from mmpretrain.datasets import BaseDataset
 
-from tadfkd.errors import UserError
+from tadfkd.errors import UserError, require_choice
 from tadfkd.registry import DATASETS
 
 
@@ -19,7 +19,7 @@ class TinyImageNet(BaseDataset):
     Args:
         split: ``'train'`` or ``'test'``.
         data_root: The folder ``tiny-imagenet-200`` of the archive.
-        **base: Everything else of mmpretrain's ``BaseDataset``.
+        **base: Other arguments of mmpretrain's ``BaseDataset``.
     """
 
     URL = 'http://cs231n.stanford.edu/tiny-imagenet-200.zip'
@@ -28,10 +28,7 @@ class TinyImageNet(BaseDataset):
                  split: Literal['train', 'test'],
                  data_root: str = 'data/tiny-imagenet-200',
                  **base: Any) -> None:
-        if split not in ('train', 'test'):
-            raise UserError("split must be 'train' or 'test', got "
-                            f'{split!r}: set split of the TinyImageNet data '
-                            'set')
+        require_choice('dataset', 'split', split, ('train', 'test'))
         self.split = split
         super().__init__(
             ann_file='',
@@ -40,7 +37,7 @@ class TinyImageNet(BaseDataset):
             **base)
 
     def load_data_list(self) -> list[dict]:
-        """One dictionary an image, with ``img_path`` and ``gt_label``."""
+        """One dictionary per image, with ``img_path`` and ``gt_label``."""
         root = Path(self.data_root)
         annotations = root / 'val' / 'val_annotations.txt'
         if not annotations.is_file() or not (root / 'wnids.txt').is_file():

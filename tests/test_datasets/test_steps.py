@@ -9,14 +9,10 @@ from tadfkd.errors import UserError
 def test_an_epoch_has_as_many_items_as_steps() -> None:
     dataset = StepDataset(5)
     assert len(dataset) == 5
-    assert [dataset[i] for i in range(5)] == [0, 1, 2, 3, 4]
+    assert list(dataset) == [dataset[i] for i in range(5)] == [0, 1, 2, 3, 4]
 
 
-def test_iterating_over_the_data_set_ends() -> None:
-    assert list(StepDataset(3)) == [0, 1, 2]
-
-
-@pytest.mark.parametrize('num_steps', [0, -1, 2.5, '3'])
+@pytest.mark.parametrize('num_steps', [0, 2.5, '3'])
 def test_fewer_than_one_step_is_a_user_error(num_steps: object) -> None:
     with pytest.raises(
             UserError, match='train_dataloader.dataset.num_steps') as error:

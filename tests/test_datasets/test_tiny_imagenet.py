@@ -75,8 +75,3 @@ def test_a_missing_archive_says_what_to_unpack_where(root: Path,
     assert f'Tiny-ImageNet is not in {root}: unpack' in str(error.value)
     assert 'tiny-imagenet-200.zip' in str(error.value)
     assert '--no-eval' in str(error.value)
-
-
-def test_an_unknown_split_is_a_user_error(root: Path) -> None:
-    with pytest.raises(UserError, match="'train' or 'test', got 'val'"):
-        TinyImageNet('val', str(root))
