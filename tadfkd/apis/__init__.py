@@ -1,11 +1,8 @@
-"""What a notebook or a tool calls."""
-from tadfkd.utils.imports import modules_that_stay
-
-with modules_that_stay():
-    from tadfkd.apis.comparison import compare
-    from tadfkd.apis.config import load_config
-    from tadfkd.apis.runs import distill, test, train
-    from tadfkd.apis.teacher_check import check_teacher
+"""What does a notebook or a tool call?"""
+from tadfkd.apis.comparison import compare
+from tadfkd.apis.config import load_config
+from tadfkd.apis.runs import distill, test, train
+from tadfkd.apis.teacher_check import check_teacher
 
 __all__ = [
     'check_teacher', 'compare', 'distill', 'load_config', 'test', 'train'
