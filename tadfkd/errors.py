@@ -1,13 +1,13 @@
-"""What a user did wrong, in one sentence."""
+"""Errors that are a user's mistake, and checks of numbers and choices."""
 import difflib
 import math
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake in a config, an argument or a file that the user can mend.
+    """A mistake in a config, an argument or a file that the user can correct.
 
-    The message is one sentence: what was got, what is allowed, what to
+    The message is one sentence: what was given, what is allowed and what to
     change. Tools print it without a traceback and exit with ``exit_code``.
     """
 
@@ -15,24 +15,26 @@ class UserError(ValueError):
 
 
 class UnhealthyRun(UserError):
-    """A run that cannot come to anything; the message says why, and from
-    which checkpoint another can go on."""
+    """A run that cannot succeed any more.
+
+    The message says why, and from which checkpoint another run can start.
+    """
 
     exit_code = 3
 
 
-#: With this code a process ends whose run was told to stop and is saved. It
-#: is the system's "try again", and none that a shell gives to a killed one.
+#: Exit code of a process whose run was told to stop and has been saved. It is
+#: EX_TEMPFAIL of sysexits.h. No shell gives this code to a killed process.
 INTERRUPTED = 75
 
 
 class Interrupted(SystemExit):
     """A run was told to stop, has been saved, and can be resumed.
 
-    Left alone it ends the process with the code :data:`INTERRUPTED`.
+    If nothing catches it, the process exits with :data:`INTERRUPTED`.
 
     Attributes:
-        message: What stopped it, and where it is.
+        message: What stopped the run, and where its checkpoint is.
     """
 
     def __init__(self, message: str) -> None:
@@ -44,8 +46,12 @@ class Interrupted(SystemExit):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """A clause that names the allowed name nearest to ``name``."""
-    allowed = sorted(allowed)
+    """A clause that proposes the allowed name most similar to ``name``.
+
+    Without a similar name, the clause lists those that are allowed. It never
+    proposes ``name`` itself, which has just been refused.
+    """
+    allowed = sorted({*allowed} - {name})
     matches = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
     if not matches:
         lower = {known.lower(): known for known in allowed}
@@ -61,17 +67,17 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 
 def require_at_least(where: str, name: str, value: float,
                      minimum: float) -> None:
-    """Refuse a number below ``minimum`` (or one that is not a number).
+    """Refuse a value that is not a finite number >= ``minimum``.
 
     Args:
         where: The config path of the field's owner, for example ``model``.
         name: The field.
         value: What the user gave.
-        minimum: The smallest allowed value; a whole ``minimum`` of type
-            ``int`` also requires a whole ``value``.
+        minimum: The smallest allowed value. If it is an ``int``, the value
+            must be an ``int`` too.
 
     Raises:
-        UserError: If ``value`` is not a number or too small.
+        UserError: If ``value`` is not a finite number or is too small.
     """
     kind = int if isinstance(minimum, int) else (int, float)
     is_number = isinstance(value, kind) and not isinstance(value, bool)
@@ -105,7 +111,12 @@ def require_choice(where: str, name: str, value: object,
 
 
 def size_pair(where: str, name: str, value: object) -> tuple[int, int]:
-    """Height and width, of one whole number for both or of two.
+    """Height and width from a value that is one whole number or two.
+
+    Args:
+        where: The config path of the field's owner, for example ``model``.
+        name: The field.
+        value: One number >= 1 for both, or a pair.
 
     Raises:
         UserError: If ``value`` is neither.
@@ -120,5 +131,5 @@ def size_pair(where: str, name: str, value: object) -> tuple[int, int]:
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of what an exception says, or its kind."""
+    """The first line of an exception's message, or its type if it has none."""
     return str(error).strip().partition('\n')[0] or type(error).__name__

@@ -1,5 +1,4 @@
-"""Checks of a config before anything is built or written."""
-import copy
+"""Checks of a config before a run writes anything."""
 import inspect
 import itertools
 from collections.abc import Callable, Iterator
@@ -8,10 +7,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.optim import (AmpOptimWrapper, OptimWrapper, OptimWrapperDict,
-                            build_optim_wrapper)
-from mmengine.registry import HOOKS, OPTIMIZERS
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import (EpochBasedTrainLoop, IterBasedTrainLoop,
                              LogProcessor, Runner, TestLoop, ValLoop,
                              set_random_seed)
@@ -21,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.errors import UserError, nearest, reason_of
+from tadfkd.errors import UserError, reason_of
 from tadfkd.utils.annotations import check_arguments, parameters_of
 from tadfkd.utils.library_errors import as_config_error, registries
 
@@ -33,7 +29,7 @@ def _environment(cudnn_benchmark: bool = False,
     """What mmengine's Runner reads of ``env_cfg``."""
 
 
-#: What becomes of a part of a config that names no type.
+#: Which component takes a part of a config that names no type.
 _IMPLIED: dict[str, Callable] = {
     'env_cfg': _environment,
     'env_cfg.mp_cfg': set_multi_processing,
@@ -47,14 +43,16 @@ _IMPLIED: dict[str, Callable] = {
     'visualizer': Visualizer,
 }
 
-#: Whose annotations can be relied on. Those of mmpretrain are contradicted by
-#: its own configs, as is AmpOptimWrapper of mmengine.
+#: Packages with reliable annotations. mmpretrain's own configs contradict its
+#: annotations, and so does mmengine's AmpOptimWrapper.
 _ANNOTATED = ('mmengine', 'tadfkd', 'torch')
 
 
 def check_components(config: Config) -> None:
-    """Hold the values of a config against the annotations of the components
-    that take them, where those can be relied on.
+    """Check the values of a config against the annotations of the components
+    that take them.
+
+    Components without reliable annotations are left out.
 
     Raises:
         UserError: For the first value that does not fit, with its path.
@@ -67,7 +65,7 @@ def check_components(config: Config) -> None:
         registry.import_from_location()
         for name, component in registry.module_dict.items():
             known.setdefault(name, []).append(component)
-    # Others are bases, of which the model has its own copies.
+    # The other keys are bases, and the model has its own copies of them.
     read = {*parameters_of(Runner), 'model_wrapper_cfg'} & config.keys()
     content = config.to_dict()
     for path, part in _parts('', {key: content[key] for key in sorted(read)}):
@@ -90,13 +88,15 @@ def _has_annotations(component: Callable) -> bool:
     return package in _ANNOTATED and component is not AmpOptimWrapper
 
 
-def check_loops(config: Config, *stages: str) -> None:
-    """Refuse loops that lack a part, or cannot be called as their part of the
-    config says.
+def check_stages(config: Config, *stages: str) -> None:
+    """Refuse a stage that lacks a part, or a loop with wrong arguments.
 
     Args:
-        config: The whole.
-        *stages: Of ``'train'``, which must be there, ``'val'`` and ``'test'``.
+        config: The whole config.
+        *stages: ``'train'``, which is required, ``'val'`` or ``'test'``.
+
+    Raises:
+        UserError: For the first mistake.
     """
     for stage in stages:
         last = 'optim_wrapper' if stage == 'train' else f'{stage}_evaluator'
@@ -111,6 +111,7 @@ def check_loops(config: Config, *stages: str) -> None:
 
 
 def _check_loop(path: str, part: dict) -> None:
+    # The Runner builds a loop only after its first files are written.
     if 'type' in part:
         return
     loop = _implied(path, part)
@@ -129,53 +130,14 @@ def _check_loop(path: str, part: dict) -> None:
                         f'({reason_of(error)}): change {path}') from error
 
 
-def try_hooks(config: Config) -> None:
-    """Build the hooks, and throw them away."""
-    for part in ('default_hooks', 'custom_hooks'):
-        hooks = config.get(part) or {}
-        names = hooks if isinstance(hooks, dict) else range(len(hooks))
-        for name in names:
-            # None takes a default hook out.
-            if isinstance(hooks[name], Hook | None):
-                continue
-            with as_config_error(f'{part}.{name}'):
-                hook = copy.deepcopy(hooks[name])
-                if isinstance(hook, dict):
-                    # Which the Runner takes for itself.
-                    hook.pop('priority', None)
-                hook = HOOKS.build(hook)
-                if isinstance(hook, CheckpointHook):
-                    # What it does not know, it hands on when it saves.
-                    inspect.signature(Runner.save_checkpoint).bind(
-                        None, out_dir='', filename='', **hook.args)
+def check_schedules(config: Config, model: nn.Module) -> None:
+    """Refuse a ``param_scheduler`` that leaves out a trained network.
 
-
-def try_optimizers(model: nn.Module, config: Config) -> None:
-    """Build the optimisers, and clip a gradient as they will."""
-    wrappers = config.get('optim_wrapper') or {}
-    for wrapper in (wrappers, *wrappers.values()):
-        if not isinstance(wrapper, dict) or 'optimizer' not in wrapper:
-            continue
-        name = wrapper['optimizer'].get('type')
-        if isinstance(name, str) and OPTIMIZERS.get(name) is None:
-            known = OPTIMIZERS.module_dict
-            raise UserError(f'no optimizer is registered as {name!r}: '
-                            f'{nearest(name, known)}')
-    _check_schedules(config, model)
-    with as_config_error('optim_wrapper'):
-        built = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
-        wrappers = built.values() if isinstance(built,
-                                                OptimWrapperDict) else [built]
-        for wrapper in wrappers:
-            if wrapper.clip_grad_kwargs:
-                parameter = nn.Parameter(torch.zeros(1))
-                parameter.grad = torch.zeros(1)
-                wrapper.clip_func([parameter], **wrapper.clip_grad_kwargs)
-
-
-def _check_schedules(config: Config, model: nn.Module) -> None:
+    Raises:
+        UserError: With the network that has no schedule.
+    """
     schedules = config.get('param_scheduler')
-    # A list, or one schedule with its type, is for all networks.
+    # A list, or a single schedule with its type, is for all networks.
     if not isinstance(schedules, dict) or 'type' in schedules:
         return
     for network in getattr(model, 'trained_networks', ()):
@@ -185,20 +147,23 @@ def _check_schedules(config: Config, model: nn.Module) -> None:
                             'constant learning rate')
 
 
-# Two samples are not worth the minutes of a compilation.
+# Compiling would take minutes, for two samples.
 @torch.compiler.set_stance('force_eager')
 @torch.no_grad()
 def try_data(config: Config, stage: str, dataloader: dict, model: Any) -> None:
-    """Send two samples through a dataloader's parts, the model and, for
-    evaluation, the metrics.
+    """Pass two samples through a dataloader, the model and the metrics.
 
-    Nothing remains of it, as the Runner seeds everything again.
+    The random numbers that this draws do not matter, because the Runner sets
+    all seeds again.
 
     Args:
-        config: The whole.
+        config: The whole config.
         stage: ``'train'``, ``'val'`` or ``'test'``.
-        dataloader: Its part, with a data set that is built.
-        model: Of that config.
+        dataloader: The part of that stage, with a data set that is built.
+        model: The model of that config.
+
+    Raises:
+        UserError: If any part fails.
     """
     with as_config_error(f'{stage}_dataloader'):
         loader = Runner.build_dataloader(dataloader)
@@ -237,7 +202,7 @@ def _parts(path: str, value: Any) -> Iterator[tuple[str, dict]]:
 
 
 def _implied(path: str, part: dict) -> Any:
-    """What becomes of a part that names no type of a component."""
+    """The component that takes a part which names no type."""
     if path == 'train_cfg':
         return EpochBasedTrainLoop if part.get(
             'by_epoch') else IterBasedTrainLoop

@@ -1,58 +1,153 @@
-"""Where a run begins, and how it ends when it cannot write."""
+"""mmengine's Runner, built from a config without writing too early.
+
+Hooks, optimisers and data sets are built before the Runner, because the
+Runner creates its work directory first and builds these parts afterwards.
+"""
 import copy
 import errno
+import inspect
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
+from mmengine.registry import DATASETS, HOOKS, OPTIMIZERS
+from mmengine.runner import Runner
+from torch import nn
 
-from tadfkd.checkpoints.resume_point import find_damage, newest_intact
+from tadfkd.apis.config_checks import try_data
+from tadfkd.checkpoints.resume_point import newest_intact
 from tadfkd.errors import UserError
+from tadfkd.utils.library_errors import as_config_error
 
-# Of a disk that is full, or full for this user or this process, or read-only.
+# The disk or the user's quota is full, the file is too large, or the file
+# system is read-only.
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
+#: Default hooks of mmengine's Runner.
+_OWN_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger',
+              'param_scheduler', 'checkpoint')
 
-def find_start(config: Config) -> tuple[dict[str, Any], list[str]]:
-    """What a run loads, or goes on from.
+_run_numbers = itertools.count()
+
+
+def build_runner(config: Config, **built: Any) -> Runner:
+    """Build the Runner of a config.
 
     Args:
-        config: With ``resume`` and ``load_from``.
-
-    Returns:
-        The Runner's ``load_from`` and ``resume``, and what the log is to say
-        about them.
+        config: The config, which stays unchanged.
+        **built: Arguments of the Runner that replace those of the config.
 
     Raises:
-        UserError: If the run is to go on and its checkpoint is damaged.
+        UserError: If a part of the config cannot be built.
     """
-    named = config.get('load_from')
-    if not config.get('resume'):
-        return dict(load_from=named, resume=False), []
-    if named is None:
-        path, notes = newest_intact(config.work_dir)
-        if path is None:
-            return dict(
-                load_from=None, resume=False
-            ), [
-                f'{config.work_dir} has no checkpoint to go on from, so the '
-                'run starts from the beginning'
-            ]
-        return dict(load_from=str(path), resume=True), notes
-    damage = find_damage(named) if Path(named).is_file() else None
-    if damage is not None:
-        raise UserError(f'--resume names the checkpoint {named}, which is '
-                        f'damaged ({damage}): name another one, or leave the '
-                        'name out for the newest that is whole')
-    return dict(load_from=named, resume=True), []
+    # The Runner writes names and folders into the dictionaries that it gets,
+    # and a second run of the same config would find them there.
+    arguments = {
+        name: copy.deepcopy(config[name])
+        for name in inspect.signature(Runner).parameters
+        if name in config and name not in built
+    }
+    # None removes a default hook, but mmengine accepts None only for its own.
+    arguments['default_hooks'] = {
+        name: hook and _build_hook(f'default_hooks.{name}', hook)
+        for name, hook in (arguments.get('default_hooks') or {}).items()
+        if hook is not None or name in _OWN_HOOKS
+    }
+    arguments['custom_hooks'] = [
+        _build_hook(f'custom_hooks.{index}', hook)
+        for index, hook in enumerate(arguments.get('custom_hooks') or [])
+    ]
+    # mmengine names loggers by experiment and time in seconds, so two quick
+    # runs of one config would write into one folder.
+    name = config.get('experiment_name') or Path(config.filename).stem
+    arguments['experiment_name'] = f'{name}_{next(_run_numbers)}'
+    with as_config_error('the run'), writing_errors(config):
+        return Runner(**arguments | built, cfg=CachedTextConfig.of(config))
 
 
-def with_exact_resume(train_cfg: dict | None) -> dict | None:
-    """``train_cfg`` with :class:`tadfkd.engine.EpochLoop` for the loop by
-    epochs that mmengine takes by itself."""
+def _build_hook(path: str, hook: Hook | dict) -> Hook:
+    if isinstance(hook, Hook):
+        return hook
+    with as_config_error(path):
+        hook = dict(hook)
+        priority = hook.pop('priority', None)
+        built = HOOKS.build(hook)
+        if priority is not None:
+            built.priority = priority
+        return built
+
+
+def build_optimizers(config: Config, model: nn.Module) -> OptimWrapper:
+    """Build the optimisers of a config.
+
+    Args:
+        config: The config, which stays unchanged.
+        model: Its parameters are given to the optimisers.
+
+    Raises:
+        UserError: If an optimiser cannot be built, or cannot clip a gradient
+            as the config says.
+    """
+    content = config.optim_wrapper
+    with as_config_error('optim_wrapper'):
+        for part in (content, *content.values()):
+            optimizer = part.get('optimizer') if isinstance(part, dict) else {}
+            name = (optimizer or {}).get('type')
+            if isinstance(name, str) and OPTIMIZERS.get(name) is None:
+                # The constructor fails with a message that has no name.
+                OPTIMIZERS.build(optimizer)
+        built = build_optim_wrapper(model, copy.deepcopy(content))
+        for wrapper in (built.values()
+                        if isinstance(built, OptimWrapperDict) else [built]):
+            if wrapper.clip_grad_kwargs:
+                # Its arguments are not read before the first step.
+                parameter = nn.Parameter(torch.zeros(1))
+                parameter.grad = torch.zeros(1)
+                wrapper.clip_func([parameter], **wrapper.clip_grad_kwargs)
+        return built
+
+
+def build_loader(config: Config, stage: str, model: nn.Module) -> dict | None:
+    """Build the data set of a stage, and try the dataloader on two samples.
+
+    Args:
+        config: The config, which stays unchanged.
+        stage: ``'train'``, ``'val'`` or ``'test'``.
+        model: The model of that config.
+
+    Returns:
+        The config of the dataloader, with the data set in it, or None.
+
+    Raises:
+        UserError: If files of the data set are missing, or if a part fails.
+    """
+    loader = config.get(f'{stage}_dataloader')
+    if loader is None:
+        return None
+    loader = loader.copy()
+    if isinstance(loader.get('dataset'), dict):
+        with as_config_error(f'{stage}_dataloader.dataset'):
+            dataset = DATASETS.build(loader['dataset'])
+            if hasattr(dataset, 'full_init'):
+                dataset.full_init()
+        loader['dataset'] = dataset
+    try_data(config, stage, loader, model)
+    return loader
+
+
+def with_epoch_loop(train_cfg: dict | None) -> dict | None:
+    """Let :class:`tadfkd.engine.EpochLoop`, which resumes within an epoch,
+    replace mmengine's loop by epochs.
+
+    A ``train_cfg`` that names its loop by ``type`` stays as it is.
+    """
     if not train_cfg or not train_cfg.get('by_epoch'):
         return train_cfg
     others = {key: train_cfg[key] for key in train_cfg if key != 'by_epoch'}
@@ -60,22 +155,22 @@ def with_exact_resume(train_cfg: dict | None) -> dict | None:
 
 
 class CachedTextConfig(Config):
-    """A config that does not change any more.
+    """A config that does not change any more, and is formatted only once.
 
-    mmengine writes its text into every checkpoint, and formats it each time,
-    which takes longer than all the rest of saving a small one.
+    mmengine writes the text of the config into every checkpoint. Formatting
+    the text takes longer than writing a small checkpoint.
     """
 
     @classmethod
     def of(cls, config: Config) -> 'CachedTextConfig':
-        """A copy of a config."""
+        """Copy a config."""
         return cls(
             copy.deepcopy(config._cfg_dict), config.text, config.filename,
             config.env_variables)
 
     @cached_property
     def pretty_text(self) -> str:
-        """The text, formatted."""
+        """The formatted text."""
         return super().pretty_text
 
 

@@ -1,7 +1,4 @@
 """Training, distilling and testing from a config."""
-import copy
-import inspect
-import itertools
 import json
 import os
 from collections.abc import Sequence
@@ -11,28 +8,23 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from torch import nn
 
 from tadfkd.apis.config import is_distillation, load_config
-from tadfkd.apis.config_checks import (check_components, check_loops, try_data,
-                                       try_hooks, try_optimizers)
-from tadfkd.apis.runner import (CachedTextConfig, find_start,
-                                with_exact_resume, writing_errors)
+from tadfkd.apis.config_checks import (check_components, check_schedules,
+                                       check_stages)
+from tadfkd.apis.runner import (build_loader, build_optimizers, build_runner,
+                                with_epoch_loop, writing_errors)
 from tadfkd.checkpoints.reading import read_checkpoint, restricted_unpickling
+from tadfkd.checkpoints.resume_point import find_start
 from tadfkd.checkpoints.weights import load_weights
 from tadfkd.distributed import process_group
 from tadfkd.errors import UserError
 from tadfkd.utils.library_errors import (as_config_error,
                                          memory_errors_as_user_errors,
                                          registry_errors_as_user_errors)
-
-#: Default hooks of mmengine's Runner.
-_OWN_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger',
-              'param_scheduler', 'checkpoint')
-
-_run_numbers = itertools.count()
 
 
 def distill(config: str | os.PathLike | Config,
@@ -41,10 +33,11 @@ def distill(config: str | os.PathLike | Config,
 
     Args:
         config: A config file, or a config from :func:`load_config`.
-        **changes: Arguments of :func:`load_config`, for a config file.
+        **changes: Further arguments of :func:`load_config`. Only a config
+            file can be changed.
 
     Returns:
-        The summary of the run, as in ``summary.json`` of its work directory.
+        The content of ``summary.json`` in the work directory of the run.
 
     Raises:
         UserError: For a mistake in the config or the files that it names.
@@ -52,8 +45,8 @@ def distill(config: str | os.PathLike | Config,
     if not isinstance(config, Config):
         config = load_config(config, **changes)
     elif changes:
-        raise UserError('changes were given beside a config that is loaded '
-                        f'already ({", ".join(changes)}): give them to '
+        raise UserError('changes were given with a config that is loaded '
+                        f'already ({", ".join(changes)}): give the changes to '
                         'load_config')
     if not is_distillation(config):
         raise UserError(f'{config.filename} has no model.teacher, so there is '
@@ -61,8 +54,8 @@ def distill(config: str | os.PathLike | Config,
     train(config)
     summary = Path(config.work_dir, 'summary.json')
     if not summary.is_file():
-        raise UserError(f'the run has left no {summary}: put a SummaryHook '
-                        'into default_hooks, or use train')
+        raise UserError(f'the run has written no {summary}: add a SummaryHook '
+                        'to default_hooks, or use train')
     return json.loads(summary.read_text())
 
 
@@ -71,15 +64,15 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
 
     Args:
         config: From :func:`load_config`.
-        hooks: Called after all those of the config.
+        hooks: Further hooks, called after all hooks of the config.
 
     Returns:
         The trained model.
 
     Raises:
-        UserError: For a mistake in the config or the files that it names;
-            nothing has been written then. Also if the run cannot write.
-        Interrupted: If a signal told it to stop, and it has been saved.
+        UserError: For a mistake in the config or the files that it names,
+            mostly before anything is written; and if the run cannot write.
+        Interrupted: If a signal told the run to stop. The run is saved then.
     """
     with registry_errors_as_user_errors(), restricted_unpickling(), \
             _processes(config):
@@ -87,42 +80,42 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
         if is_distillation(config) and config.model.teacher is None:
             raise UserError('model.teacher is None, so there is nothing to '
                             'distil: set model.teacher')
-        check_loops(config, 'train', 'val')
+        check_stages(config, 'train', 'val')
         check_components(config)
-        beginning, notes = find_start(config)
+        start, notes = find_start(config)
         with as_config_error('model'):
             model = MODELS.build(config.model)
-        try_hooks(config)
-        try_optimizers(model, config)
+        check_schedules(config, model)
         loaders = {
-            f'{stage}_dataloader': _build_loader(config, stage, model)
+            f'{stage}_dataloader': build_loader(config, stage, model)
             for stage in ('train', 'val')
         }
-        with as_config_error('the run'), writing_errors(config):
-            runner = _build_runner(
-                config,
-                model=model,
-                train_cfg=with_exact_resume(config.train_cfg),
-                **beginning,
-                test_dataloader=None,
-                test_cfg=None,
-                test_evaluator=None,
-                **loaders)
+        # The Runner writes its first file, so it is built last.
+        runner = build_runner(
+            config,
+            model=model,
+            optim_wrapper=build_optimizers(config, model),
+            train_cfg=with_epoch_loop(config.train_cfg),
+            **start,
+            test_dataloader=None,
+            test_cfg=None,
+            test_evaluator=None,
+            **loaders)
         for note in notes:
             runner.logger.warning(note)
-        start = _Start()
-        for hook in (*hooks, start):
+        first_epoch = _FirstEpoch()
+        for hook in (*hooks, first_epoch):
             runner.register_hook(hook, 'LOWEST')
         with memory_errors_as_user_errors(), as_config_error(
-                'the run', start.has_happened), writing_errors(config):
+                'the run',
+                has_begun=first_epoch.has_begun), writing_errors(config):
             return runner.train()
 
 
 def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
     """Evaluate a checkpoint on the test data of its config.
 
-    Of a distillation only the student is evaluated; its teacher is not
-    needed.
+    If the config distils, the student is evaluated and no teacher is needed.
 
     Args:
         config: From :func:`load_config`.
@@ -140,7 +133,7 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
             raise UserError(f'{config.filename} has no test data: set '
                             'test_dataloader, test_cfg and test_evaluator')
         _prepare(config)
-        check_loops(config, 'test')
+        check_stages(config, 'test')
         check_components(config)
         content = read_checkpoint(checkpoint)
         model = MODELS.build(
@@ -148,10 +141,10 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
                           ) if is_distillation(config) else config.model)
         load_weights(model, content.get('state_dict', content),
                      f'checkpoint {checkpoint}')
-        runner = _build_runner(
+        runner = build_runner(
             config,
             model=model,
-            test_dataloader=_build_loader(config, 'test', model),
+            test_dataloader=build_loader(config, 'test', model),
             load_from=None,
             resume=False,
             **dict.fromkeys(('train_dataloader', 'train_cfg', 'optim_wrapper',
@@ -160,23 +153,23 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
         return runner.test()
 
 
-class _Start(Hook):
-    """Knows whether everything is built and the first step can come."""
+class _FirstEpoch(Hook):
+    """Notes that everything is built and the first epoch has begun."""
 
     def __init__(self) -> None:
-        self._happened = False
+        self._has_begun = False
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Called after those of all other hooks."""
-        self._happened = True
+        """Note it, after all other hooks."""
+        self._has_begun = True
 
-    def has_happened(self) -> bool:
-        """Whether training has begun."""
-        return self._happened
+    def has_begun(self) -> bool:
+        """Whether the first epoch has begun."""
+        return self._has_begun
 
 
 def _student_only(model: dict, meta: Any) -> dict:
-    """The model without teacher, for the class count of its checkpoint."""
+    """The model without teacher. It has as many classes as the checkpoint."""
     num_classes = meta.get('num_classes') if isinstance(meta, dict) else None
     return dict(
         model, teacher=None, num_classes=model.get('num_classes', num_classes))
@@ -194,40 +187,3 @@ def _prepare(config: Config) -> None:
     randomness = dict(config.get('randomness') or {})
     randomness['seed'] = set_random_seed(**randomness)
     config.randomness = randomness
-
-
-def _build_loader(config: Config, stage: str, model: nn.Module) -> Any:
-    """The dataloader of a stage, so that missing files are found at once."""
-    loader = config.get(f'{stage}_dataloader')
-    if loader is None:
-        return None
-    loader = loader.copy()
-    if isinstance(loader.get('dataset'), dict):
-        with as_config_error(f'{stage}_dataloader.dataset'):
-            dataset = DATASETS.build(loader['dataset'])
-            if hasattr(dataset, 'full_init'):
-                dataset.full_init()
-        loader['dataset'] = dataset
-    try_data(config, stage, loader, model)
-    return loader
-
-
-def _build_runner(config: Config, **built: Any) -> Runner:
-    """A Runner of the config, with parts that are built already."""
-    # Copies, because the Runner writes names and folders into what it gets,
-    # which a second run of the same config would take over.
-    arguments = {
-        name: copy.deepcopy(config[name])
-        for name in inspect.signature(Runner).parameters if name in config
-    }
-    # None takes a hook out, but mmengine knows that only of its own.
-    arguments['default_hooks'] = {
-        name: hook
-        for name, hook in (arguments.get('default_hooks') or {}).items()
-        if hook is not None or name in _OWN_HOOKS
-    }
-    # mmengine keeps loggers by the experiment's name and time in seconds, so
-    # two quick runs of one config would write into one folder.
-    name = config.get('experiment_name') or Path(config.filename).stem
-    arguments['experiment_name'] = f'{name}_{next(_run_numbers)}'
-    return Runner(**arguments | built, cfg=CachedTextConfig.of(config))

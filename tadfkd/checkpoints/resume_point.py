@@ -3,6 +3,9 @@ import os
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
 
 from tadfkd.checkpoints.inspection import inspect
 from tadfkd.checkpoints.unpickling import load_restricted
@@ -10,6 +13,40 @@ from tadfkd.errors import UserError
 
 # Checkpoints to resume from. Files named best_* hold no optimiser.
 _NAME = re.compile(r'(?:epoch|iter)_(\d+)(?:_step_(\d+))?\.pth')
+
+
+def find_start(config: Config) -> tuple[dict[str, Any], list[str]]:
+    """Find what a run loads, or which checkpoint it resumes from.
+
+    Args:
+        config: Its ``resume`` and ``load_from`` are read.
+
+    Returns:
+        The Runner's ``load_from`` and ``resume``, and sentences for the log.
+
+    Raises:
+        UserError: If the run resumes from a checkpoint that is damaged.
+    """
+    named = config.get('load_from')
+    if not config.get('resume'):
+        return dict(load_from=named, resume=False), []
+    if named is None:
+        path, notes = newest_intact(config.work_dir)
+        if path is not None:
+            return dict(load_from=str(path), resume=True), notes
+        return dict(
+            load_from=None, resume=False
+        ), [
+            f'{config.work_dir} has no checkpoint to resume from, so the run '
+            'starts from the beginning'
+        ]
+    damage = find_damage(named) if Path(named).is_file() else None
+    if damage is not None:
+        raise UserError(f'--resume names the checkpoint {named}, which is '
+                        f'damaged ({damage}): name another checkpoint, or '
+                        'leave the name out to resume from the newest intact '
+                        'one')
+    return dict(load_from=named, resume=True), []
 
 
 def find_damage(path: str | os.PathLike) -> str | None:

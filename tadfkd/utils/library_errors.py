@@ -1,5 +1,4 @@
-"""Errors of mmengine and torch, told as a user's mistake."""
-import inspect
+"""Errors of mmengine and torch, translated into a user's mistake."""
 import re
 import traceback
 from collections.abc import Callable, Iterator
@@ -9,10 +8,11 @@ from pathlib import Path
 import mmengine.registry
 
 from tadfkd.errors import UserError, nearest, reason_of
+from tadfkd.utils.annotations import parameters_of
 
 
 def registries() -> Iterator[mmengine.registry.Registry]:
-    """Every registry of mmengine with all of its descendants."""
+    """All registries of mmengine with their descendants, and our own."""
     from tadfkd.registry import SELECTORS
     pending = [
         registry for registry in vars(mmengine.registry).values()
@@ -39,29 +39,29 @@ _WRONG_ARGUMENT = re.compile(
 
 
 def _arguments(owner: str) -> set[str]:
-    """Argument names of the registered classes that are or extend ``owner``,
-    which may hand unknown arguments on to a base class."""
+    """Argument names of all registered classes that are or extend ``owner``.
+
+    A class may pass unknown arguments on to its base class, so that the base
+    class reports an argument that the user gave to the derived one.
+    """
+    components: list[Callable] = [
+        component for registry in registries()
+        for component in registry.module_dict.values()
+    ]
     return {
         argument
-        for registry in registries()
-        for component in registry.module_dict.values()
-        if inspect.isclass(component)
-        and owner in {base.__name__
-                      for base in component.__mro__}
-        for base in component.__mro__ if '__init__' in vars(base)
-        for argument, parameter in inspect.signature(vars(
-            base)['__init__']).parameters.items()
-        if argument != 'self' and parameter.kind is not parameter.VAR_KEYWORD
-        and parameter.kind is not parameter.VAR_POSITIONAL
+        for component in components if owner in
+        [base.__name__ for base in getattr(component, '__mro__', ())]
+        for argument in parameters_of(component)
     }
 
 
 @contextmanager
 def registry_errors_as_user_errors() -> Iterator[None]:
-    """Turn mmengine's answer to a misspelt name into a :class:`UserError`.
+    """Turn mmengine's error about a wrong name into a :class:`UserError`.
 
     Raises:
-        UserError: For an unknown component name, with the nearest known one,
+        UserError: For an unknown component, with the most similar known name;
             and for an unknown or missing argument of a component.
     """
     try:
@@ -74,17 +74,22 @@ def registry_errors_as_user_errors() -> Iterator[None]:
         if match is None:
             raise
         name = match['name'].rpartition('.')[2]
-        known = {
-            key
-            for registry in registries() if registry.name == match['role']
-            for key in registry.module_dict
-        }
-        raise UserError(
-            f'no {match["role"]} is registered as '
-            f'{match["name"]!r}: {nearest(name, known)}') from error
+        same_role = [
+            registry for registry in registries()
+            if registry.name == match['role']
+        ]
+        scopes = [
+            registry.scope for registry in same_role
+            if name in registry.module_dict
+        ]
+        hint = f"did you mean '{scopes[0]}.{name}'?" if scopes else nearest(
+            name,
+            (key for registry in same_role for key in registry.module_dict))
+        raise UserError(f'no {match["role"]} is registered as '
+                        f'{match["name"]!r}: {hint}') from error
     except TypeError as error:
         if _NO_DICT in str(error):
-            raise UserError('a component in the config is no dictionary '
+            raise UserError('a component in the config is not a dictionary '
                             f'({error}): write dict(type=...)') from error
         match = _WRONG_ARGUMENT.search(str(error))
         if match is None:
@@ -96,21 +101,23 @@ def registry_errors_as_user_errors() -> Iterator[None]:
 
 
 @contextmanager
-def as_config_error(what: str,
-                    begun: Callable[[], bool] = lambda: False,
-                    problem: str = 'cannot be built') -> Iterator[None]:
-    """Within the block something is built as a config says, so that whatever
-    fails does so over the config.
+def as_config_error(
+        what: str,
+        problem: str = 'cannot be built',
+        has_begun: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Blame the config for every exception in the block.
+
+    Use it around code that builds what a config names.
 
     Args:
-        what: Stands in the message, with its config path.
-        begun: Whether what was built is at work already; what fails from
-            then on passes as it is.
-        problem: What is said of it.
+        what: Subject of the message, usually a config path.
+        problem: Verb of the message.
+        has_begun: Whether training has begun. If it has, exceptions pass
+            unchanged, because they are not the config's fault.
 
     Raises:
-        UserError: In place of any exception, with its kind, the first line
-            of its message, and where it was raised.
+        UserError: In place of any exception. The message has the exception's
+            type, the first line of its message, and where it was raised.
     """
     try:
         with registry_errors_as_user_errors():
@@ -118,7 +125,7 @@ def as_config_error(what: str,
     except UserError:
         raise
     except Exception as error:
-        if begun():
+        if has_begun():
             raise
         where = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
@@ -129,10 +136,10 @@ def as_config_error(what: str,
 
 @contextmanager
 def memory_errors_as_user_errors() -> Iterator[None]:
-    """Turn a lack of memory, on whatever device, into a :class:`UserError`.
+    """Turn a lack of memory, on any device, into a :class:`UserError`.
 
     Raises:
-        UserError: With how much was asked for, where torch says it.
+        UserError: With the requested amount, if torch says it.
     """
     try:
         yield
@@ -141,5 +148,5 @@ def memory_errors_as_user_errors() -> Iterator[None]:
                 str(error)):
             raise
         raise UserError(f'there is not enough memory ({reason_of(error)}): '
-                        'lower model.batch_size, or what else the config has '
-                        'that many of') from error
+                        'lower model.batch_size, or another large number in '
+                        'the config') from error
