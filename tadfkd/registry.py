@@ -28,7 +28,7 @@ from mmengine.registry import Registry
 
 
 def _child(name: str, parent: Registry | None, *rooms: str) -> Registry:
-    """A registry of scope ``tadfkd`` that imports ``rooms`` when asked."""
+    """A registry of scope ``tadfkd`` that imports ``rooms`` at a look-up."""
     return Registry(
         name,
         parent=parent,
@@ -51,8 +51,8 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor',
                                     MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
                                     'engine')
 
-# Roles that tadfkd adds nothing to. They exist because mmengine warns at
-# every look-up under a default scope that has no registry of the kind.
+# tadfkd adds nothing to the roles below. They exist because mmengine warns at
+# every look-up under a default scope that has no registry for the role.
 EVALUATORS = _child('evaluator', MMENGINE_EVALUATOR, 'evaluation')
 LOG_PROCESSORS = _child('log processor', MMENGINE_LOG_PROCESSORS, 'engine')
 LOOPS = _child('loop', MMENGINE_LOOPS, 'engine')

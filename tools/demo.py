@@ -1,7 +1,8 @@
 """From nothing to a student of real digits, trained without data.
 
-Trains the digits teacher (once; later calls reuse it), distils a smaller
-student from it with TA-DFKD, and prints how both do on held-out real digits.
+Trains the digits teacher, or reuses the teacher of an earlier call. Distils a
+smaller student from the teacher with TA-DFKD. Prints the accuracy of both on
+held-out real digits.
 """
 import argparse
 from pathlib import Path
@@ -19,12 +20,12 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--seed', type=int, default=0, help='seed of the run')
     parser.add_argument(
-        '--work-dir', default='work_dirs/demo', help='where everything goes')
+        '--work-dir', default='work_dirs/demo', help='folder of all results')
     return parser.parse_args()
 
 
 def teacher_checkpoint(work_dir: Path, seed: int) -> Path:
-    """The trained teacher, which is trained now if there is none yet."""
+    """The checkpoint of the teacher, which is trained if there is none."""
     config = load_config(TEACHER, work_dir=str(work_dir), seed=seed)
     checkpoint = work_dir / f'epoch_{config.train_cfg.max_epochs}.pth'
     if not checkpoint.is_file():

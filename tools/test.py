@@ -1,4 +1,4 @@
-"""Evaluate the student (or the classifier) in a checkpoint."""
+"""Evaluate the student or the classifier of a checkpoint."""
 import argparse
 
 from tadfkd.apis import load_config, test
@@ -11,7 +11,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of a config file')
     parser.add_argument('checkpoint', help='a checkpoint of that config')
-    parser.add_argument('--work-dir', help='where logs go')
+    parser.add_argument('--work-dir', help='folder of the logs')
     add_cfg_options(parser)
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

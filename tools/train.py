@@ -1,4 +1,4 @@
-"""Train a student without data, or a teacher of configs/teachers/ with."""
+"""Train a student without data, or a teacher of configs/teachers/ on data."""
 import argparse
 import sys
 
@@ -19,8 +19,8 @@ def parse_arguments() -> argparse.Namespace:
         nargs='?',
         const=True,
         default=False,
-        help='go on from the given checkpoint, or from the newest whole one '
-        'in the work directory; from the beginning if there is none')
+        help='resume from the given checkpoint, or without a name from the '
+        'newest intact one in the work directory, if there is one')
     parser.add_argument(
         '--amp', action='store_true', help='forward passes in bfloat16')
     parser.add_argument('--seed', type=int, help='seed of the run')
@@ -34,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
         help='train without any evaluation data')
     add_cfg_options(parser)
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
-    # torch.distributed.launch passes it; torchrun sets the environment.
+    # torch.distributed.launch passes --local_rank; torchrun does not.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args()
 
@@ -55,7 +55,7 @@ def main() -> None:
     try:
         train(config)
     except Interrupted as interruption:
-        # Of several processes the launcher's command is not known.
+        # With several processes, the command of the launcher is not known.
         if arguments.launcher == 'none':
             print(
                 f'{interruption}: {resuming_command(sys.argv)}',

@@ -1,4 +1,4 @@
-"""What the command-line tools share."""
+"""Functions that the command-line tools share."""
 import argparse
 import shlex
 import subprocess
@@ -19,8 +19,8 @@ def add_cfg_options(
     """Add ``--cfg-options``: dotted keys and values as a dict, or None.
 
     Args:
-        parser: Of a tool that reads a config.
-        help: What they change.
+        parser: The parser of a tool that reads a config.
+        help: What the options change.
     """
     parser.add_argument(
         '--cfg-options',
@@ -31,7 +31,7 @@ def add_cfg_options(
 
 
 def typed_command(arguments: Sequence[str]) -> str:
-    """What a user typed to run a tool, for a record.
+    """The command that a user typed to run a tool.
 
     Args:
         arguments: ``sys.argv`` of the tool.
@@ -40,26 +40,29 @@ def typed_command(arguments: Sequence[str]) -> str:
 
 
 def resuming_command(arguments: Sequence[str]) -> str:
-    """What a user types to go on with a run of ``tools/train.py``.
+    """The command that resumes a run of ``tools/train.py``.
 
     Args:
         arguments: ``sys.argv`` of the run.
     """
-    # The last one counts: the run may have begun from a named checkpoint.
+    # The last --resume counts, if the run itself resumed from a checkpoint.
     more = [] if arguments[-1] == '--resume' else ['--resume']
     return shlex.join([sys.executable, *arguments, *more])
 
 
 def checkout_commit() -> str:
-    """The commit of the checkout in the current folder, and whether there
-    are changes to it; empty outside of one."""
+    """The commit of the checkout in the current folder.
+
+    It ends with ``-dirty`` if files were changed. Outside of a checkout it is
+    an empty string.
+    """
     return subprocess.run(['git', 'describe', '--always', '--dirty'],
                           capture_output=True,
                           text=True).stdout.strip()
 
 
 def run_tool(main: Callable[[], object]) -> None:
-    """Run a command-line tool; a :class:`UserError` ends it in one line."""
+    """Run a tool. A :class:`UserError` ends it with one line on stderr."""
     try:
         with registry_errors_as_user_errors():
             main()

@@ -1,4 +1,4 @@
-"""Several configs over several seeds, recorded run by run."""
+"""Runs of several configs with several seeds, and a table of the results."""
 import hashlib
 import json
 import multiprocessing
@@ -20,7 +20,7 @@ from tadfkd.utils.files import write_atomically, write_json
 
 Options = dict[str, Any] | None
 
-#: What a table of results in a page lies between.
+#: Marks in a page, with the table of results between them.
 BEGIN, END = '<!-- comparison -->', '<!-- end of comparison -->'
 _COLUMNS = ('config', 'seeds', 'student, last epoch', 'worst seed',
             'mean of the last {k}', 'best epoch (extra)', 'agreement',
@@ -34,25 +34,25 @@ def compare(configs: Sequence[str],
             work_dir: str | os.PathLike = 'work_dirs/comparison',
             teacher_checkpoint: str | None = None,
             jobs: int = 1) -> list[dict[str, Any]]:
-    """Distil by every config with every seed, as far as the record lacks it.
+    """Distil with every config and seed that the record does not have yet.
 
     Args:
-        configs: Paths as they are to stand in the record, relative to the
-            working directory.
-        seeds: All configs have run with one before the next begins.
-        record: JSON file, written anew after each run; a run of a config
-            that has changed since takes the place of its entry.
-        options: Dotted keys and values for all configs.
-        work_dir: Where the runs write, each into a folder of its own.
+        configs: Paths relative to the working directory; the record names
+            the configs by these paths.
+        seeds: All configs run with one seed before the next seed begins.
+        record: JSON file, rewritten after each run. If a config has changed,
+            it runs again, and the new entry replaces the old one.
+        options: New values by dotted key, for all configs.
+        work_dir: Each run writes into a folder of its own below this one.
         teacher_checkpoint: See :func:`load_config`.
-        jobs: Runs at a time, each in a process with one thread, >= 1.
+        jobs: Number of runs at a time, >= 1. Each has one thread.
 
     Returns:
-        The entries of the record, those of earlier calls included.
+        All entries of the record, including those of earlier calls.
 
     Raises:
-        UserError: If a path is absolute, there are fewer jobs than one, the
-            record cannot be read, or a run cannot be done.
+        UserError: If a path is absolute, ``jobs`` is below 1, the record
+            cannot be read, or a run fails.
     """
     require_at_least('the comparison', 'jobs', jobs, 1)
     for config in configs:
@@ -63,7 +63,7 @@ def compare(configs: Sequence[str],
     try:
         entries = json.loads(path.read_text()) if path.is_file() else []
     except ValueError as error:
-        raise UserError(f'the record {record} is no JSON ({error}): name '
+        raise UserError(f'the record {record} is not JSON ({error}): name '
                         'another file, or remove it') from error
     known = {
         (entry['config'], entry['seed']): entry['fingerprint']
@@ -93,8 +93,7 @@ def compare(configs: Sequence[str],
 
 
 def _fingerprint(config: str, options: Options) -> str:
-    """What tells whether a config, with options, has changed; the order of
-    its keys does not matter."""
+    """A hash of a config with options, whatever the order of its keys."""
     content = load_config(config, options).to_dict()
     text = json.dumps(content, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -102,7 +101,7 @@ def _fingerprint(config: str, options: Options) -> str:
 
 def _run(config: str, seed: int, options: Options, work_dir: str,
          teacher_checkpoint: str | None) -> dict[str, Any]:
-    """One distillation in this process, as an entry of the record."""
+    """Distil once in this process, and return the entry of the record."""
     torch.set_num_threads(1)
     path = Path(config)
     run = f'{path.parent.name}_{path.stem}/seed_{seed}'
@@ -128,16 +127,16 @@ def _run(config: str, seed: int, options: Options, work_dir: str,
 
 
 def comparison_table(records: Iterable[dict[str, Any]]) -> str:
-    """One row a config, best mean of the last epoch first, in Markdown.
+    """A Markdown table with one row per config, the best config first.
 
     Args:
-        records: Each with ``config`` (path), ``seed`` and ``summary`` (of a
-            run, as in its ``summary.json``).
+        records: Entries with ``config`` (path), ``seed`` and ``summary``
+            (content of ``summary.json``) of runs that were evaluated.
 
     Returns:
-        A table. Accuracies and agreement in percent; mean and population
-        standard deviation over seeds (0 for one seed); other figures are
-        means over seeds. All runs were evaluated.
+        The table. Accuracies and agreement are in percent. The last epoch has
+        the mean and the population standard deviation over the seeds, other
+        columns have the mean.
     """
     by_config: dict[str, list[dict]] = {}
     for record in records:
@@ -158,7 +157,7 @@ def comparison_table(records: Iterable[dict[str, Any]]) -> str:
 
 
 def _row(config: str, runs: list[dict]) -> tuple[float, list[str]]:
-    """The figure that rows are sorted by, and the cells."""
+    """The accuracy that rows are sorted by, and the cells."""
     runs = sorted(runs, key=lambda run: run['seed'])
     summaries = [run['summary'] for run in runs]
 
@@ -180,14 +179,13 @@ def _row(config: str, runs: list[dict]) -> tuple[float, list[str]]:
 
 
 def rewrite_table(page: str | os.PathLike, table: str) -> None:
-    """Put another table between the marks of a file; see
-    :func:`replace_table`."""
+    """Replace the table of a file; see :func:`replace_table`."""
     text = replace_table(Path(page).read_text(), table)
     write_atomically(page, text.encode())
 
 
 def replace_table(page: str, table: str) -> str:
-    """The page with another table between its marks.
+    """Replace the table between the marks of a page.
 
     Raises:
         ValueError: If the page has no such marks.

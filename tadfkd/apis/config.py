@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from tadfkd.errors import UserError, nearest, reason_of, require_at_least
 from tadfkd.utils.annotations import check_arguments
 
-#: Parts that base configs define and a leaf puts into ``model``.
+#: Parts that a ``_base_`` config defines and a leaf copies into ``model``.
 PARTS = ('teacher', 'student', 'generator', 'replay', 'data_preprocessor')
 EVALUATION = tuple(f'{stage}_{part}' for stage in ('val', 'test')
                    for part in ('dataloader', 'cfg', 'evaluator'))
@@ -25,24 +25,23 @@ def load_config(path: str | os.PathLike,
                 launcher: str = 'none',
                 teacher_checkpoint: str | None = None,
                 evaluate: bool = True) -> Config:
-    """Read a config and apply what a user changes for one run.
+    """Read a config, and apply the changes of a user.
 
     Args:
         path: A config file.
-        options: Dotted keys and their new values.
-        work_dir: Where the run writes; by default what the config says, or
-            ``work_dirs/<folder of the config>/<name of the config>``.
-        seed: Replaces ``randomness.seed``.
-        resume: True goes on from the newest whole checkpoint in
-            ``work_dir``, or from the beginning if there is none; a path goes
-            on from that checkpoint.
+        options: New values by dotted key.
+        work_dir: Folder that the run writes to. The default is that of the
+            config, or ``work_dirs/<folder of the config>/<its name>``.
+        seed: Replaces ``randomness.seed``, >= 0.
+        resume: A path resumes from that checkpoint. True resumes from the
+            newest intact checkpoint in ``work_dir``, if there is one.
         amp: Whether forward passes run in bfloat16.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         teacher_checkpoint: Replaces ``model.teacher.checkpoint``.
-        evaluate: False leaves out all evaluation data.
+        evaluate: False removes all evaluation data.
 
     Returns:
-        The config, checked as far as that goes without building anything.
+        The config. Checks that need built components are not made yet.
 
     Raises:
         UserError: If the file, an option or a value cannot be used.
@@ -55,7 +54,7 @@ def load_config(path: str | os.PathLike,
     except (Exception, SystemExit) as error:
         # A config is a program: it can fail in any way.
         raise UserError(f'config {path} cannot be read '
-                        f'({reason_of(error)}): mend it') from error
+                        f'({reason_of(error)}): correct the file') from error
     merge_options(config, options or {})
     check_arguments('', Runner, config)
     if seed is not None:
@@ -89,13 +88,17 @@ def load_config(path: str | os.PathLike,
 
 
 def is_distillation(config: Config) -> bool:
-    """Whether the config distils, or trains a classifier on data."""
+    """Whether the config distils; others train a classifier on data."""
     model = config.get('model')
     return isinstance(model, dict) and 'teacher' in model
 
 
 def merge_options(config: Config, options: dict[str, Any]) -> None:
-    """Change dotted keys of a config.
+    """Change a config in place.
+
+    Args:
+        config: The config.
+        options: New values by dotted key.
 
     Raises:
         UserError: If a key is not in the config, or has no effect there.
@@ -113,8 +116,8 @@ def merge_options(config: Config, options: dict[str, Any]) -> None:
     except (KeyError, TypeError, AssertionError) as error:
         raise UserError(
             '--cfg-options cannot be applied '
-            f'({reason_of(error)}): see tools/misc/print_config.py for what '
-            'the config has') from error
+            f'({reason_of(error)}): tools/misc/print_config.py prints the '
+            'keys of the config') from error
 
 
 def _use_autocast(config: Config) -> None:
@@ -125,7 +128,7 @@ def _use_autocast(config: Config) -> None:
         ]
     else:
         wrappers = [wrappers]
-    # Not torch.cuda.is_bf16_supported, which counts emulation.
+    # torch.cuda.is_bf16_supported() is true for emulation too.
     if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] < 8:
         raise UserError('--amp computes in bfloat16, which this GPU does not '
                         'have: leave --amp out')
@@ -153,7 +156,7 @@ def _check(config: Config) -> None:
         require_at_least('randomness', 'seed', seed, 0)
     wrappers = config.get('optim_wrapper')
     if is_distillation(config) and wrappers is not None:
-        # Which others are trained, the algorithm says when it is built.
+        # The algorithm checks the other networks when it is built.
         if not isinstance(wrappers.get('student'), dict):
             raise UserError('optim_wrapper has no student: set '
                             'optim_wrapper.student')

@@ -1,4 +1,4 @@
-"""Checking a teacher before a run."""
+"""A check of a teacher before a run."""
 import os
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
 from tadfkd.utils.library_errors import registry_errors_as_user_errors
 
-#: For a teacher without a config that distils it: ours, small.
+#: Sizes of the small generator and student for a teacher without a config.
 _LATENT_SIZE, _WIDTH, _STUDENT_SIZE = 100, 16, 32
 
 
@@ -34,32 +34,35 @@ def check_teacher(source: str | os.PathLike,
                   min_top1: float | None = None,
                   seed: int = 0,
                   evaluate: bool = True) -> TeacherReport:
-    """Find out all about a teacher, and train with it for some steps.
+    """Report what is known of a teacher, and train with it for some steps.
 
-    A teacher of random weights gets the batch-norm statistics of noise and
-    generated images.
+    If the teacher's weights are random, its batch-norm statistics are
+    replaced by those of noise and generated images.
 
     Args:
-        source: A config that distils the teacher, with everything as there;
-            or the teacher alone, with a small generator and student of ours:
-            a name of mmpretrain's zoo, a classifier's config,
-            ``timm::NAME``, ``transformers::FOLDER``, ``torchvision::NAME``,
+        source: A config that distils the teacher, or the teacher itself,
+            which then gets a small generator and student: a name of
+            mmpretrain's zoo, a classifier's config, ``timm::NAME``,
+            ``transformers::FOLDER``, ``torchvision::NAME``,
             ``package.module:function``, or a TorchScript file.
-        checkpoint: The teacher's weights; without them a teacher alone is
-            checked with random ones, and a config's teacher with its own.
-        student: Any name or config path of a student, in place of ours or
-            the config's.
-        options: Dotted keys and values, ``model.teacher.input_size`` for
-            example.
-        batch_size: For a teacher alone, >= 2.
-        repeats: Steps that are timed, >= 1.
-        min_top1: Of a config with evaluation data, see
-            :class:`~tadfkd.engine.TeacherSanityHook`.
-        seed: Of all that is drawn.
-        evaluate: False leaves out the evaluation data of a config.
+        checkpoint: The teacher's weights. The default is the checkpoint of
+            the config; a teacher without a config gets random weights.
+        student: Name or config path of a student, which replaces the
+            config's or the small one.
+        options: New values by dotted key, for example
+            ``model.teacher.input_size``.
+        batch_size: Images per step for a teacher without a config, >= 2.
+        repeats: Number of timed steps, >= 1.
+        min_top1: Required accuracy on the evaluation data of the config, in
+            percent; see :class:`~tadfkd.engine.TeacherSanityHook`.
+        seed: Seed of all random numbers.
+        evaluate: False leaves out the evaluation data of the config.
+
+    Returns:
+        The report, with its verdict.
 
     Raises:
-        UserError: If the teacher cannot be built, loaded or asked.
+        UserError: If the teacher cannot be built, loaded or called.
     """
     with registry_errors_as_user_errors():
         config = _config_of(source, checkpoint, batch_size, options or {})
@@ -90,16 +93,15 @@ def check_teacher(source: str | os.PathLike,
 
 
 def teacher_from(source: str, checkpoint: str | None = None) -> dict:
-    """The config of a teacher that one string names, as in
-    :func:`check_teacher`."""
+    """The config of a teacher; ``source`` is as in :func:`check_teacher`."""
     library, _, name = source.partition('::')
     if library == 'torchvision':
         found = dict(type='TorchvisionTeacher', model=name)
     elif Path(source).suffix in ('.pt', '.pth', '.ts', '.torchscript'):
         if checkpoint is not None:
-            raise UserError(f'{source} is a TorchScript file, which has its '
-                            f'weights, got the checkpoint {checkpoint} too: '
-                            'leave --checkpoint out')
+            raise UserError(f'{source} is a TorchScript file, which contains '
+                            'its weights, but --checkpoint is given too '
+                            f'({checkpoint}): leave --checkpoint out')
         return dict(type='TorchScriptTeacher', checkpoint=source)
     elif ':' in source and '::' not in source:
         found = dict(type='ModuleTeacher', factory=source)
@@ -111,8 +113,8 @@ def teacher_from(source: str, checkpoint: str | None = None) -> dict:
 
 def _config_of(source: str | os.PathLike, checkpoint: str | None,
                batch_size: int, options: dict[str, Any]) -> Config:
-    """A config with model and optim_wrapper, and evaluation data if the
-    source is a config that has some."""
+    """A config with ``model`` and ``optim_wrapper``; it has evaluation data
+    only if the source is a config that has them."""
     source = os.fspath(source)
     if source.endswith('.py') and Path(source).is_file():
         config = load_config(source)
@@ -136,7 +138,7 @@ def _config_of(source: str | os.PathLike, checkpoint: str | None,
 
 
 def _model(config: Config, teacher: BaseTeacher) -> dict:
-    """The model of a config, with parts of ours where it has none."""
+    """The model of a config, completed by a small generator and student."""
     facts = teacher.facts
     channels = facts['num_channels'].value
     size = tuple(
@@ -171,7 +173,7 @@ def _measure_accuracy(report: TeacherReport, model: BaseDFKD, config: Config,
     loader = Runner.build_dataloader(config.val_dataloader)
     evaluator = Evaluator(config.val_evaluator)
     evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)
-    # The bar of the run itself, unless another is asked for.
+    # The default is what the run itself requires.
     hook = (config.get('default_hooks') or {}).get('teacher_sanity') or {}
     if min_top1 is None:
         min_top1 = hook.get('min_top1')

@@ -1,4 +1,4 @@
-"""How good teacher and student are, with data and without."""
+"""How good are teacher and student, with data and without?"""
 from tadfkd.evaluation.curves import draw_curves
 from tadfkd.evaluation.synthetic_metrics import (SyntheticMetrics,
                                                  measure_synthetic)

@@ -1,4 +1,4 @@
-"""Pictures of a run."""
+"""The curves of a run as a picture."""
 import io
 import os
 from typing import Any
@@ -7,14 +7,14 @@ from tadfkd.utils.files import write_atomically
 
 
 def draw_curves(history: dict[str, Any], path: str | os.PathLike) -> None:
-    """Draw a run's epochs as a PNG: accuracy and agreement, selection and BN.
+    """Draw accuracy, agreement, selection rate and BN distance by epoch.
 
     Args:
         history: ``teacher_top1`` (percent or None) and ``epochs``, a list
-            with one dictionary an epoch, as in ``history.json``.
-        path: Where the picture goes.
+            with one dictionary per epoch, as in ``history.json``.
+        path: The PNG file to write.
     """
-    # Not pyplot: it would pick a back end and keep the figures.
+    # pyplot would choose a back end and keep every figure in memory.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""How much samples differ, and how far two answers to them agree."""
+"""Diversity of samples, and agreement of two classifiers on them."""
 import math
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ from torch import Tensor
 
 
 def class_entropy(histogram_K: Sequence[int]) -> float:
-    """Entropy of a histogram over classes, as a share of the largest.
+    """Entropy of a histogram over classes, divided by its maximum log K.
 
     Args:
-        histogram_K: Images of each class, K >= 2.
+        histogram_K: Number of images per class, K >= 2.
 
     Returns:
-        In [0, 1]: 0 if all images are of one class (or there are none), 1 if
-        every class has as many.
+        In [0, 1]: 0 if all images are of one class or there are none, 1 if
+        every class has the same number of images.
     """
     total = sum(histogram_K)
     shares = [count / total for count in histogram_K if count > 0]
@@ -22,7 +22,7 @@ def class_entropy(histogram_K: Sequence[int]) -> float:
 
 
 def image_diversity(images_BCHW: Tensor) -> float:
-    """Standard deviation of a pixel over the images, mean over pixels.
+    """Standard deviation of each pixel over the images, mean over pixels.
 
     Args:
         images_BCHW: Float in [0, 1], B >= 1.
@@ -34,13 +34,13 @@ def image_diversity(images_BCHW: Tensor) -> float:
 
 
 def feature_diversity(features_BF: Tensor) -> float:
-    """Share of the features' energy that differs from sample to sample.
+    """Variance of the features over samples, divided by their mean square.
 
     ::
 
         sum_f Var(f) / sum_f mean f^2
 
-    It does not depend on the scale of the features.
+    The scale of the features does not matter.
 
     Args:
         features_BF: Penultimate features, B >= 1.
@@ -57,16 +57,17 @@ def feature_diversity(features_BF: Tensor) -> float:
 
 def kappa(first_K: Sequence[int], second_K: Sequence[int],
           agreed: int) -> float:
-    """Cohen's kappa of two classifiers' answers to the same samples.
+    """Cohen's kappa of two classifiers' predictions for the same samples.
 
     Args:
-        first_K: Samples of each class by the one.
-        second_K: And by the other, as many.
-        agreed: Samples of which both say the same.
+        first_K: Number of samples per predicted class, first classifier.
+        second_K: The same of the second classifier, with the same sum.
+        agreed: Number of samples with equal predictions.
 
     Returns:
-        In [-1, 1]: 0 where agreement is what the two histograms give by
-        chance, as of a classifier that says one class of all samples.
+        In [-1, 1]: 0 if the classifiers agree as often as chance would with
+        these histograms, for example if one predicts a single class; 1 if
+        they always agree.
     """
     total = sum(first_K)
     by_chance = sum(map(math.prod, zip(first_K, second_K))) / total**2

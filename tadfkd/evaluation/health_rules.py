@@ -1,4 +1,4 @@
-"""Whether what was measured of an epoch is that of a run that can work."""
+"""Rules that tell a healthy run from a collapsed one."""
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -10,11 +10,10 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where a measure of an epoch begins to tell of a collapse.
+    """Limits that the measures of a healthy epoch keep.
 
-    Each is for the measure of the same name in ``history.json``; None leaves
-    it out. The defaults are far from what healthy runs have shown, see
-    ``docs/health.md``.
+    Each limit is for the measure of the same name in ``history.json``. None
+    disables the limit. ``docs/health.md`` compares the defaults with runs.
 
     Attributes:
         min_finite: Percent of held-out images, in [0, 100].
@@ -23,12 +22,12 @@ class Thresholds:
         min_class_entropy: In [0, 1].
         min_image_diversity: In [0, 0.5].
         min_feature_diversity: In [0, 1].
-        min_kappa: In [-1, 1]; judged once the student has been trained for
-            the warm-up.
-        min_gradient_norm: Of each network, >= 0.
-        max_gradient_norm: Likewise.
-        max_bn_growth: Batch-norm distance, as a multiple of the least of the
-            run so far, >= 1.
+        min_kappa: In [-1, 1]. The warm-up of this limit counts only epochs
+            that train the student.
+        min_gradient_norm: Gradient norm of each network, >= 0.
+        max_gradient_norm: Gradient norm of each network, >= 0.
+        max_bn_growth: Batch-norm distance, as a multiple of the smallest
+            distance of the run so far, >= 1.
     """
 
     min_finite: float | None = 99.0
@@ -44,10 +43,10 @@ class Thresholds:
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> 'Thresholds':
-        """Those of a config; what it does not name has its default.
+        """Thresholds of a config, and defaults for those it does not name.
 
         Raises:
-            UserError: If there is no such threshold, or it is no number.
+            UserError: If a name is unknown, or a value is not a number.
         """
         known = [field.name for field in fields(cls)]
         for name, value in values.items():
@@ -64,19 +63,19 @@ class Thresholds:
 
 def find_problems(epochs: Sequence[Entry], thresholds: Thresholds,
                   warmup_epochs: int) -> list[str]:
-    """What is wrong with the newest epoch.
+    """Find the measures of the newest epoch that are beyond their limits.
 
-    Numbers that are not finite are found from the first epoch on, everything
-    else after the warm-up: networks of random weights look collapsed.
+    ``finite`` and ``skipped_share`` are judged from the first epoch on, all
+    other measures after the warm-up, because a network with random weights
+    looks collapsed.
 
     Args:
-        epochs: Entries of ``history.json``, the newest last, at least one.
-        thresholds: What is too little or too much.
-        warmup_epochs: Epochs that are not judged, >= 0.
+        epochs: Entries of ``history.json``, at least one, the newest last.
+        thresholds: The limits.
+        warmup_epochs: Number of epochs in the warm-up, >= 0.
 
     Returns:
-        A clause for each measure that is beyond its threshold, which begins
-        with its name.
+        One clause per problem, which begins with the name of the measure.
     """
     newest = epochs[-1]
     measured = {
@@ -89,7 +88,7 @@ def find_problems(epochs: Sequence[Entry], thresholds: Thresholds,
         judged += ['selection_rate', 'class_entropy', 'image_diversity']
         judged += ['feature_diversity', 'bn_growth']
         judged += [name for name in measured if name.endswith('gradient_norm')]
-    # Some algorithms begin with epochs that only generate.
+    # Some algorithms train only the generator in their first epochs.
     if sum(entry.get('student_gradient_norm') is not None
            for entry in epochs) > warmup_epochs:
         judged.append('kappa')

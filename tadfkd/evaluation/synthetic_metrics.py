@@ -1,4 +1,4 @@
-"""Measures that need no data, on held-out synthetic images."""
+"""Measures without data, on held-out synthetic images."""
 from dataclasses import dataclass
 
 import torch
@@ -12,27 +12,28 @@ from tadfkd.networks.freezing import frozen
 
 @dataclass(frozen=True)
 class SyntheticMetrics:
-    """Teacher and student on images that training has not seen.
+    """Measures of teacher and student on images that training never uses.
 
-    All but ``finite`` are of the images that are finite, like the answers of
-    both networks to them; None where there are no such images.
+    An image counts as finite if its pixels and both networks' logits are.
+    All measures but ``finite`` and ``bn_distance`` use only finite images,
+    and are None if there are none.
 
     Attributes:
-        agreement: Share of images of which both say the same class, percent.
-        kappa: Agreement beyond what the two class histograms would give by
-            chance (Cohen's), in [-1, 1]: 0 for a student that guesses or says
-            one class of all images, 1 for full agreement.
-        bn_distance: Unweighted batch-norm statistics distance; None for a
-            teacher without batch norm.
-        class_histogram: Images of each class by the teacher's answer.
-        class_entropy: Of that histogram, in [0, 1]; see
+        agreement: Percent of images with the same class by both networks.
+        kappa: Cohen's kappa of both networks' classes, in [-1, 1]; see
+            :func:`~tadfkd.evaluation.diversity.kappa`.
+        bn_distance: Batch-norm statistics loss with weight 1. None for a
+            teacher without batch norm, or if it is not finite.
+        class_histogram: Number of images per class of the teacher.
+        class_entropy: Entropy of that histogram, in [0, 1]; see
             :func:`~tadfkd.evaluation.diversity.class_entropy`.
         image_diversity: In [0, 0.5]; see
             :func:`~tadfkd.evaluation.diversity.image_diversity`.
-        feature_diversity: Of the teacher's penultimate features, in [0, 1];
-            see :func:`~tadfkd.evaluation.diversity.feature_diversity`. None
-            for a teacher without such features.
-        finite: Share of images that are finite like all answers, percent.
+        feature_diversity: Diversity of the teacher's penultimate features, in
+            [0, 1]; see
+            :func:`~tadfkd.evaluation.diversity.feature_diversity`. None for a
+            teacher without such features.
+        finite: Percent of images that are finite.
     """
 
     agreement: float | None
@@ -47,13 +48,13 @@ class SyntheticMetrics:
 
 @torch.no_grad()
 def measure_synthetic(model: BaseDFKD, size: int) -> SyntheticMetrics:
-    """Measure on ``size`` images from latents that training never draws.
+    """Measure on images from latents that training never draws.
 
-    Nothing in the model changes, its random streams included.
+    Neither the model nor its random streams change.
 
     Args:
-        model: With its teacher.
-        size: Number of images, >= 1, which pass the networks at once.
+        model: The algorithm, with its teacher.
+        size: Number of images, >= 1. All are one batch.
     """
     assert model.teacher is not None
     images_BCHW = model.synthesize(size)
@@ -72,7 +73,7 @@ def measure_synthetic(model: BaseDFKD, size: int) -> SyntheticMetrics:
                                 None, 0.0)
     student_M = student_BK[finite_B].argmax(1)
     same_M = student_M == teacher_M
-    # Over the whole batch, so that one image makes it not a number.
+    # The distance is over the whole batch: one bad image makes it NaN.
     distance = BNStatisticsLoss()(output.bn_statistics) \
         if output.bn_statistics else None
     return SyntheticMetrics(

@@ -1,4 +1,4 @@
-"""Accuracy of the teacher, by the run's own evaluation."""
+"""Accuracy of the teacher on the evaluation data of a run."""
 from collections.abc import Sized
 from typing import cast
 
@@ -13,13 +13,17 @@ from tadfkd.classifiers.outputs import with_predictions
 @torch.no_grad()
 def teacher_metrics(model: BaseDFKD, loader: DataLoader,
                     evaluator: Evaluator) -> dict[str, float]:
-    """The metrics that the validation loop takes of the student.
+    """Evaluate the teacher as the validation loop evaluates the student.
+
+    Every process of a distributed run must call this function.
 
     Args:
-        model: With its teacher.
-        loader: Of the evaluation data.
-        evaluator: With the metrics. Every process of a distributed run must
-            call this.
+        model: The algorithm, with its teacher.
+        loader: The evaluation data.
+        evaluator: The metrics.
+
+    Returns:
+        Values by metric name, accuracies in percent.
     """
     for batch in loader:
         data = model.data_preprocessor(batch, False)

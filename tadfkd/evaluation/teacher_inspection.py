@@ -1,4 +1,4 @@
-"""Whether a teacher can teach, before it costs a night."""
+"""Tests of whether a teacher can be distilled, before a long run."""
 import copy
 import math
 import statistics
@@ -20,13 +20,13 @@ from tadfkd.teachers import BaseTeacher
 
 @torch.no_grad()
 def inspect_teacher(model: BaseDFKD, num_images: int = 64) -> TeacherReport:
-    """Ask the teacher of a distillation about noise and generated images.
+    """Inspect a teacher on noise and on generated images.
 
-    Nothing in the model changes, its random streams included.
+    Neither the model nor its random streams change.
 
     Args:
-        model: With its teacher.
-        num_images: Of each kind, >= 2, which pass the teacher at once.
+        model: The algorithm, with its teacher.
+        num_images: Number of images of each kind, >= 2. They are one batch.
     """
     teacher = model.teacher
     assert teacher is not None
@@ -64,13 +64,13 @@ def inspect_teacher(model: BaseDFKD, num_images: int = 64) -> TeacherReport:
 
 @torch.no_grad()
 def calibrate_batch_norm(teacher: BaseTeacher, images_BCHW: Tensor) -> None:
-    """Give a teacher of random weights the statistics of some images.
+    """Set the batch-norm statistics of a teacher to those of some images.
 
-    Those that it was built with are nobody's, so that its signals die out or
-    blow up on their way.
+    With random weights, the initial statistics fit no image, so that
+    activations vanish or explode from layer to layer.
 
     Args:
-        teacher: Changed.
+        teacher: The teacher, which is changed in place.
         images_BCHW: Float in [0, 1].
     """
     layers = [
@@ -79,7 +79,7 @@ def calibrate_batch_norm(teacher: BaseTeacher, images_BCHW: Tensor) -> None:
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-        # A plain mean.
+        # With None, torch takes the plain mean of all batches.
         layer.momentum = None
         nn.Module.train(layer)
     try:
@@ -97,19 +97,18 @@ def _num_parameters(network: nn.Module) -> int:
 
 @torch.no_grad()
 def first_images(model: BaseDFKD, size: int, purpose: str) -> Tensor:
-    """Images as a generator step makes them, by batch norm of their batch.
+    """Images of a generator in training mode, as in a generator step.
 
-    Those of a generator in eval mode are all one grey before it has trained.
+    In eval mode, an untrained generator gives uniformly grey images.
 
     Args:
-        model: Unchanged.
-        size: Number of images, >= 2; of a :class:`PixelGenerator` at most
-            all that it has.
-        purpose: Name of the stream of latents.
+        model: The algorithm, which stays unchanged.
+        size: Number of images, >= 2. A :class:`PixelGenerator` gives at most
+            its ``batch_size``.
+        purpose: Name of the random stream of the latents.
     """
     generator = copy.deepcopy(unwrapped(model.generator)).train()
     if isinstance(generator, PixelGenerator):
-        # It has no more images than it trains at once.
         size = min(size, generator.batch_size)
     stream = model.streams.fresh(purpose, model.device)
     return model.candidates.render(generator, size, stream)
@@ -127,7 +126,7 @@ def _answers(model: BaseDFKD, output: TeacherOutput) -> Answers:
 
 @torch.enable_grad()
 def _image_gradient(model: BaseDFKD, images_BCHW: Tensor) -> float:
-    # The largest networks need all of the memory for a few.
+    # The largest networks have memory for only a few images.
     images_BCHW = images_BCHW[:8].clone().requires_grad_()
     logits_BK = model.teacher(images_BCHW).logits_BK.float()
     margins_B = logits_BK.amax(1) - logits_BK.mean(1)
@@ -143,7 +142,7 @@ def _problems(report: TeacherReport, logits_BK: Tensor) -> list[str]:
         problems.append('it gives probabilities, not logits: take the softmax '
                         'off its end')
     elif report.noise.spread == 0 and report.generated.spread == 0:
-        problems.append('it answers every image alike')
+        problems.append('it gives every image the same logits')
     gradient = torch.tensor(report.image_gradient)
     if not gradient.isfinite():
         problems.append('the gradient at the image is not finite')

@@ -1,17 +1,18 @@
-"""What is known of a teacher before a run."""
+"""A report on a teacher before a run, and its page of text."""
 from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the teacher and the selector make of some images.
+    """The teacher's logits for a batch of images, in figures.
 
     Attributes:
-        spread: Standard deviation of a class's logit over the images, mean
-            over the classes.
-        confidence: Mean probability of the most likely class, in [0, 1].
-        num_predicted: Number of classes that are the most likely for any.
-        kept: Share of the images that the selector keeps, percent.
+        spread: Standard deviation of a logit over the images, mean over the
+            classes.
+        confidence: Largest probability of an image, mean over the images, in
+            [0, 1].
+        num_predicted: Number of classes that are predicted for any image.
+        kept: Percent of the images that the selector keeps.
     """
 
     spread: float
@@ -22,7 +23,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Steps:
-    """What it is like to train with the teacher.
+    """Time and gradient of training steps with the teacher.
 
     Attributes:
         iteration_seconds: Median time of one student step and one generator
@@ -39,25 +40,26 @@ class Steps:
 
 @dataclass
 class TeacherReport:
-    """What is known of a teacher before a run.
+    """A report on a teacher before a run.
 
     Attributes:
-        facts: By name: the value, and where it was found.
-        num_parameters: Of the network.
-        num_student_parameters: Of the student.
-        multiply_adds: Of a forward of one image; half the FLOPs.
-        num_bn_layers: Normalisation layers with running statistics.
-        num_bn_seen: Those of them that gave statistics in a forward.
-        num_features: Penultimate features, None if they cannot be had.
-        image_gradient: Mean over images of the norm of the gradient, with
-            respect to the image in [0, 1], of the largest logit less the
-            mean logit.
-        noise: On uniform noise.
-        generated: On images of the generator as it is.
-        top1: Accuracy on the evaluation data in percent, if there are some.
-        steps: If steps were tried.
-        problems: Why the teacher cannot be used; empty if it can.
-        notes: What the user should know.
+        facts: Value and source of each fact, by name.
+        num_parameters: Number of the teacher's parameters.
+        num_student_parameters: Number of the student's parameters.
+        multiply_adds: Multiply-adds of a forward pass per image, half of the
+            FLOPs.
+        num_bn_layers: Number of normalisation layers with running statistics.
+        num_bn_seen: Number of statistics that a forward pass gave.
+        num_features: Number of penultimate features, None without access.
+        image_gradient: L2 norm of the gradient of the largest logit minus
+            the mean logit, with respect to the image in [0, 1]; mean over
+            images.
+        noise: The answers to uniform noise.
+        generated: The answers to images of the generator.
+        top1: Accuracy on the evaluation data in percent, or None.
+        steps: Figures of training steps, or None.
+        problems: Reasons why the teacher cannot be used.
+        notes: Further remarks for the user.
     """
 
     facts: dict[str, tuple[object, str]]
@@ -77,28 +79,27 @@ class TeacherReport:
 
     @property
     def verdict(self) -> str:
-        """``'OK'``, ``'OK with notes'``, or ``'unusable: '`` and why."""
+        """``'OK'``, ``'OK with notes'``, or ``'unusable: '`` with reasons."""
         if self.problems:
             return f'unusable: {"; ".join(self.problems)}'
         return 'OK with notes' if self.notes else 'OK'
 
     def as_dict(self) -> dict:
-        """For JSON."""
+        """The report and its verdict, as values for JSON."""
         return dict(verdict=self.verdict, **asdict(self))
 
     def judge_accuracy(self, top1: float, min_top1: float | None) -> None:
-        """Note the accuracy, which is a problem if it is too low.
+        """Record the accuracy, and add a problem if it is too low.
 
         Args:
-            top1: Percent.
-            min_top1: What is asked for, percent; None asks for twice of what
-                guessing would give, of few classes for less.
+            top1: Accuracy in percent.
+            min_top1: Required accuracy in percent. None requires twice the
+                chance level, or the mean of chance and 100 if that is lower.
         """
         self.top1 = top1
         num_classes = self.facts['num_classes'][0]
         assert isinstance(num_classes, int)
         chance = 100 / num_classes
-        # Of few classes, half of the way from guessing to knowing.
         wanted = min(2 * chance, (100 + chance) / 2) \
             if min_top1 is None else min_top1
         if top1 < wanted:
@@ -109,7 +110,7 @@ class TeacherReport:
 
 
 def teacher_page(report: TeacherReport) -> str:
-    """What was found out and from where, figures, notes, and the verdict."""
+    """The report as text, with one line per fact and the verdict at last."""
     rows = [(name, _shown(value), source)
             for name, (value, source) in sorted(report.facts.items())]
     features = 'none' if report.num_features is None else str(
@@ -117,13 +118,13 @@ def teacher_page(report: TeacherReport) -> str:
     rows += [
         ('parameters', f'{report.num_parameters / 1e6:.2f} M',
          f'student {report.num_student_parameters / 1e6:.2f} M'),
-        ('multiply-adds', f'{report.multiply_adds / 1e6:.1f} M an image',
+        ('multiply-adds', f'{report.multiply_adds / 1e6:.1f} M per image',
          'half of the FLOPs'),
         ('batch-norm layers', f'{report.num_bn_layers}, '
          f'{report.num_bn_seen} statistics in a forward', ''),
         ('penultimate features', features, ''),
         ('gradient at the image', f'{report.image_gradient:.3g}',
-         'norm, largest logit less the mean'),
+         'norm, largest logit minus the mean'),
         ('noise', _answers(report.noise), ''),
         ('generated images', _answers(report.generated), ''),
         ('top-1', 'no evaluation data'

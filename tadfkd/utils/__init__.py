@@ -1,1 +1,1 @@
-"""Helpers that belong to no single role; import from the module you need."""
+"""What does every room need? Import from the module itself."""

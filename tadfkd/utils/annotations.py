@@ -1,4 +1,4 @@
-"""Values from a config against the annotations of what takes them."""
+"""Checks of config values against the annotations of their components."""
 import collections.abc
 import functools
 import inspect
@@ -23,7 +23,7 @@ _WORDS = {
     dict: 'a dictionary',
     types.NoneType: 'None',
 }
-#: Lists and tuples stand for each other: JSON has no tuples.
+#: A list fits a tuple and a tuple fits a list, because JSON has no tuples.
 _SEQUENCES = (list, tuple, set, collections.abc.Sequence,
               collections.abc.Iterable)
 _MAPPINGS = (dict, collections.abc.Mapping, collections.OrderedDict)
@@ -31,18 +31,18 @@ _MAPPINGS = (dict, collections.abc.Mapping, collections.OrderedDict)
 
 def check_arguments(where: str, component: Callable,
                     arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments that are not of their annotated types.
+    """Refuse arguments that do not fit their annotations.
 
-    What has no annotation, or one that a config cannot be held against,
-    passes; so does the argument's own default.
+    Three kinds of arguments pass: those without an annotation, those whose
+    annotation says nothing about a config, and the default of the argument.
 
     Args:
-        where: The config path of the arguments, '' for the whole config.
-        component: The class or function that is called with them.
-        arguments: By name; unknown names pass.
+        where: The config path of the arguments, ``''`` for the whole config.
+        component: The class or function that takes the arguments.
+        arguments: Values by name. Unknown names pass.
 
     Raises:
-        UserError: For the first argument that does not fit.
+        UserError: For the first value that does not fit.
     """
     known = parameters_of(component)
     for name, value in arguments.items():
@@ -57,9 +57,11 @@ def check_arguments(where: str, component: Callable,
 
 @functools.cache
 def parameters_of(component: Callable) -> dict[str, inspect.Parameter]:
-    """What can be given to a class or function by name, with resolved
-    annotations; those of base classes too, as far as a class hands unknown
-    arguments on."""
+    """Parameters of a class or function, by name, with resolved annotations.
+
+    If a class takes ``**kwargs``, the parameters of its base class belong to
+    it too.
+    """
     if not inspect.isclass(component):
         return _own_parameters(component)
     found: dict[str, inspect.Parameter] = {}
@@ -83,13 +85,13 @@ def _own_parameters(function: Callable) -> dict[str, inspect.Parameter]:
     try:
         parameters = inspect.signature(function).parameters
     except ValueError:
-        # Written in C.
+        # A function that is written in C has no signature.
         return {}
     try:
         hints = typing.get_type_hints(function)
     except (NameError, AttributeError, TypeError, SyntaxError):
-        # Of names that are only known to a type checker, or of what is a
-        # function in disguise.
+        # The annotations name what only a type checker imports, or the
+        # callable has no annotations to resolve.
         hints = {}
     return {
         name: parameter.replace(annotation=hints.get(name, Any))
@@ -98,10 +100,10 @@ def _own_parameters(function: Callable) -> dict[str, inspect.Parameter]:
 
 
 def fits(value: object, annotation: Any) -> bool:
-    """Whether a value from a config is of an annotated type.
+    """Whether a value from a config fits an annotation.
 
-    A whole number fits a float, NaN and infinity do not; a dictionary fits
-    any class, as it may be the config of an object.
+    A whole number fits a float, but NaN and infinity do not. A dictionary
+    fits any class, because it may be the config of an object.
     """
     kind = typing.get_origin(annotation) or annotation
     inner = typing.get_args(annotation)
@@ -121,7 +123,7 @@ def fits(value: object, annotation: Any) -> bool:
             return len(value) == len(inner) and all(map(fits, value, inner))
         return not inner or all(fits(item, inner[0]) for item in value)
     if kind in _MAPPINGS:
-        # Several configs, such as init_cfg, stand in a list.
+        # init_cfg, for example, may be a list of configs.
         return isinstance(
             value, dict) or isinstance(value, list) and value != [] and all(
                 isinstance(item, dict) for item in value)
@@ -137,7 +139,7 @@ def fits(value: object, annotation: Any) -> bool:
 
 
 def _has_length(kind: Any, inner: tuple) -> bool:
-    # tuple[int] is often written for tuples of any length.
+    # Many annotations say tuple[int] and mean a tuple of any length.
     return kind is tuple and len(inner) > 1 and inner[-1] is not Ellipsis
 
 
@@ -146,14 +148,13 @@ def _in_words(annotation: Any) -> str:
     inner = typing.get_args(annotation)
     if kind in (Union, types.UnionType):
         words = dict.fromkeys(map(_in_words, inner))
-        # A class is built from a dictionary, which the config can name.
         return ' or '.join(words)
     if kind is Literal:
         return ' or '.join(map(repr, inner))
     if kind in _SEQUENCES:
         if _has_length(kind, inner):
             return f'a list of {len(inner)} values'
-        return 'a list' + (f' of which each is {_in_words(inner[0])}'
+        return 'a list' + (f' with each item {_in_words(inner[0])}'
                            if inner and inner[0] is not Any else '')
     if kind in _MAPPINGS:
         return _WORDS[dict]

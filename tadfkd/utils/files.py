@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Writing files so that they are never half-written."""
 import contextlib
 import errno
 import json
@@ -9,14 +9,13 @@ _SUFFIX = '.tmp'
 
 
 def write_atomically(path: str | os.PathLike, content: bytes) -> None:
-    """Write beside ``path``, sync, and rename onto it.
+    """Write a temporary file beside ``path``, sync it, and rename it.
 
-    After it has returned, the file survives a power cut too: the folder is
-    synced like the file.
+    The folder is synced too, so that the file survives a power cut.
 
     Raises:
-        OSError: With ``path`` as its file name, also where the system names
-            none, as on a full disk. What was there before is there still.
+        OSError: If the file cannot be written; ``path`` is its file name,
+            also if the system gives none. An earlier file is still there.
     """
     path = Path(path)
     beside = path.with_name(f'.{path.name}.{os.getpid()}{_SUFFIX}')
@@ -29,7 +28,7 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
         os.replace(beside, path)
         _sync_folder(path.parent)
     except BaseException as error:
-        # Where it cannot be removed either, that is no news.
+        # If this fails too, the first error is the one to report.
         with contextlib.suppress(OSError):
             beside.unlink()
         if isinstance(error, OSError):
@@ -38,14 +37,14 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make sure of the names in a folder, where the system can do that."""
+    """Sync the file names in a folder, if the system can do that."""
     if os.name != 'posix':
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # So say file systems over a network that cannot.
+        # Some network file systems cannot sync a folder.
         if error.errno != errno.EINVAL:
             raise
     finally:
@@ -53,10 +52,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: str | os.PathLike) -> None:
-    """Remove what killed processes have left of :func:`write_atomically`.
+    """Remove temporary files of :func:`write_atomically` by killed processes.
 
     Args:
-        folder: In which nobody writes now.
+        folder: A folder that no process writes into now.
     """
     for path in Path(folder).glob(f'.*.[0-9]*{_SUFFIX}'):
         path.unlink(missing_ok=True)

@@ -1,12 +1,12 @@
-"""What the package needs from its environment, checked once at import."""
+"""A check of the environment, made once when the package is imported."""
 from importlib.util import find_spec
 
 
 def check_dependencies() -> None:
-    """Say in one sentence which package is missing.
+    """Say in one sentence which module is missing.
 
-    ``mmcv`` and ``mmcv-lite`` install the same module, so ``setup.py`` cannot
-    require either without risking to overwrite the other.
+    ``mmcv`` and ``mmcv-lite`` install the same module, so ``setup.py``
+    requires neither: one would overwrite the other.
 
     Raises:
         ImportError: If ``mmcv`` or ``pkg_resources`` cannot be found.
