@@ -4,24 +4,28 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint lint-types lint-style docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python tools/demo.py --seed $(SEED)
 
-# Workers here and not in setup.cfg: a single file is done before they have
-# imported torch, and a debugger needs pytest's own process. A worker a core,
-# but each takes 1 GB. By worksteal neighbours mostly stay together, with the
-# fixtures that they share, and no worker waits for a long file of the other.
+# One worker per core, and each needs 1 GB. `worksteal` keeps neighbouring tests,
+# and the fixtures that they share, mostly in one worker.
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
 		--dist worksteal
 
+# mypy takes longer than the other three together, and runs beside them.
 lint: $(VENV)/.installed
+	@$(MAKE) --no-print-directory --jobs 2 lint-types lint-style
+
+lint-types: $(VENV)/.installed
+	$(BIN)/mypy
+
+lint-style: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/isort --check-only --quiet tadfkd benchmarks tools tests setup.py
 	$(BIN)/yapf --diff --recursive tadfkd benchmarks tools tests configs setup.py
-	$(BIN)/mypy
 
 docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet -r requirements/docs.txt
@@ -30,10 +34,9 @@ docs: $(VENV)/.installed
 clean:
 	rm -rf $(VENV) docs/_build
 
-# Everything a checkout needs, pinned; again whenever a pin changes.
-# Not compiled, which takes longer than all the rest, because most of it is
-# never imported. Not isolated: the build takes the pinned setuptools, which
-# mmengine needs too.
+# All pinned packages, installed again if a pin changes. They are not compiled:
+# compiling takes longer than installing, and most modules are never imported.
+# The build is not isolated: it uses the pinned setuptools, as mmengine does.
 $(VENV)/.installed: requirements/runtime.txt requirements/tests.txt setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile -r requirements/tests.txt

@@ -36,9 +36,8 @@ setup(
         'setuptools<81',
     ],
     extras_require={
-        # Not required: mmcv and mmcv-lite install the same module, and
-        # neither must overwrite the other. Take this extra unless the full
-        # mmcv is there.
+        # Optional, because mmcv and mmcv-lite install the same module. Use
+        # this extra unless the full mmcv is installed.
         'mmcv-lite': ['mmcv-lite>=2.0,<2.3'],
         # The handwritten digits of the demo.
         'digits': ['scikit-learn>=1.3'],
