@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -26,55 +26,50 @@ NARROW = {
     'head.in_channels': 32
 }
 
-# The networks are too small for more threads to help, and `make test` fills
-# the cores with workers. Here and not in a fixture, because runs are compared
-# with those of fixtures of wider scope; the variable is for the processes that
-# tests start.
+# The networks are too small for several threads, and `make test` has a worker
+# on each core. No fixture sets this, because fixtures of every scope train.
+# The variable is for the processes that tests start.
 torch.set_num_threads(1)
 os.environ['OMP_NUM_THREADS'] = '1'
 
 
 @pytest.fixture(autouse=True)
 def a_seed() -> None:
-    """What a test draws is always the same."""
+    """The random numbers of a test are always the same."""
     torch.manual_seed(0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those of the tools first: they are long, and at the end a worker would
-    wait for another's."""
+    """Run the tests of the tools first: they are long, and one worker would
+    wait for another at the end."""
     items.sort(key=lambda item: 'test_tools' not in item.path.parts)
 
 
 @pytest.fixture(autouse=True)
 def plain_config_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """mmengine formats the text of a config, which no test here reads, for
-    half a second a run."""
+    """Skip the formatting of config texts, which is slow and never read."""
     monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **_:
                         (text, True))
 
 
 @pytest.fixture(autouse=True)
 def no_default_scope(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a new process: mmengine keeps the scope of the last run.
-
-    Which tests ran before, and in which worker, must not matter.
-    """
+    """Forget the default scope of earlier tests, which mmengine keeps."""
     monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
 
 
 @pytest.fixture(scope='session')
 def digits_config() -> str:
-    """Path of the smallest distillation config, on 16x16 grey digits."""
+    """Path of the smallest distillation config, for 16x16 grey digits."""
     return str(REPOSITORY / 'configs' / 'tadfkd' /
                'resnet18w16_to_resnet18w8_digits.py')
 
 
 @pytest.fixture(scope='session')
 def shared_tiny_options() -> dict[str, Any]:
-    """What shrinks ``digits_config``, without a teacher checkpoint.
+    """Options that shrink ``digits_config``, without a teacher checkpoint.
 
-    Do not change it; take ``tiny_options``.
+    All tests share this dictionary: tests that change it use ``tiny_options``.
     """
     networks = ('model.teacher.model', 'model.student')
     return {
@@ -99,8 +94,8 @@ def tiny_teacher_checkpoint(tmp_path_factory: pytest.TempPathFactory,
                             shared_tiny_options: dict[str, Any]) -> str:
     """Path of a plain state dict that fits the teacher of ``tiny_options``.
 
-    The teacher has seen real digits for some steps, so that its batch-norm
-    statistics mean something and it is much better than chance.
+    The teacher is trained on real digits for some steps, so that it is much
+    better than chance and its batch-norm statistics fit the digits.
     """
     config = load_config(digits_config, shared_tiny_options)
     with torch.random.fork_rng(devices=[]):
@@ -108,9 +103,9 @@ def tiny_teacher_checkpoint(tmp_path_factory: pytest.TempPathFactory,
         network = build_classifier(config.model.teacher.model.to_dict())
         dataset = Digits('train')
         samples = [dataset[i] for i in range(len(dataset))]
-        # Permuted one by one: a permuted batch of grey images has the strides
-        # of channels-last memory, and training on it with oneDNN (torch 2.14)
-        # corrupts the heap, which ends the process or hangs it.
+        # Each image is permuted by itself. A permuted batch of grey images has
+        # channels-last strides, and training on it with oneDNN (torch 2.14)
+        # corrupts the heap.
         images_BCHW = torch.stack([
             torch.from_numpy(sample['img']).permute(2, 0, 1)
             for sample in samples
@@ -136,10 +131,8 @@ def tiny_options(tiny_teacher_checkpoint: str,
                  shared_tiny_options: dict[str, Any]) -> dict[str, Any]:
     """Options that make a run of ``digits_config`` last about a second.
 
-    Two epochs of two iterations, each of two student steps and a generator
-    step on eight images. A dictionary of the test's own: add to it, or
-    replace, and give it to ``load_config`` or, as ``--cfg-options``, to a
-    tool.
+    There are two epochs of two iterations. Each has two student steps and a
+    generator step on eight images. Every test gets a copy.
     """
     return shared_tiny_options | {
         'model.teacher.checkpoint': tiny_teacher_checkpoint
@@ -162,7 +155,7 @@ def tiny_model(tiny_config: Config) -> BaseDFKD:
 
 @pytest.fixture
 def make_model() -> Callable[..., BaseDFKD]:
-    """Builds a TA-DFKD model; keywords replace its arguments."""
+    """Builds a TADFKD model; keywords replace its arguments."""
     init_default_scope('tadfkd')
 
     def make(**changes: Any) -> BaseDFKD:

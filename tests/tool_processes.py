@@ -1,4 +1,4 @@
-"""Running tools as a user does, without waiting for the same imports."""
+"""Running tools as a user does, without repeating the same imports."""
 import multiprocessing
 import os
 import runpy
@@ -20,12 +20,11 @@ PRELOADED = [
 def run_forked(script: Path,
                arguments: Sequence[str],
                timeout: float = 300) -> subprocess.CompletedProcess:
-    """Run a Python tool from the root of the repository, in a process of its
-    own.
+    """Run a Python tool from the root of the repository, in a new process.
 
-    That is the child of a process which has imported what tools import, and
-    has done nothing else. What it does not show is a missing import, another
-    hash seed, and what happens when an interpreter ends.
+    The process is a fork of a server that has imported what tools import.
+    So a missing import does not show, the hash seed is always the same, and
+    the interpreter does not shut down as usual.
     """
     with TemporaryDirectory() as folder:
         outputs = [Path(folder, name) for name in ('stdout', 'stderr')]
@@ -33,7 +32,7 @@ def run_forked(script: Path,
         process.join(timeout)
         timed_out = process.exitcode is None
         if timed_out:
-            # With those that it has started.
+            # The group includes the processes that the tool has started.
             os.killpg(process.pid, signal.SIGKILL)
             process.join()
         stdout, stderr = (output.read_text() for output in outputs)
@@ -75,7 +74,7 @@ def _be_the_tool(script: str, arguments: Sequence[str],
     os.environ.update(environment)
     os.chdir(ROOT)
     sys.argv = [script, *arguments]
-    # As python does, and without the folders of the tests.
+    # python puts the script's folder first. The tests' folders are ours.
     tests = str(ROOT / 'tests')
     sys.path[:] = [str(Path(script).parent)] + [
         path for path in sys.path

@@ -1,47 +1,45 @@
-"""Which runs of a comparison are done again."""
+"""Runs of a comparison, its record and its table."""
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tadfkd.apis import compare
+from tadfkd.apis.comparison import (BEGIN, END, _fingerprint, comparison_table,
+                                    replace_table)
 from tadfkd.errors import UserError
 
-ENTRY = "_base_ = '{base}'\n{change}"
+ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize('change, again', [
-    ('', 0),
-    ("train_cfg = dict(val_interval=1, max_epochs=2, by_epoch=True, "
-     '_delete_=True)', 0),
-    ('model = dict(batch_size=9)', 1),
-])
-def test_a_config_runs_again_when_it_says_something_else(
+def test_a_run_in_the_record_does_not_run_again(
         digits_config: str, tiny_options: dict[str, Any], tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
-        change: str, again: int) -> None:
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    options = {
-        name: value
-        for name, value in tiny_options.items()
-        if name not in ('model.batch_size', 'train_cfg.max_epochs')
-    }
-    Path('mine').mkdir()
-    path = Path('mine', 'leaf.py')
-    base = Path(digits_config).resolve().as_posix()
-    before = 'train_cfg = dict(max_epochs=2)\nmodel = dict(batch_size=8)\n'
-    Path('mine',
-         'parent.py').write_text(ENTRY.format(base=base, change=before))
-    path.write_text(ENTRY.format(base='./parent.py', change=''))
-    first = compare(['mine/leaf.py'], [0], 'record.json', options)
-    path.write_text(ENTRY.format(base='./parent.py', change=change))
-    second = compare(['mine/leaf.py'], [0], 'record.json', options)
-    said = [
-        line for line in capfd.readouterr().out.splitlines()
-        if line.endswith('runs to do')
-    ]
-    assert said == ['1 runs to do', f'{again} runs to do']
-    assert len(second) == 1 and (second == first) == (not again)
+    Path('leaf.py').write_text(f"_base_ = '{digits_config}'\n")
+    options = tiny_options | {'train_cfg.max_epochs': 1}
+    first = compare(['leaf.py'], [5], 'record.json', options, tmp_path)
+    assert compare(['leaf.py'], [5], 'record.json', options) == first
+    assert json.loads(Path('record.json').read_text()) == first
+    assert first[0]['seed'] == first[0]['summary']['seed'] == 5
+    assert first[0]['summary']['finished']
+    assert first[0]['command'].startswith(
+        'python tools/train.py leaf.py --seed 5 --cfg-options ')
+    printed = capfd.readouterr().out
+    assert '1 runs to do' in printed and '0 runs to do' in printed
+
+
+def test_a_config_counts_as_changed_if_its_content_is(digits_config: str,
+                                                      tmp_path: Path) -> None:
+    prints = []
+    for change in ('', 'train_cfg = dict(val_interval=1)',
+                   'model = dict(batch_size=9)'):
+        path = tmp_path / 'leaf.py'
+        path.write_text(f"_base_ = '{digits_config}'\n{change}\n")
+        prints.append(_fingerprint(str(path), {'train_cfg.val_interval': 1}))
+    assert prints[0] == prints[1] != prints[2]
 
 
 def test_fewer_jobs_than_one_are_refused(tmp_path: Path) -> None:
@@ -49,9 +47,60 @@ def test_fewer_jobs_than_one_are_refused(tmp_path: Path) -> None:
         compare([], [0], tmp_path / 'record.json', jobs=0)
 
 
-def test_a_record_that_is_no_json_is_named(tmp_path: Path) -> None:
+def test_a_record_that_is_not_json_is_named(tmp_path: Path) -> None:
     record = tmp_path / 'record.json'
     record.write_text('{')
-    with pytest.raises(UserError, match='record.json is no JSON'):
+    with pytest.raises(UserError, match='record.json is not JSON'):
         compare([], [0], record)
     assert record.read_text() == '{'
+
+
+def record(config: str, seed: int, last: float) -> dict:
+    """Of a run whose best epoch is two points above its last."""
+    return dict(
+        config=f'configs/{config}.py',
+        seed=seed,
+        summary=dict(
+            student_top1_last=last,
+            student_top1_last_k_mean=last - 1,
+            last_k=10,
+            student_top1_max=last + 2,
+            agreement_last=50.0 + seed,
+            student_steps=500,
+            generator_steps=100,
+            images_generated=6400,
+            wall_seconds=80.0 + 10 * seed))
+
+
+def test_a_row_has_the_last_epoch_of_all_seeds_and_the_best_as_an_extra(
+) -> None:
+    table = comparison_table([
+        record('a/x', 2, 90.0),
+        record('a/x', 0, 80.0),
+        record('a/x', 1, 88.0)
+    ])
+    # Mean 86; deviations -6, 2 and 4, so the variance is 56 / 3.
+    assert table.splitlines()[2] == (
+        '| `a/x.py` | 0, 1, 2 | 86.00 ± 4.32 | 80.00 | 85.00 | 92.00 | 51.0 | '
+        '500 | 100 | 6400 | 90 |')
+
+
+def test_only_what_is_between_the_marks_is_replaced() -> None:
+    page = f'before\n\n{BEGIN}\n\nold\n\n{END}\n\nafter\n'
+    assert replace_table(
+        page,
+        '| new |') == (f'before\n\n{BEGIN}\n\n| new |\n\n{END}\n\nafter\n')
+    with pytest.raises(ValueError, match='the page has no'):
+        replace_table('before', '| new |')
+
+
+def test_the_page_of_results_has_the_tables_of_the_records() -> None:
+    page = (ROOT / 'docs/results.md').read_text()
+    records, longer = (
+        json.loads((ROOT / f'docs/measured/{name}.json').read_text())
+        for name in ('algorithms_digits', 'algorithms_digits_long'))
+    assert page == replace_table(page, comparison_table(records))
+    assert comparison_table(longer) in page
+    for entry in records + longer:
+        assert (ROOT / entry['config']).is_file()
+        assert 'dirty' not in entry['commit']

@@ -26,14 +26,9 @@ def test_a_missing_file_is_a_user_error() -> None:
         load_config('configs/nowhere.py')
 
 
-def test_a_folder_is_no_config(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match='does not exist: name a file'):
-        load_config(tmp_path)
-
-
 @pytest.mark.parametrize('text', [
-    'model = dict(', "_base_ = ['./not_there.py']",
-    'model = dict(teacher={{_base_.teacher}})'
+    'model = dict(', "_base_ = ['./not_there.py']", 'x = undefined',
+    'model = dict(teacher={{_base_.teacher}})', 'raise SystemExit'
 ])
 def test_a_config_that_cannot_be_read_is_a_user_error(tmp_path: Path,
                                                       text: str) -> None:
@@ -44,14 +39,9 @@ def test_a_config_that_cannot_be_read_is_a_user_error(tmp_path: Path,
 
 def test_options_change_only_what_they_name(digits_config: str) -> None:
     plain = load_config(digits_config).to_dict()
-    changed = load_config(digits_config, {
-        'model.batch_size': 7,
-        'train_cfg.max_epochs': 3
-    }).to_dict()
+    changed = load_config(digits_config, {'model.batch_size': 7}).to_dict()
     assert plain['model']['batch_size'] != 7
-    assert plain['train_cfg']['max_epochs'] != 3
     plain['model']['batch_size'] = 7
-    plain['train_cfg']['max_epochs'] = 3
     assert changed == plain
 
 
@@ -102,16 +92,10 @@ def test_without_evaluation_all_six_parts_of_it_are_none(
 
 def test_a_seed_replaces_that_of_the_config(digits_config: str) -> None:
     assert load_config(digits_config).randomness.seed == 0
-    assert load_config(digits_config, seed=12).randomness.seed == 12
-    # Also where it is falsy.
-    options = {'randomness.seed': 5}
-    assert load_config(digits_config, options, seed=0).randomness.seed == 0
-
-
-def test_a_seed_leaves_the_rest_of_randomness(digits_config: str) -> None:
-    config = load_config(
-        digits_config, {'randomness.deterministic': True}, seed=3)
-    assert config.randomness == dict(seed=3, deterministic=True)
+    options = {'randomness.seed': 5, 'randomness.deterministic': True}
+    assert load_config(
+        digits_config, options, seed=0).randomness == dict(
+            seed=0, deterministic=True)
 
 
 @pytest.mark.parametrize('seed', [-1, 1.5])
@@ -121,17 +105,10 @@ def test_a_seed_that_is_no_whole_number_is_a_user_error(
         load_config(digits_config, seed=seed)
 
 
-def test_the_work_directory_is_that_of_folder_and_name(
-        tmp_path: Path, digits_config: str) -> None:
+def test_the_work_directory_has_a_default(tmp_path: Path,
+                                          digits_config: str) -> None:
     assert load_config(digits_config).work_dir == str(
         Path('work_dirs', 'tadfkd', 'resnet18w16_to_resnet18w8_digits'))
-    path = write_config(tmp_path / 'mine' / 'small.py', 'model = dict()\n')
-    assert load_config(path).work_dir == str(
-        Path('work_dirs', 'mine', 'small'))
-
-
-def test_the_work_directory_of_the_config_wins_over_the_default(
-        tmp_path: Path) -> None:
     path = write_config(tmp_path / 'small.py', "work_dir = 'there'\n")
     assert load_config(path).work_dir == 'there'
     assert load_config(path, work_dir='here').work_dir == 'here'

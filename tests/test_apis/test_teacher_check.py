@@ -1,4 +1,4 @@
-"""Checking a teacher, from whatever source."""
+"""A check of a teacher, from every kind of source."""
 import json
 from pathlib import Path
 from typing import Any
@@ -97,33 +97,20 @@ def test_a_config_is_checked_with_its_own_parts_and_data(
     assert report.top1 is not None and report.top1 > 50
     assert report.verdict == 'OK'
     assert report.steps is not None and report.steps.batch_size == 8
+    page = teacher_page(report)
+    for name, (_, source) in report.facts.items():
+        assert any(
+            line.startswith(name) and line.endswith(source)
+            for line in page.splitlines())
+    assert f'{report.top1:.2f} %' in page and '16 x 16' in page
+    assert page.splitlines()[-1] == 'OK'
+    assert json.loads(json.dumps(report.as_dict()))['top1'] == report.top1
+
     report = check_teacher(
         digits_config, options=tiny_options, min_top1=100, repeats=1)
     assert 'unusable: top-1' in report.verdict
-    # A teacher that is no good is not trained with.
+    # No steps are tried with a teacher that cannot be used.
     assert report.steps is None
-    report = check_teacher(
-        digits_config,
-        options=tiny_options,
-        min_top1=100,
-        repeats=1,
-        evaluate=False)
-    assert report.top1 is None and report.verdict == 'OK'
-
-
-def test_the_page_has_all_that_was_found(digits_config: str,
-                                         tiny_options: dict[str, Any]) -> None:
-    report = check_teacher(digits_config, options=tiny_options, repeats=1)
-    page = teacher_page(report)
-    lines = page.splitlines()
-    for name, (_, source) in report.facts.items():
-        assert any(
-            line.startswith(name) and line.endswith(source) for line in lines)
-    assert f'{report.top1:.2f} %' in page
-    assert '16 x 16' in page
-    assert lines[-1] == 'OK'
-    # As a file.
-    assert json.loads(json.dumps(report.as_dict()))['top1'] == report.top1
 
 
 def test_what_cannot_be_found_out_names_the_field(

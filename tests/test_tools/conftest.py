@@ -1,4 +1,4 @@
-"""Running the tools as a user does."""
+"""Fixtures that run the tools as a user does."""
 import os
 import socket
 import subprocess
@@ -18,8 +18,8 @@ from tadfkd.classifiers.outputs import build_classifier
 def run_tool_process() -> Callable[..., subprocess.CompletedProcess]:
     """Runs a tool from the root of the repository.
 
-    ``check=False`` returns a failed process instead of failing the test;
-    ``forked=False`` takes an interpreter of its own, which is slower, see
+    With ``check=False``, a failed process does not fail the test. With
+    ``forked=False``, a new interpreter starts, which is slower; see
     :func:`tool_processes.run_forked`.
     """
 
@@ -49,7 +49,7 @@ def run_tool_process() -> Callable[..., subprocess.CompletedProcess]:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """A port that nobody listens to, also not a test in another process."""
+    """Finds a port that no process listens to."""
 
     def find() -> int:
         with socket.socket() as listener:
@@ -62,7 +62,7 @@ def free_port() -> Callable[[], int]:
 @pytest.fixture(scope='session')
 def teacher_of(
         tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A checkpoint with random weights for a config of configs/teachers/."""
+    """Makes checkpoints with random weights for configs/teachers/."""
     folder = tmp_path_factory.mktemp('teachers')
 
     def make(name: str) -> Path:

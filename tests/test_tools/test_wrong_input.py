@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from tadfkd.apis import distill, load_config, train
 from tadfkd.errors import UserError
@@ -67,23 +66,20 @@ def attempt(config: str, teacher: Path, work_dir: Path, options: dict) -> None:
         'optim_wrapper.student.optimizer.lr': -1
     }, 'optim_wrapper cannot be built .*learning rate: -1'),
     ({
-        'optim_wrapper.student.optimizer.speed': 1
-    }, "SGD in the config got an unexpected keyword argument 'speed'"),
+        'optim_wrapper.student.clip_grad': dict(max_norms=1)
+    }, 'optim_wrapper cannot be built .*max_norms'),
     ({
-        'optim_wrapper.generator': None
-    }, 'generator'),
+        'optim_wrapper.studnet': dict(type='OptimWrapper')
+    }, "optim_wrapper has the key 'studnet'.*did you mean 'student'"),
     ({
         'train_cfg.val_interval': 0
     }, 'val_interval must be a whole number >= 1, got 0'),
     ({
+        'train_cfg.max_iters': 3
+    }, 'train_cfg does not fit .*max_iters.*: change train_cfg'),
+    ({
         'model.selector': None
     }, 'selector must be a dictionary, got None: set model.selector'),
-    ({
-        'model.adversarial_loss': None
-    }, 'adversarial_loss must be a dictionary, got None'),
-    ({
-        'model.image_losses': []
-    }, 'image_losses must be a dictionary, got .*: set model.image_losses'),
     ({
         'model.adversarial_loss.clamp': 0.01
     }, 'clamp must be a list of 2 values or None, got 0.01'),
@@ -91,63 +87,32 @@ def attempt(config: str, teacher: Path, work_dir: Path, options: dict) -> None:
         'model.teacher': None
     }, 'model.teacher is None'),
     ({
-        'val_evaluator.type': 'mmpretrain.Acuracy'
-    }, "registered as 'mmpretrain.Acuracy': did you mean 'Accuracy'"),
+        'val_evaluator.type': 'Accuracy'
+    }, "registered as 'Accuracy': did you mean 'mmpretrain.Accuracy'"),
+    ({
+        'val_dataloader.dataset.split': 'val'
+    }, "'train' or 'test', got 'val'"),
     ({
         'default_hooks.summary.last': 3
     }, "SummaryHook in the config got an unexpected keyword argument 'last'"),
     ({
+        'default_hooks.samples.type': 'SampleGrid'
+    }, "registered as 'SampleGrid': did you mean 'SampleGridHook'"),
+    ({
         'model.student.head.num_classes': 7
     }, 'student has 7 classes and the teacher 10: set num_classes'),
     ({
-        'model.generator.image_size': 18
-    }, 'divisible by 4 and at least 8, got 18: set '
-     'model.generator.image_size'),
-    ({
         'model.generator.image_channels': 3
-    }, 'teacher takes images of 1 channels .* the generator makes 3: '
-     'change model.generator.image_channels'),
-    ({
-        'model.bn_loss.loss_weight': -1
-    }, 'loss_weight must be a number >= 0.0, got -1'),
-    ({
-        'model.num_student_steps': 0
-    }, 'num_student_steps must be a whole number >= 1, got 0: set '
-     'model.num_student_steps'),
+    }, 'teacher takes images of 1 channels .* the generator makes 3: change '
+     'model.generator.image_channels'),
     ({
         'train_dataloader.dataset.num_steps': 0
     }, 'num_steps must be a whole number >= 1, got 0: set '
      'train_dataloader.dataset.num_steps'),
     ({
-        'train_cfg.max_epochs': 0
-    }, 'max_epochs must be .* got 0'),
-    ({
-        'model.batch_size': 'many'
-    }, "batch_size must be a whole number, got 'many': set "
-     'model.batch_size'),
-    ({
-        'model.type': 'TADFKT'
-    }, "no model is registered as 'TADFKT': did you mean 'TADFKD'"),
-    ({
-        'model.generator.type': 'UpsamplingGenerater'
-    }, "did you mean 'UpsamplingGenerator'"),
-    ({
-        'model.student_loss.type': 'L2'
-    }, "registered as 'L2': did you mean"),
-    ({
         'model.batchsize': 3
     }, "got an unexpected keyword argument 'batchsize': did you mean "
      "'batch_size'"),
-    ({
-        'model.batch_size': None
-    }, 'batch_size must be a whole number, got None'),
-    ({
-        'modle.batch_size': 3
-    }, "option modle.batch_size is not in the config: did you mean 'model'"),
-    ({
-        'teacher.checkpoint': 'x'
-    },
-     'option teacher.checkpoint has no effect.*set model.teacher.checkpoint'),
     ({
         'model.teacher.model.backbone.base_channels': 8,
         'model.teacher.model.backbone.stem_channels': 8
@@ -157,12 +122,6 @@ def attempt(config: str, teacher: Path, work_dir: Path, options: dict) -> None:
         'model.teacher.checkpoint': None
     }, 'teacher has no checkpoint: name one by --teacher-checkpoint or '
      'model.teacher.checkpoint .*resnet18w16_digits.py` trains one'),
-    ({
-        'optim_wrapper.studnet': dict(type='OptimWrapper')
-    }, "optim_wrapper has the key 'studnet'.*did you mean 'student'"),
-    ({
-        'default_hooks.samples.type': 'SampleGrid'
-    }, "registered as 'SampleGrid': did you mean 'SampleGridHook'"),
 ])
 def test_a_wrong_value_is_answered_by_what_to_change(teacher_of: Callable[
     [str], Path], tmp_path: Path, options: dict, message: str) -> None:
@@ -189,19 +148,6 @@ def test_missing_data_files_are_named(teacher_of: Callable[[str], Path],
     assert not (tmp_path / 'run').exists()
 
 
-def test_a_checkpoint_of_other_networks_is_not_resumed(
-        teacher_of: Callable[[str], Path], tmp_path: Path) -> None:
-    foreign = tmp_path / 'foreign.pth'
-    torch.save(
-        dict(state_dict={'student.weight': torch.zeros(2)}, meta={}), foreign)
-    with pytest.raises(
-            UserError, match='does not hold the networks of this config'):
-        attempt(DIGITS, teacher_of('resnet18w16_digits'), tmp_path / 'run', {
-            'load_from': str(foreign),
-            'resume': True
-        })
-
-
 def test_a_run_without_a_seed_reports_the_one_it_drew(tiny_options: dict,
                                                       tmp_path: Path) -> None:
     summaries = []
@@ -220,11 +166,3 @@ def test_a_run_without_a_seed_reports_the_one_it_drew(tiny_options: dict,
                  for name in ('drawn', 'again')]
     epochs = [json.loads(history)['epochs'] for history in histories]
     assert epochs[0] == epochs[1]
-
-
-@pytest.mark.parametrize('text', ['x = undefined', '(', 'raise SystemExit'])
-def test_a_config_that_fails_is_named(tmp_path: Path, text: str) -> None:
-    path = tmp_path / 'broken.py'
-    path.write_text(text)
-    with pytest.raises(UserError, match='broken.py cannot be read'):
-        load_config(path)
