@@ -9,7 +9,6 @@ import torch
 import torch.distributed
 from mmengine.dist import init_dist, is_distributed
 
-from tadfkd.engine.cores import keep_to_own_cores
 from tadfkd.errors import Interrupted, UserError, require_at_least
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -59,11 +58,6 @@ def process_group(launcher: str,
     else:
         if launcher == 'slurm':
             _take_over_slurm()
-        elif 'LOCAL_WORLD_SIZE' in os.environ:
-            # By torchrun; Slurm binds its tasks itself.
-            keep_to_own_cores(
-                int(os.environ['LOCAL_RANK']),
-                int(os.environ['LOCAL_WORLD_SIZE']))
         torch.distributed.init_process_group(
             'gloo', timeout=timedelta(seconds=timeout))
     # After other exceptions this process leaves without the barrier, because

@@ -19,9 +19,6 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The environment that torchrun gives to the only process of a run."""
-    # Not of this process, which has other tests to run.
-    monkeypatch.setattr('tadfkd.distributed.launchers.keep_to_own_cores',
-                        lambda *_: None)
     for name, value in dict(
             RANK='0',
             LOCAL_RANK='0',

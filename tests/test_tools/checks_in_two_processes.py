@@ -47,18 +47,6 @@ def both() -> Iterator[None]:
         yield
 
 
-def test_each_has_cores_of_its_own() -> None:
-    assert os.sched_getscheduler(0) == os.SCHED_BATCH
-    mine, theirs = all_gather_object(os.sched_getaffinity(0))
-    launcher = os.sched_getaffinity(os.getppid())
-    if len(launcher) == os.cpu_count() > 1:
-        assert mine and theirs and not mine & theirs
-        assert mine | theirs == launcher
-    else:
-        # Bound by something else.
-        assert mine == theirs == launcher
-
-
 def watch(model: DistributedNetworks, wrappers: Any) -> list[str]:
     """Filled with what happens: ``'average NAME'`` as the gradients of a
     network are exchanged, ``'step NAME'`` as its optimiser steps."""
