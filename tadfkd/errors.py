@@ -2,6 +2,7 @@
 import difflib
 import math
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(ValueError):
@@ -65,7 +66,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     return f'known are {", ".join(allowed[:20])}{more}'
 
 
-def require_at_least(where: str, name: str, value: float,
+def require_at_least(where: str, name: str, value: Any,
                      minimum: float) -> None:
     """Refuse a value that is not a finite number >= ``minimum``.
 

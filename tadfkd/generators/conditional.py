@@ -83,6 +83,7 @@ class LabelEmbeddingGenerator(UpsamplingGenerator):
         if embedding_file is None:
             require_at_least('model.generator', 'embedding_size',
                              embedding_size, num_classes)
+            assert embedding_size is not None
             # The seed is fixed, so that every run has the same vectors.
             stream = torch.Generator().manual_seed(0)
             square = torch.randn(embedding_size, num_classes, generator=stream)

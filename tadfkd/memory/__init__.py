@@ -1,4 +1,4 @@
-"""Where generated samples wait or are kept."""
+"""Where are generated samples kept? All of it is bounded and checkpointed."""
 from tadfkd.memory.averaged_statistics import AveragedStatistics
 from tadfkd.memory.best_images import BestImages
 from tadfkd.memory.image_pool import ImagePool

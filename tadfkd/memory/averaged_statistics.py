@@ -10,20 +10,21 @@ from tadfkd.structures import BNStatistics
 
 
 class AveragedStatistics:
-    """Statistics of this batch, averaged with those of batches before.
+    """Statistics of this batch, averaged with those of earlier batches.
 
     ::
 
         mu = m mu_past + (1 - m) mu_batch
 
-    and so for the variance; gradients go to the batch. One batch need not
-    look like the training data, only many together. arXiv 2112.06253.
+    The same holds for the variance. Gradients reach the batch alone. A single
+    batch need not have the statistics of the training data, only many batches
+    together. arXiv 2112.06253.
 
     Args:
-        momentum: m, in [0, 1); 0 takes the batch alone.
+        momentum: m, in [0, 1); 0 uses the batch alone.
     """
 
-    def __init__(self, momentum: float = 0.9) -> None:
+    def __init__(self, momentum: float) -> None:
         if not isinstance(momentum, int | float) or not 0 <= momentum < 1:
             raise UserError(f'bn_momentum must be in [0, 1), got {momentum!r}'
                             ': set model.bn_momentum')
@@ -34,7 +35,7 @@ class AveragedStatistics:
     def average(
             self,
             statistics: Sequence[BNStatistics]) -> tuple[BNStatistics, ...]:
-        """Those of a batch with the past, which stays as it is."""
+        """The averages of a batch with the past, which does not change."""
         m = self.momentum
         if self._past:
             statistics = [
@@ -54,8 +55,8 @@ class AveragedStatistics:
         return tuple(statistics)
 
     def advance(self) -> None:
-        """Make what :meth:`average` gave last the past, if it is finite: all
-        that comes after would be like it. Waits for the device."""
+        """Make the newest averages the past, if they are finite: later
+        averages would not be finite either. Waits for the device."""
         finite = [
             values_F.isfinite().all() for layer in self._newest
             for values_F in layer
@@ -69,6 +70,6 @@ class AveragedStatistics:
                           for mean_F, variance_F in self._past])
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from what :meth:`state_dict` gave."""
+        """Continue from the past of :meth:`state_dict`."""
         self._past = [(mean_F, variance_F)
                       for mean_F, variance_F in state['past']]

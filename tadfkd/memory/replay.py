@@ -1,4 +1,4 @@
-"""What keeps a student from forgetting images of long ago."""
+"""Replay of earlier images, so that the student does not forget them."""
 from abc import abstractmethod
 
 import torch
@@ -12,11 +12,11 @@ from tadfkd.teachers import BaseTeacher
 
 
 class BaseReplay(nn.Module):
-    """Takes in generated images and gives back some like them later."""
+    """Observes generated images and later returns similar ones."""
 
     @abstractmethod
     def recall(self, size: int, stream: torch.Generator) -> Tensor | None:
-        """images_BCHW in [0, 1] without graph; None while there are none.
+        """images_BCHW in [0, 1] without graph; None while the replay is empty.
 
         Args:
             size: Number of images.
@@ -24,33 +24,33 @@ class BaseReplay(nn.Module):
         """
 
     def observe(self, images_BCHW: Tensor) -> None:
-        """Take in the new images of a student step."""
+        """Observe the new images of a student step."""
 
     def training_state(self) -> dict:
-        """What it holds beside its weights."""
+        """State beside the weights."""
         return {}
 
     def load_training_state(self, state: dict) -> None:
-        """Go on from what :meth:`training_state` gave."""
+        """Continue from :meth:`training_state`."""
 
 
 @MODELS.register_module()
 class BufferReplay(BaseReplay):
-    """Remembers some of the images themselves.
+    """Stores some of the images themselves.
 
-    arXiv 2302.14290: ten batches of 64 images, of which the oldest goes when
-    one is added every fifth epoch.
+    arXiv 2302.14290 keeps ten batches of 64 images. A new batch replaces the
+    oldest one every fifth epoch.
 
     Args:
-        num_batches: Batches that are kept, >= 1.
-        batch_size: Images a batch, >= 1.
-        interval: Student steps from one batch to the next, >= 1; the first
-            step adds one.
+        num_batches: Number of stored batches, >= 1.
+        batch_size: Images per batch, >= 1.
+        interval: Student steps from one stored batch to the next, >= 1; the
+            first step stores one.
     """
 
     def __init__(self,
-                 num_batches: int = 10,
-                 batch_size: int = 64,
+                 num_batches: int,
+                 batch_size: int,
                  interval: int = 1) -> None:
         super().__init__()
         for name, value in dict(
@@ -86,21 +86,19 @@ class BufferReplay(BaseReplay):
 
 @MODELS.register_module()
 class GenerativeReplay(BaseReplay):
-    """A variational autoencoder that is trained to remember.
+    """A variational autoencoder that learns to generate earlier images.
 
     It minimises, with reconstructions y of images x (arXiv 2201.03019)::
 
-        L1(y, x) + L1(T(y), T(x)) + 1e-5 KL(q(z | x) || N(0, 1))
+        L1(y, x) + L1(T(y), T(x)) + w KL(q(z | x) || N(0, 1))
 
     Args:
         autoencoder: Config of a
             :class:`~tadfkd.generators.VariationalAutoencoder`.
-        divergence_weight: Of the last term, >= 0.
+        divergence_weight: w, >= 0; 1e-5 in the paper.
     """
 
-    def __init__(self,
-                 autoencoder: dict,
-                 divergence_weight: float = 1e-5) -> None:
+    def __init__(self, autoencoder: dict, divergence_weight: float) -> None:
         super().__init__()
         require_at_least('model.replay', 'divergence_weight',
                          divergence_weight, 0.0)
@@ -113,10 +111,10 @@ class GenerativeReplay(BaseReplay):
         """The terms whose sum the autoencoder minimises.
 
         Args:
-            images_BCHW: What is to be remembered, detached.
-            teacher_logits_BK: For the same images, detached.
-            teacher: Asked about the reconstructions.
-            stream: Of the latent's noise.
+            images_BCHW: Images to learn, detached.
+            teacher_logits_BK: The teacher's logits for them, detached.
+            teacher: Classifies the reconstructions.
+            stream: Where the noise of the latents is drawn.
         """
         made = self.autoencoder(images_BCHW, stream)
         logits_BK = teacher(made.images_BCHW).logits_BK

@@ -1,4 +1,4 @@
-"""Verified samples that wait for a student step."""
+"""Selected samples that are left over for the next student step."""
 import torch
 from mmengine.dist import get_rank, get_world_size
 
@@ -7,31 +7,33 @@ from tadfkd.structures import SyntheticBatch
 
 
 class SelectedQueue:
-    """First in, first out: what one student step leaves, the next one uses.
+    """First in, first out: a student step uses the leftovers of the last one.
 
-    In a distributed run each process holds the samples that it made, and all
-    count as one queue: a batch is what has waited longest in any of them, of
-    which each has its part.
+    In a distributed run each process holds the samples that it made. Together
+    they are one queue: a batch consists of the oldest samples of all
+    processes, and each process takes its own samples of them.
 
-    Bounded by its use: samples are only added while fewer than a batch wait,
-    so fewer than two batches are ever held.
+    The queue holds fewer than two batches, because samples are only added
+    while it holds less than one.
     """
 
     def __init__(self) -> None:
         self._waiting: SyntheticBatch | None = None
-        # Of every addition, the oldest first: what waits in each process.
+        # For every addition, the oldest first: its samples by process.
         self._lengths: list[list[int]] = []
 
     def __len__(self) -> int:
-        """What waits in all processes."""
+        """Number of samples in all processes."""
         return sum(map(sum, self._lengths))
 
     def add(self, batch: SyntheticBatch, equal: bool = False) -> None:
         """Append samples; all batches of a queue have the same fields.
 
         Args:
-            batch: Of this process; all of them add at the same time.
-            equal: Whether all add as many, so that none has to ask.
+            batch: Samples of this process. All processes add at the same
+                time.
+            equal: Whether all processes add the same number of samples, so
+                that no all-gather is needed.
         """
         batch = batch.detach()
         self._waiting = batch if self._waiting is None else \
@@ -41,13 +43,13 @@ class SelectedQueue:
             get_world_size() if equal else gather_ints(len(batch)))
 
     def take(self, size: int) -> SyntheticBatch:
-        """Remove the ``size`` oldest samples and return those of them that
-        are in this process, at least one."""
+        """Remove the ``size`` oldest samples; return this process's share of
+        them, at least one sample."""
         assert self._waiting is not None and len(self) >= size, \
             f'asked for {size} samples, {len(self)} are waiting'
         waiting = [sum(lengths) for lengths in zip(*self._lengths)]
         shares = _shares(self._lengths, size)
-        # A network cannot learn from no sample at all.
+        # A student step needs at least one sample in each process.
         for rank, share in enumerate(shares):
             if share == 0 and waiting[rank] > 0:
                 shares[shares.index(max(shares))] -= 1
@@ -59,12 +61,12 @@ class SelectedQueue:
         return batch
 
     def clear(self) -> None:
-        """Forget the waiting samples; all processes do so."""
+        """Remove all samples; all processes call it together."""
         self._waiting, self._lengths = None, []
 
     def state_dict(self) -> dict:
-        """The waiting samples as plain tensors."""
-        # A slice would be saved with the whole storage that it views.
+        """The samples as plain tensors."""
+        # Without the copy, a slice is saved with its whole storage.
         return {} if self._waiting is None else {
             name: values.clone()
             for name, values in vars(self._waiting).items()
@@ -72,8 +74,8 @@ class SelectedQueue:
         }
 
     def load_state_dict(self, state: dict, device: torch.device) -> None:
-        """Hold exactly what :meth:`state_dict` gave, on ``device``; all
-        processes do so at the same time."""
+        """Hold exactly the samples of :meth:`state_dict`, on ``device``; all
+        processes call it together."""
         self._waiting = SyntheticBatch(**{
             name: values.to(device)
             for name, values in state.items()
@@ -84,7 +86,7 @@ class SelectedQueue:
 
 
 def _shares(lengths: list[list[int]], size: int) -> list[int]:
-    """How many of the ``size`` oldest samples each process has."""
+    """Number of the ``size`` oldest samples in each process."""
     shares = [0 for _ in lengths[0]]
     for addition in lengths:
         for rank, length in enumerate(addition):
