@@ -8,6 +8,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tadfkd.distributed.reductions import reduce_moments
+from tadfkd.utils.precision import at_least_float32
 
 
 class SynchronizedBatchNorm(_BatchNorm):
@@ -28,7 +29,7 @@ class SynchronizedBatchNorm(_BatchNorm):
             return super().forward(input)
         self._check_input_dim(input)
         mean_C, variance_C = torch.batch_norm_update_stats(
-            input.detach().float(), None, None, 0.0)
+            at_least_float32(input.detach()), None, None, 0.0)
         mean_C, variance_C, total = reduce_moments(
             mean_C, variance_C,
             input.numel() // input.shape[1])
@@ -76,7 +77,7 @@ class _Normalize(torch.autograd.Function):
             gradient, input,
             torch.ones_like(mean_C) if weight is None else weight, mean_C,
             variance_C, mean_C, inverse_C, False, ctx.eps, [True, True, True])
-        sums = torch.cat((sum_C, along_C)).float()
+        sums = at_least_float32(torch.cat((sum_C, along_C)))
         all_reduce(sums)
         mean_gradient_C, mean_along_C = (sums / total).chunk(2)
         scale_C = inverse_C if weight is None else inverse_C * weight

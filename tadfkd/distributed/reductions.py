@@ -25,6 +25,7 @@ from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
 from torch import Tensor
 
 from tadfkd.structures import BNStatistics
+from tadfkd.utils.precision import at_least_float32
 
 
 def gather_ints(number: int) -> list[int]:
@@ -65,7 +66,7 @@ def global_means(losses: dict[str, Tensor], count: int) -> dict[str, Tensor]:
     """
     if get_world_size() == 1 or not losses:
         return losses
-    own = torch.stack([*losses.values()]).float()
+    own = at_least_float32(torch.stack([*losses.values()]))
     sums = count * torch.cat((own.detach(), own.new_ones(1)))
     all_reduce(sums)
     share = count * get_world_size() / sums[-1]

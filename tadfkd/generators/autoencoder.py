@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from tadfkd.errors import require_at_least
 from tadfkd.generators.base_generator import BaseGenerator
 from tadfkd.registry import MODELS
+from tadfkd.utils.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ class VariationalAutoencoder(BaseModule):
             stream: Source of the latent's noise, on the images' device.
         """
         # The encoder's input is centred, like the input of a sigmoid.
-        mean_BZ, log_variance_BZ = self.encoder(2 * images_BCHW -
-                                                1).float().chunk(2, 1)
+        mean_BZ, log_variance_BZ = at_least_float32(
+            self.encoder(2 * images_BCHW - 1)).chunk(2, 1)
         noise_BZ = torch.randn(
             mean_BZ.shape, generator=stream, device=stream.device)
         latents_BZ = mean_BZ + (log_variance_BZ / 2).exp() * noise_BZ

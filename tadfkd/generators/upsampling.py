@@ -7,6 +7,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from tadfkd.errors import UserError, require_at_least, require_choice
 from tadfkd.generators.base_generator import BaseGenerator
 from tadfkd.registry import MODELS
+from tadfkd.utils.precision import at_least_float32
 
 
 class _BatchNormHead(nn.Module):
@@ -125,4 +126,4 @@ class UpsamplingGenerator(BaseGenerator):
         """The images of features that the first ``start`` layers computed."""
         # The head is in float32 also under autocast, because images between
         # components are float32.
-        return self.head(self.upsample[start:](features).float())
+        return self.head(at_least_float32(self.upsample[start:](features)))

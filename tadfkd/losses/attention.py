@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from tadfkd.losses.base_loss import BaseLoss
 from tadfkd.registry import MODELS
+from tadfkd.utils.precision import at_least_float32
 
 
 def _squared_difference(student_BHW: Tensor, teacher_BHW: Tensor) -> Tensor:
@@ -41,8 +42,9 @@ class AttentionTransferLoss(BaseLoss):
                 height and width; the channels may differ.
         """
         distances = [
-            _squared_difference(student.float().square().mean(1),
-                                teacher.float().square().mean(1))
+            _squared_difference(
+                at_least_float32(student).square().mean(1),
+                at_least_float32(teacher).square().mean(1))
             for student, teacher in zip(
                 student_maps, teacher_maps, strict=True)
         ]
@@ -74,8 +76,9 @@ class ClassActivationLoss(BaseLoss):
                 height and width.
             teacher_rows_BC: The teacher's rows, with its own channels.
         """
-        student_BHW, teacher_BHW = (torch.einsum('bchw,bc->bhw', map_.float(),
-                                                 rows.float())
+        student_BHW, teacher_BHW = (torch.einsum('bchw,bc->bhw',
+                                                 at_least_float32(map_),
+                                                 at_least_float32(rows))
                                     for map_, rows in ((student_map_BCHW,
                                                         student_rows_BC),
                                                        (teacher_map_BCHW,

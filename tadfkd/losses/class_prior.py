@@ -11,6 +11,7 @@ from tadfkd.errors import require_choice
 from tadfkd.losses.base_loss import BaseLoss, LabelLoss
 from tadfkd.registry import MODELS
 from tadfkd.structures import TeacherOutput
+from tadfkd.utils.precision import at_least_float32
 
 
 @MODELS.register_module()
@@ -33,7 +34,7 @@ class OneHotLoss(LabelLoss):
                 logits_BK: Tensor,
                 labels_B: Tensor | None = None) -> Tensor:
         """The mean over samples, of (B, K) logits."""
-        logits_BK = logits_BK.float()
+        logits_BK = at_least_float32(logits_BK)
         if labels_B is None:
             labels_B = logits_BK.detach().argmax(1)
         return self.loss_weight * functional.cross_entropy(logits_BK, labels_B)
@@ -67,8 +68,8 @@ class ClassBalanceLoss(BaseLoss):
 
     def forward(self, logits_BK: Tensor) -> Tensor:
         """The negative entropy, <= 0, of (B, K) logits."""
-        mean_K = global_mean(logits_BK.float().softmax(1).mean(0),
-                             len(logits_BK))
+        mean_K = global_mean(
+            at_least_float32(logits_BK).softmax(1).mean(0), len(logits_BK))
         # The gradient is NaN for a class whose mean underflows to 0.
         mean_K = mean_K.clamp_min(torch.finfo(mean_K.dtype).tiny)
         return -self.loss_weight * self.scale * torch.special.entr(
@@ -89,7 +90,7 @@ class ActivationLoss(BaseLoss):
 
     def forward(self, features_BF: Tensor) -> Tensor:
         """The negative mean magnitude of (B, F) features."""
-        return -self.loss_weight * features_BF.float().abs().mean()
+        return -self.loss_weight * at_least_float32(features_BF).abs().mean()
 
 
 @MODELS.register_module()

@@ -6,6 +6,7 @@ from torch.nn import functional
 from tadfkd.errors import require_at_least
 from tadfkd.losses.base_loss import BaseLoss
 from tadfkd.registry import MODELS
+from tadfkd.utils.precision import at_least_float32
 
 
 @MODELS.register_module()
@@ -44,8 +45,8 @@ class InfoNCELoss(BaseLoss):
             keys_NF: Embeddings of the other view in the same order, then
                 N - B further negatives.
         """
-        queries_BF = functional.normalize(queries_BF.float(), dim=1)
-        keys_NF = functional.normalize(keys_NF.float(), dim=1)
+        queries_BF = functional.normalize(at_least_float32(queries_BF), dim=1)
+        keys_NF = functional.normalize(at_least_float32(keys_NF), dim=1)
         similarity_BN = queries_BF @ keys_NF.T / self.temperature
         positives_B = torch.arange(len(queries_BF), device=keys_NF.device)
         return self.loss_weight * functional.cross_entropy(

@@ -9,6 +9,7 @@ from tadfkd.distributed.reductions import global_mean, global_moments
 from tadfkd.errors import require_choice
 from tadfkd.losses.base_loss import ImageLoss
 from tadfkd.registry import MODELS
+from tadfkd.utils.precision import at_least_float32
 
 Over = Literal['sample', 'batch']
 
@@ -34,7 +35,7 @@ class _ImageNormLoss(ImageLoss):
         self.over = over
 
     def _norm(self, values_BCHW: Tensor) -> Tensor:
-        values_BCHW = values_BCHW.float()
+        values_BCHW = at_least_float32(values_BCHW)
         if self.over == 'batch':
             norm = torch.linalg.vector_norm(values_BCHW)
             processes = get_world_size()
@@ -100,7 +101,7 @@ class PixelStatisticsLoss(ImageLoss):
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """The distance, >= 0, of a batch of normalised images."""
         variance_C, mean_C = torch.var_mean(
-            images_BCHW.float(), dim=(0, 2, 3), unbiased=False)
+            at_least_float32(images_BCHW), dim=(0, 2, 3), unbiased=False)
         mean_C, variance_C = global_moments(mean_C, variance_C,
                                             len(images_BCHW))
         return self.loss_weight * (

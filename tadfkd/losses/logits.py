@@ -8,6 +8,7 @@ from torch.nn import functional
 from tadfkd.errors import UserError, require_at_least, require_choice
 from tadfkd.losses.base_loss import LogitsLoss
 from tadfkd.registry import MODELS
+from tadfkd.utils.precision import at_least_float32
 
 
 @MODELS.register_module()
@@ -21,8 +22,8 @@ class L1Loss(LogitsLoss):
 
     def forward(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
         """The mean over samples and classes, of (B, K) logits."""
-        return self.loss_weight * functional.l1_loss(student_BK.float(),
-                                                     teacher_BK.float())
+        return self.loss_weight * functional.l1_loss(
+            at_least_float32(student_BK), at_least_float32(teacher_BK))
 
 
 @MODELS.register_module()
@@ -50,8 +51,8 @@ class KLLoss(LogitsLoss):
     def forward(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
         """The divergence of the student from the teacher, >= 0."""
         divergence = functional.kl_div(
-            (student_BK.float() / self.temperature).log_softmax(1),
-            (teacher_BK.float() / self.temperature).log_softmax(1),
+            (at_least_float32(student_BK) / self.temperature).log_softmax(1),
+            (at_least_float32(teacher_BK) / self.temperature).log_softmax(1),
             reduction='batchmean',
             log_target=True)
         return self.loss_weight * self.temperature**2 * divergence
@@ -74,7 +75,8 @@ class AgreedKLLoss(LogitsLoss):
 
     def forward(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
         """The divergence of the student from the teacher, >= 0."""
-        student_BK, teacher_BK = student_BK.float(), teacher_BK.float()
+        student_BK = at_least_float32(student_BK)
+        teacher_BK = at_least_float32(teacher_BK)
         agreed_B = student_BK.argmax(1) == teacher_BK.argmax(1)
         divergence_B = functional.kl_div(
             student_BK.log_softmax(1),
@@ -138,8 +140,9 @@ class JSLoss(LogitsLoss):
 
     def forward(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
         """The divergence of two (B, K) logits, symmetric in its arguments."""
-        log_p = (student_BK.float() / self.temperature).log_softmax(1)
-        log_q = (teacher_BK.float() / self.temperature).log_softmax(1)
+        student_BK = at_least_float32(student_BK) / self.temperature
+        teacher_BK = at_least_float32(teacher_BK) / self.temperature
+        log_p, log_q = student_BK.log_softmax(1), teacher_BK.log_softmax(1)
         p, q = log_p.exp(), log_q.exp()
         m = (p + q) / 2
         if self.clamp is not None:

@@ -9,6 +9,7 @@ from tadfkd.errors import require_at_least
 from tadfkd.memory.ring_buffer import RingBuffer
 from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
+from tadfkd.utils.precision import at_least_float32
 
 
 class BaseReplay(nn.Module):
@@ -120,8 +121,9 @@ class GenerativeReplay(BaseReplay):
         logits_BK = teacher(made.images_BCHW).logits_BK
         return dict(
             images=functional.l1_loss(made.images_BCHW, images_BCHW),
-            logits=functional.l1_loss(logits_BK.float(),
-                                      teacher_logits_BK.float()),
+            logits=functional.l1_loss(
+                at_least_float32(logits_BK),
+                at_least_float32(teacher_logits_BK)),
             divergence=self.divergence_weight * made.divergence)
 
     @torch.no_grad()

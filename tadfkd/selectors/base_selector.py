@@ -9,6 +9,7 @@ from torch import Tensor
 from tadfkd.distributed.reductions import gather_rows
 from tadfkd.errors import require_at_least, require_choice
 from tadfkd.structures import TeacherOutput
+from tadfkd.utils.precision import at_least_float32
 
 Scope = Literal['global', 'local']
 
@@ -57,7 +58,7 @@ class BaseSelector(ABC):
             Boolean mask_B on the device of the logits, detached. The
             computation never waits for the device.
         """
-        logits_BK = output.logits_BK.float()
+        logits_BK = at_least_float32(output.logits_BK)
         finite_B = logits_BK.isfinite().all(1)
         badness_B, mask_B = self.judge(logits_BK, finite_B, labels_B)
         mask_B = mask_B & finite_B
@@ -106,7 +107,8 @@ class ComparingSelector(BaseSelector):
         loss_B = pseudo_label_loss(logits_BK)
         if self.scope == 'local' or get_world_size() == 1:
             return loss_B, self.compare(loss_B, finite_B)
-        rows_B2, own = gather_rows(torch.stack((loss_B, finite_B.float()), 1))
+        rows_B2, own = gather_rows(
+            torch.stack((loss_B, finite_B.to(loss_B.dtype)), 1))
         mask_B = self.compare(rows_B2[:, 0], rows_B2[:, 1] > 0)
         return loss_B, mask_B[own]
 

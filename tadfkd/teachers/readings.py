@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from tadfkd.structures import BNStatistics
+from tadfkd.utils.precision import at_least_float32
 
 
 def has_running_statistics(module: nn.Module) -> bool:
@@ -18,7 +19,7 @@ def has_running_statistics(module: nn.Module) -> bool:
 def read_bn_statistics(layer: nn.Module, inputs: Tensor) -> BNStatistics:
     """Mean and biased variance over all dimensions but the second."""
     variance_F, mean_F = torch.var_mean(
-        inputs.float(),
+        at_least_float32(inputs),
         dim=[dim for dim in range(inputs.ndim) if dim != 1],
         unbiased=False)
     assert isinstance(layer.running_mean, Tensor)
