@@ -32,15 +32,6 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def test_a_launcher_that_needs_a_gpu_says_what_to_use_instead(
-        no_gpu: None) -> None:
-    with pytest.raises(
-            UserError, match='--launcher mpi .*tools/dist_train.sh'):
-        with process_group('mpi'):
-            pass
-    assert not distributed.is_initialized()
-
-
 def test_without_a_launcher_there_is_no_group(no_gpu: None,
                                               one_process: None) -> None:
     with process_group('none'):
@@ -82,14 +73,6 @@ def test_with_gpus_mmengine_joins_the_group_before_any_rank_is_asked(
     assert calls[1:] == ['barrier', 'destroy_process_group']
 
 
-def test_a_process_that_srun_did_not_start_is_told_so(
-        no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv('SLURM_PROCID', raising=False)
-    with pytest.raises(UserError, match='srun did not start.*slurm_train'):
-        with process_group('slurm'):
-            pass
-
-
 @pytest.mark.parametrize('timeout', [0, 'long', True])
 def test_a_time_out_is_a_number_of_seconds(one_process: None,
                                            timeout: object) -> None:
@@ -98,9 +81,16 @@ def test_a_time_out_is_a_number_of_seconds(one_process: None,
             pass
 
 
-def test_a_process_that_torchrun_did_not_start_is_told_so(
-        no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv('RANK', raising=False)
-    with pytest.raises(UserError, match='torchrun did not start.*dist_train'):
-        with process_group('pytorch'):
-            pass
+@pytest.mark.parametrize('launcher, message', [
+    ('mpi', '--launcher mpi .*tools/dist_train.sh'),
+    ('slurm', 'srun did not start.*slurm_train'),
+    ('pytorch', 'torchrun did not start.*dist_train'),
+])
+def test_a_launcher_that_cannot_work_says_what_to_use(
+        no_gpu: None, monkeypatch: pytest.MonkeyPatch, launcher: str,
+        message: str) -> None:
+    for name in ('RANK', 'SLURM_PROCID'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=message), process_group(launcher):
+        pass
+    assert not distributed.is_initialized()

@@ -1,4 +1,4 @@
-"""The wrapper of a distributed run."""
+"""The distributed wrapper, in a group of one process."""
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +7,7 @@ from torch import distributed, nn
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.distributed import DistributedNetworks
 from tadfkd.distributed.batch_norm import SynchronizedBatchNorm
+from tadfkd.distributed.wrapper import unwrapped
 
 
 @pytest.fixture
@@ -24,8 +25,11 @@ def test_batch_norms_of_trained_networks_are_synchronised_on_request(
         tiny_model: BaseDFKD, synchronized: bool) -> None:
     wrapped = DistributedNetworks(
         tiny_model, synchronize_batch_norm=synchronized)
-    for network, expected in ((wrapped.module.student, synchronized),
-                              (wrapped.module.teacher, False)):
+    assert unwrapped(wrapped) is tiny_model
+    student = tiny_model.student
+    assert isinstance(student, nn.parallel.DistributedDataParallel)
+    for network, expected in ((student, synchronized), (tiny_model.teacher,
+                                                        False)):
         layers = [
             layer for layer in network.modules()
             if isinstance(layer, nn.BatchNorm2d | SynchronizedBatchNorm)
@@ -34,3 +38,9 @@ def test_batch_norms_of_trained_networks_are_synchronised_on_request(
         assert all(
             isinstance(layer, SynchronizedBatchNorm) is expected
             for layer in layers)
+
+
+def test_a_submodule_named_module_does_not_make_a_wrapper() -> None:
+    network = nn.Module()
+    network.module = nn.Linear(2, 2)
+    assert unwrapped(network) is network

@@ -126,24 +126,3 @@ def test_an_epoch_that_is_shorter_now_is_a_user_error(
     with pytest.raises(
             UserError, match='2 iterations of an epoch, which has 1 now'):
         train(config)
-
-
-def test_a_damaged_checkpoint_falls_back_and_says_so(
-        make_config: Callable[[Path], Config], whole: dict[str, Any],
-        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    train(make_config(tmp_path))
-    for name in ('epoch_2.pth', 'epoch_1.pth'):
-        content = (tmp_path / name).read_bytes()
-        (tmp_path / name).write_bytes(content[:len(content) // 2])
-        if name == 'epoch_2.pth':
-            train(make_config(tmp_path))
-            [log, *_] = sorted(tmp_path.glob('*/*.log'), reverse=True)
-            assert 'epoch_2.pth is damaged' in log.read_text()
-            assert differences(whole, read_run_end(tmp_path)) == []
-            (tmp_path / name).write_bytes(content[:len(content) // 2])
-    with pytest.raises(UserError, match='start again without --resume'):
-        train(make_config(tmp_path))
-    config = make_config(tmp_path)
-    config.load_from = str(tmp_path / 'epoch_2.pth')
-    with pytest.raises(UserError, match='--resume names .* is damaged'):
-        train(config)

@@ -58,22 +58,6 @@ def test_each_network_has_its_own_parameters_and_settings() -> None:
     assert wrappers.get_lr() == {'student.lr': [0.1], 'generator.lr': [0.2]}
 
 
-def test_updating_one_network_leaves_the_others() -> None:
-    model = TwoNetworks()
-    wrappers = PerNetworkConstructor(
-        dict(student=sgd(0.1), generator=sgd(0.1)))(
-            model)
-    before = {name: p.clone() for name, p in model.named_parameters()}
-    loss = model.student(model.generator(torch.rand(5, 4))).sum()
-    wrappers['generator'].update_params(loss)
-    changed = {
-        name.partition('.')[0]
-        for name, p in model.named_parameters()
-        if not torch.equal(p, before[name])
-    }
-    assert changed == {'generator'}
-
-
 def test_the_networks_are_found_behind_a_wrapper(
         monkeypatch: pytest.MonkeyPatch) -> None:
 

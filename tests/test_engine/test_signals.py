@@ -16,7 +16,7 @@ def test_a_signal_is_noted_and_ends_nothing(number: signal.Signals) -> None:
         assert request.name is None
         os.kill(os.getpid(), number)
         assert request.name == number.name
-        # The first one counts; Slurm sends more of them.
+        # The first signal counts; Slurm may send further ones.
         os.kill(os.getpid(), signal.SIGTERM)
         assert request.name == number.name
 

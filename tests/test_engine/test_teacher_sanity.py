@@ -36,14 +36,6 @@ def test_a_teacher_below_the_bar_stops_the_run(make_config: Callable,
     assert not list((tmp_path / 'run').glob('*.pth'))
 
 
-def test_a_random_teacher_is_stopped_where_there_are_data(
-        make_config: Callable) -> None:
-    config = make_config()
-    config.model.teacher.update(checkpoint=None, allow_random_weights=True)
-    with pytest.raises(UserError, match='top-1 .* 20.00 % or more are needed'):
-        train(config)
-
-
 def test_a_head_of_zeros_is_stopped_without_data(make_config: Callable,
                                                  tiny_teacher_checkpoint: str,
                                                  tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tool_processes import ROOT
+
 from tadfkd.checkpoints.reading import read_checkpoint
 
-ROOT = Path(__file__).resolve().parents[2]
 SRUN = '''#!/usr/bin/env bash
-# Notes its options; starts the command once a task, as srun would.
+# Writes down its options, and starts the command once per task.
 set -u
 echo "$@" > "$(dirname "$0")/options"
 while [[ $1 == -* ]]; do
@@ -35,18 +36,19 @@ SCONTROL = '''#!/usr/bin/env bash
 '''
 
 
-def test_slurm_starts_a_process_a_task(digits_config: str,
-                                       tiny_options: dict[str, Any],
-                                       free_port: Callable[[], int],
-                                       tmp_path: Path) -> None:
+def test_slurm_starts_one_process_per_task(digits_config: str,
+                                           tiny_options: dict[str, Any],
+                                           free_port: Callable[[], int],
+                                           tmp_path: Path) -> None:
     for name, text in dict(srun=SRUN, scontrol=SCONTROL).items():
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     process = subprocess.run([
         ROOT / 'tools/slurm_train.sh', 'gpu_partition', 'my_job',
         digits_config, '--work-dir', tmp_path / 'run', '--no-eval',
-        '--cfg-options', *(f'{key}={value}'
-                           for key, value in tiny_options.items())
+        '--cfg-options', 'train_cfg.max_epochs=1',
+        *(f'{key}={value}' for key, value in tiny_options.items()
+          if key != 'train_cfg.max_epochs')
     ],
                              cwd=ROOT,
                              env=dict(
@@ -64,7 +66,7 @@ def test_slurm_starts_a_process_a_task(digits_config: str,
                              timeout=240)
     assert process.returncode == 0, process.stdout + process.stderr
     assert len(
-        read_checkpoint(tmp_path / 'run/epoch_2.pth')['training_state']) == 2
+        read_checkpoint(tmp_path / 'run/epoch_1.pth')['training_state']) == 2
     options = (tmp_path / 'options').read_text()
     assert options.startswith('-p gpu_partition --job-name=my_job --ntasks=2 '
                               '--ntasks-per-node=2 --cpus-per-task=1 ')

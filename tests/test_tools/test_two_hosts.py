@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tool_processes import ROOT
 
 from tadfkd.checkpoints.reading import read_checkpoint
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def hosts() -> Iterator[list[str]]:
-    """Two network namespaces that see each other, and nothing else, by a
-    cable of their own: 10.213.71.1 and .2."""
+    """Two network namespaces, 10.213.71.1 and .2, which are connected with
+    each other and with nothing else."""
     number = os.getpid()
     names = [f'tadfkd{number}a', f'tadfkd{number}b']
     ends = [f'v{number}a', f'v{number}b']
@@ -42,19 +41,20 @@ def hosts() -> Iterator[list[str]]:
         yield names
     finally:
         for name in names:
-            # With their ends of the cable.
+            # This also removes its end of the connection.
             subprocess.run(['ip', 'netns', 'del', name], capture_output=True)
 
 
 def test_two_hosts_train_one_student(hosts: list[str], digits_config: str,
                                      tiny_options: dict[str, Any],
                                      tmp_path: Path) -> None:
+    options = tiny_options | {'train_cfg.max_epochs': 1}
+    words = [f'{key}={value}' for key, value in options.items()]
     processes = [
         subprocess.Popen([
             'ip', 'netns', 'exec', host, ROOT / 'tools/dist_train.sh',
             digits_config, '1', '--work-dir', tmp_path / host, '--no-eval',
-            '--cfg-options', *(f'{key}={value}'
-                               for key, value in tiny_options.items())
+            '--cfg-options', *words
         ],
                          cwd=ROOT,
                          env=dict(
@@ -73,9 +73,9 @@ def test_two_hosts_train_one_student(hosts: list[str], digits_config: str,
         output = process.communicate(timeout=240)[0]
         assert process.returncode == 0, output
     # The first host writes, for both.
-    checkpoint = read_checkpoint(tmp_path / hosts[0] / 'epoch_2.pth')
+    checkpoint = read_checkpoint(tmp_path / hosts[0] / 'epoch_1.pth')
     first, second = checkpoint['training_state']
-    assert first['counters']['student_steps'] == 8
-    assert second['counters']['student_steps'] == 8
+    assert first['counters']['student_steps'] == 4
+    assert second['counters']['student_steps'] == 4
     assert not first['streams']['latents'].equal(second['streams']['latents'])
     assert not [*(tmp_path / hosts[1]).glob('*.pth')]
