@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from mmengine.registry import DATASETS, HOOKS, OPTIMIZERS
@@ -85,16 +86,19 @@ def _build_hook(path: str, hook: Hook | dict) -> Hook:
 
 
 def build_optimizers(config: Config, model: nn.Module) -> OptimWrapper:
-    """Build the optimisers of a config.
+    """Move a model to its device, and build the optimisers of a config.
 
     Args:
         config: The config, which stays unchanged.
-        model: Its parameters are given to the optimisers.
+        model: The model whose parameters the optimisers update.
 
     Raises:
         UserError: If an optimiser cannot be built, or cannot clip a gradient
             as the config says.
     """
+    # Our wrappers keep the buffers of the networks. A later move to a GPU, as
+    # the Runner makes it, would replace these buffers.
+    model.to(get_device())
     content = config.optim_wrapper
     with as_config_error('optim_wrapper'):
         for part in (content, *content.values()):
