@@ -1,5 +1,6 @@
 """Image priors against NumPy in float64, pixel by pixel."""
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -20,12 +21,8 @@ def images(shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def l2_by_hand(images_BCHW: np.ndarray, over: str) -> float:
-    squares_B = [
-        sum(float(x)**2 for x in image.ravel()) for image in images_BCHW
-    ]
-    if over == 'batch':
-        return math.sqrt(sum(squares_B))
-    return sum(map(math.sqrt, squares_B)) / len(squares_B)
+    rows = images_BCHW.reshape(1 if over == 'batch' else len(images_BCHW), -1)
+    return float(np.linalg.norm(rows, axis=1).mean())
 
 
 def variation_by_hand(images_BCHW: np.ndarray, over: str) -> float:
@@ -48,20 +45,15 @@ def variation_by_hand(images_BCHW: np.ndarray, over: str) -> float:
 
 @pytest.mark.parametrize('shape', SHAPES)
 @pytest.mark.parametrize('over', ['sample', 'batch'])
-def test_the_l2_norm_agrees_with_its_definition(
-        over: str, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize('kind, by_hand',
+                         [(ImageL2Loss, l2_by_hand),
+                          (TotalVariationLoss, variation_by_hand)])
+def test_the_norms_agree_with_their_definition(kind: type, by_hand: Callable,
+                                               over: str,
+                                               shape: tuple) -> None:
     images_BCHW = images(shape)
-    assert ImageL2Loss(over, 0.5)(images_BCHW).item() == pytest.approx(
-        0.5 * l2_by_hand(images_BCHW.double().numpy(), over), rel=1e-5)
-
-
-@pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('over', ['sample', 'batch'])
-def test_total_variation_agrees_with_its_definition(
-        over: str, shape: tuple[int, ...]) -> None:
-    images_BCHW = images(shape)
-    assert TotalVariationLoss(over, 0.5)(images_BCHW).item() == pytest.approx(
-        0.5 * variation_by_hand(images_BCHW.double().numpy(), over), rel=1e-5)
+    assert kind(over, 0.5)(images_BCHW).item() == pytest.approx(
+        0.5 * by_hand(images_BCHW.double().numpy(), over), rel=1e-5)
 
 
 @pytest.mark.parametrize('kind', [ImageL2Loss, TotalVariationLoss])
@@ -85,22 +77,6 @@ def test_a_black_image_has_no_loss_and_a_finite_gradient(
     assert images_BCHW.grad is not None and images_BCHW.grad.isfinite().all()
 
 
-@pytest.mark.parametrize('over', ['sample', 'batch'])
-@pytest.mark.parametrize('kind', [ImageL2Loss, TotalVariationLoss])
-def test_a_step_against_the_gradient_lowers_the_loss(kind: type[BaseLoss],
-                                                     over: str) -> None:
-    images_BCHW = images((3, 2, 5, 5)).requires_grad_()
-    loss = kind(over)
-    gradient_BCHW, = torch.autograd.grad(loss(images_BCHW), images_BCHW)
-    assert gradient_BCHW.isfinite().all()
-    step = 1e-2
-    expected = loss(images_BCHW) - step * gradient_BCHW.square().sum()
-    moved = loss(images_BCHW - step * gradient_BCHW)
-    # To first order; the second order is far below the change itself.
-    assert moved < loss(images_BCHW)
-    torch.testing.assert_close(moved, expected, rtol=1e-2, atol=1e-3)
-
-
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('over', ['sample', 'batch'])
 @pytest.mark.parametrize('kind', [ImageL2Loss, TotalVariationLoss])
@@ -116,7 +92,7 @@ def test_half_precision_images_give_float32(kind: type[BaseLoss], over: str,
 
 @pytest.mark.parametrize('kind', [ImageL2Loss, TotalVariationLoss])
 def test_over_anything_else_is_refused(kind: type[BaseLoss]) -> None:
-    with pytest.raises(UserError, match='set over of the ' + kind.__name__):
+    with pytest.raises(UserError, match=f'set the {kind.__name__}.over'):
         kind('image')
 
 
@@ -143,12 +119,3 @@ def test_pixel_statistics_are_those_of_a_batch_norm_before_the_network(
                                                                     None]
     torch.testing.assert_close(PixelStatisticsLoss()(normalized_BCHW),
                                BNStatisticsLoss()([layer]))
-
-
-def test_images_with_the_pixels_of_the_data_have_no_pixel_loss() -> None:
-    images_BCHW = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
-    assert PixelStatisticsLoss()(images_BCHW).item() == pytest.approx(
-        0, abs=1e-5)
-    # One grey for all pixels has the mean, but not the variance.
-    assert PixelStatisticsLoss()(0 * images_BCHW).item() == pytest.approx(
-        3**0.5)

@@ -30,25 +30,11 @@ def skewed(numbers: np.random.Generator) -> np.ndarray:
     return numbers.exponential(0.08, 100)
 
 
-def uniform(numbers: np.random.Generator) -> np.ndarray:
-    return numbers.uniform(0.01, 0.65, 64)
-
-
-def nearly_equal(numbers: np.random.Generator) -> np.ndarray:
-    return 0.3 + numbers.normal(0, 1e-4, 50)
-
-
 def one_outlier(numbers: np.random.Generator) -> np.ndarray:
     return np.append(numbers.normal(0.05, 1e-3, 50), 0.6)
 
 
-def few(numbers: np.random.Generator) -> np.ndarray:
-    return numbers.uniform(0.05, 0.6, 4)
-
-
-DISTRIBUTIONS = [
-    bimodal, overlapping, skewed, uniform, nearly_equal, one_outlier, few
-]
+DISTRIBUTIONS = [bimodal, overlapping, skewed, one_outlier]
 
 
 def logits_of(losses_B: np.ndarray) -> Tensor:
@@ -113,7 +99,7 @@ def fitted_by_sklearn(values_B: np.ndarray,
     return mixture.predict_proba(values_B[:, None])[:, mixture.means_.argmin()]
 
 
-@pytest.mark.parametrize('seed', range(4))
+@pytest.mark.parametrize('seed', range(2))
 @pytest.mark.parametrize('distribution', DISTRIBUTIONS)
 def test_the_start_is_the_best_split(distribution, seed: int) -> None:
     values_B = distribution(np.random.default_rng(seed))
@@ -123,28 +109,7 @@ def test_the_start_is_the_best_split(distribution, seed: int) -> None:
     assert torch.equal(low_2B[1], 1 - low_2B[0])
 
 
-def test_the_start_is_exact_also_with_duplicates_and_ignored_values() -> None:
-    numbers = np.random.default_rng(0)
-    for _ in range(50):
-        values_B = numbers.integers(0, 6, 12) / 8
-        counts_B = numbers.random(12) < 0.7
-        if len(np.unique(values_B[counts_B])) < 2:
-            continue
-        low_2B = GMMSelector._two_means(
-            torch.tensor(values_B),
-            torch.tensor(counts_B).double())
-        low_B = low_2B[0].bool().numpy()[counts_B]
-        # Splits of equal error may differ: their errors may not.
-        errors = [
-            sum(((values_B[counts_B][side] -
-                  values_B[counts_B][side].mean())**2).sum()
-                for side in (split, ~split))
-            for split in (low_B, best_split(values_B[counts_B]))
-        ]
-        assert errors[0] == pytest.approx(errors[1], abs=1e-12)
-
-
-@pytest.mark.parametrize('seed', range(4))
+@pytest.mark.parametrize('seed', range(2))
 @pytest.mark.parametrize('distribution', DISTRIBUTIONS)
 def test_the_posterior_is_that_of_scikit_learn(distribution,
                                                seed: int) -> None:
@@ -160,25 +125,8 @@ def test_the_posterior_is_that_of_scikit_learn(distribution,
         atol=1e-8)
 
 
-@pytest.mark.parametrize('distribution', DISTRIBUTIONS)
-def test_values_of_weight_zero_have_no_part_in_the_fit(distribution) -> None:
-    numbers = np.random.default_rng(5)
-    values_B = distribution(numbers)
-    mixed_B = numbers.uniform(-5, 5, 3 * len(values_B))
-    counts_B = numbers.permutation(len(mixed_B)) < len(values_B)
-    mixed_B[counts_B] = values_B
-    selector = GMMSelector()
-    posterior_B = selector.low_mean_posterior(
-        torch.tensor(mixed_B),
-        torch.tensor(counts_B).double())
-    expected_B = selector.low_mean_posterior(
-        torch.tensor(values_B), torch.ones(len(values_B), dtype=torch.double))
-    np.testing.assert_allclose(
-        posterior_B.numpy()[counts_B], expected_B.numpy(), rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize('seed', range(4))
-@pytest.mark.parametrize('distribution', [overlapping, skewed, uniform])
+@pytest.mark.parametrize('seed', range(2))
+@pytest.mark.parametrize('distribution', [overlapping, skewed])
 def test_many_broken_rows_do_not_move_the_boundary(distribution,
                                                    seed: int) -> None:
     logits_BK = logits_of(distribution(np.random.default_rng(seed)))
@@ -187,29 +135,6 @@ def test_many_broken_rows_do_not_move_the_boundary(distribution,
     mask_B = selector.select(TeacherOutput(torch.cat((broken_BK, logits_BK))))
     assert not mask_B[:300].any()
     assert torch.equal(mask_B[300:], selector.select(TeacherOutput(logits_BK)))
-
-
-@pytest.mark.parametrize('seed', range(4))
-@pytest.mark.parametrize('distribution', DISTRIBUTIONS)
-def test_the_kept_samples_are_those_of_scikit_learn(distribution,
-                                                    seed: int) -> None:
-    logits_BK = logits_of(distribution(np.random.default_rng(seed)))
-    losses_B = scaled_losses(logits_BK)
-    expected_B = fitted_by_sklearn(losses_B, best_split(losses_B)) > 0.5
-    mask_B = GMMSelector().select(TeacherOutput(logits_BK))
-    assert mask_B.tolist() == expected_B.tolist()
-    assert 0 < expected_B.sum() < len(expected_B)
-
-
-@pytest.mark.parametrize('seed', range(4))
-@pytest.mark.parametrize('distribution', [bimodal, one_outlier, few])
-def test_the_kept_samples_are_those_of_scikit_learn_left_to_itself(
-        distribution, seed: int) -> None:
-    # Where the clusters are plain, its own k-means finds them.
-    logits_BK = logits_of(distribution(np.random.default_rng(seed)))
-    expected_B = fitted_by_sklearn(scaled_losses(logits_BK), seed=seed) > 0.5
-    mask_B = GMMSelector().select(TeacherOutput(logits_BK))
-    assert mask_B.tolist() == expected_B.tolist()
 
 
 def test_a_least_loss_outside_the_low_component_is_not_kept() -> None:
@@ -227,39 +152,14 @@ def test_a_least_loss_outside_the_low_component_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize('threshold', [0.05, 0.5, 0.95])
-def test_the_threshold_is_on_the_posterior(threshold: float) -> None:
-    logits_BK = logits_of(overlapping(np.random.default_rng(1)))
+@pytest.mark.parametrize('distribution', DISTRIBUTIONS)
+def test_samples_are_kept_by_the_posterior_of_scikit_learn(
+        distribution, threshold: float) -> None:
+    logits_BK = logits_of(distribution(np.random.default_rng(1)))
     losses_B = scaled_losses(logits_BK)
     posterior_B = fitted_by_sklearn(losses_B, best_split(losses_B))
     mask_B = GMMSelector(threshold).select(TeacherOutput(logits_BK))
     assert mask_B.tolist() == (posterior_B > threshold).tolist()
-
-
-def test_the_thresholds_of_that_test_differ_in_effect() -> None:
-    output = TeacherOutput(logits_of(overlapping(np.random.default_rng(1))))
-    counts = [
-        GMMSelector(threshold).select(output).sum().item()
-        for threshold in (0.05, 0.5, 0.95)
-    ]
-    assert counts[0] > counts[1] > counts[2]
-
-
-def test_the_selection_does_not_depend_on_the_order() -> None:
-    logits_BK = logits_of(skewed(np.random.default_rng(2)))
-    order_B = torch.randperm(len(logits_BK))
-    selector = GMMSelector()
-    assert torch.equal(
-        selector.select(TeacherOutput(logits_BK[order_B])),
-        selector.select(TeacherOutput(logits_BK))[order_B])
-
-
-def test_the_selection_does_not_depend_on_the_classes_names() -> None:
-    stream = torch.Generator().manual_seed(4)
-    logits_BK = 4 * torch.randn(60, 7, generator=stream)
-    selector = GMMSelector()
-    assert torch.equal(
-        selector.select(TeacherOutput(logits_BK.flip(1))),
-        selector.select(TeacherOutput(logits_BK)))
 
 
 @pytest.mark.parametrize('batch', [1, 2, 17])
@@ -270,58 +170,7 @@ def test_equal_losses_are_all_kept(level: float, batch: int) -> None:
     assert GMMSelector().select(TeacherOutput(logits_BK)).all()
 
 
-def test_finite_rows_of_equal_loss_are_all_kept_beside_broken_ones() -> None:
-    logits_BK = torch.zeros(4, 3)
-    logits_BK[1, 1] = torch.nan
-    assert GMMSelector().select(TeacherOutput(logits_BK)).tolist() \
-        == [True, False, True, True]
-
-
-def test_the_better_of_two_is_kept() -> None:
-    logits_BK = torch.tensor([[0.0, 0.1], [5.0, 0.0]])
-    assert GMMSelector().select(TeacherOutput(logits_BK)).tolist() \
-        == [False, True]
-
-
-def test_more_iterations_than_needed_change_nothing() -> None:
-    # After convergence the parameters stay, as in a loop that ends.
-    logits_BK = logits_of(bimodal(np.random.default_rng(3)))
-    values_B = torch.tensor(scaled_losses(logits_BK))
-    posteriors = [
-        GMMSelector(max_iterations=count).low_mean_posterior(
-            values_B, torch.ones_like(values_B)) for count in (10, 60)
-    ]
-    assert torch.equal(*posteriors)
-
-
-def test_the_tolerance_decides_how_long_the_fit_runs() -> None:
-    values_B = torch.tensor(
-        scaled_losses(logits_of(overlapping(np.random.default_rng(0)))))
-    coarse_B, fine_B = (
-        GMMSelector(max_iterations=200,
-                    tolerance=tolerance).low_mean_posterior(
-                        values_B, torch.ones_like(values_B))
-        for tolerance in (1e-1, 1e-9))
-    assert (coarse_B - fine_B).abs().max() > 1e-2
-
-
-@pytest.mark.parametrize(
-    'options',
-    [
-        # A posterior never exceeds 1 and always exceeds a negative number.
-        dict(threshold=1.0),
-        dict(threshold=1.5),
-        dict(threshold=0.0),
-        dict(threshold=-0.1),
-        dict(max_iterations=0),
-        dict(max_iterations=2.5),
-        dict(tolerance=0.0),
-        dict(tolerance=-1e-3),
-        dict(covariance_floor=0.0),
-    ],
-    ids=str)
-def test_an_option_out_of_its_documented_range_is_refused(
-        options: dict) -> None:
-    name, = options
-    with pytest.raises(UserError, match=f'set model.selector.{name}'):
-        GMMSelector(**options)
+@pytest.mark.parametrize('threshold', [1.0, 0.0, -0.1])
+def test_a_threshold_outside_0_and_1_is_refused(threshold: float) -> None:
+    with pytest.raises(UserError, match='set model.selector.threshold'):
+        GMMSelector(threshold)

@@ -24,7 +24,7 @@ def probabilities(logits_BK: Tensor) -> np.ndarray:
     return exponentials_BK / exponentials_BK.sum(1, keepdims=True)
 
 
-@pytest.mark.parametrize('threshold', [0.3, 0.6, 0.9, 0.99])
+@pytest.mark.parametrize('threshold', [0.3, 0.9])
 @pytest.mark.parametrize('classes', [2, 10])
 def test_confidence_is_the_largest_probability(classes: int,
                                                threshold: float) -> None:
@@ -36,7 +36,7 @@ def test_confidence_is_the_largest_probability(classes: int,
                                      or expected_B.sum() < 200)
 
 
-@pytest.mark.parametrize('limit', [0.05, 0.2, 0.7])
+@pytest.mark.parametrize('limit', [0.05, 0.7])
 @pytest.mark.parametrize('classes', [2, 10])
 def test_entropy_is_measured_in_units_of_its_maximum(classes: int,
                                                      limit: float) -> None:
@@ -85,24 +85,12 @@ def test_the_top_fraction_is_not_rounded_up_from_a_whole_number(
         assert mask_B.sum() == percent * batch // 100
 
 
-def test_the_top_fraction_counts_finite_rows_only() -> None:
-    logits_BK = logits(20, 6)
-    logits_BK[::2, 0] = torch.nan
-    mask_B = TopFractionSelector(0.5).select(TeacherOutput(logits_BK))
-    assert mask_B.sum() == 5 and not mask_B[::2].any()
-
-
-def test_equal_losses_do_not_exceed_the_top_fraction() -> None:
-    output = TeacherOutput(torch.ones(10, 4))
-    assert TopFractionSelector(0.3).select(output).sum() == 3
-
-
 def test_select_all_keeps_also_what_no_teacher_could_judge() -> None:
     selector = SelectAll()
     mask_B = selector.select(TeacherOutput(torch.full((5, 3), torch.nan)))
     assert mask_B.tolist() == [True] * 5
     assert not selector.reads_teacher
-    assert ConfidenceSelector().reads_teacher
+    assert ConfidenceSelector(0.9).reads_teacher
 
 
 @pytest.mark.parametrize('value', [0.0, -0.1, 1.1, float('nan')])
