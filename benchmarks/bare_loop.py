@@ -1,11 +1,11 @@
-"""TA-DFKD as a plain loop, to measure what the framework adds to it."""
+"""TA-DFKD as a plain loop, to measure the cost of the framework."""
 import copy
 
 import torch
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 
-from benchmarks.copies import Copies
+from benchmarks.floor import Copies
 from tadfkd.algorithms import TADFKD
 from tadfkd.errors import UserError
 from tadfkd.structures import BNStatistics, TeacherOutput
@@ -14,18 +14,16 @@ from tadfkd.utils.randomness import RandomStreams
 
 
 class BareLoop(Copies):
-    """The mathematics of :class:`~tadfkd.algorithms.TADFKD` on copies of its
-    networks, without Runner, optimiser wrappers, batches as values and hooks
-    that come and go.
+    """The mathematics of :class:`~tadfkd.algorithms.TADFKD` without Runner,
+    optimiser wrappers and hooks.
 
-    It draws the same numbers as the model and reaches the same weights, bit
-    by bit, which a test checks, so what it needs less time for is what the
-    framework costs. Selector, augmentation and losses are the model's, as
-    they are functions of tensors.
+    The loop trains copies of the model's networks. It draws the same random
+    numbers as the model and reaches the same weights bit by bit. It uses the
+    model's selector, augmentation and losses.
 
     Args:
-        model: At the start of its training; it does not change.
-        wrappers: Of its optimisers, whose settings are copied.
+        model: An untrained model, which does not change.
+        wrappers: See :class:`~benchmarks.floor.Copies`.
 
     Raises:
         UserError: If the model is of another algorithm, or has a class prior
@@ -51,7 +49,7 @@ class BareLoop(Copies):
             layer.register_forward_pre_hook(self._read)
 
     def student_step(self) -> Tensor:
-        """Refill, then one step of the student; returns its loss."""
+        """Fill the queue, train the student once, and return the loss."""
         model, size = self.model, self.model.batch_size
         changes_view = model.candidates.augment is not None and \
             model.candidates.select_on == 'plain'
@@ -85,7 +83,7 @@ class BareLoop(Copies):
         return loss.detach()
 
     def generator_step(self) -> Tensor:
-        """One step of the generator; returns its loss."""
+        """Train the generator once and return the loss."""
         model = self.model
         self.student.eval().requires_grad_(False)
         with self.autocast():
@@ -145,7 +143,7 @@ class BareLoop(Copies):
     def _ask(self, images_BCHW: Tensor) -> Tensor:
         teacher = self.teacher
         network = teacher.network if self.is_reading else teacher.fastest
-        # Compiled, it would not call what reads statistics.
+        # A compiled network does not call the hooks that read statistics.
         with torch.compiler.set_stance(
                 'force_eager' if self.is_reading else 'default'):
             return teacher.raw_forward(network,

@@ -1,4 +1,4 @@
-"""Killing a run again and again, to see that nothing of it is lost."""
+"""Kill a run many times and check that a resumed run ends the same."""
 import contextlib
 import gc
 import importlib
@@ -8,6 +8,7 @@ import runpy
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -18,15 +19,17 @@ from typing import Any, NoReturn
 
 import torch
 
+from benchmarks.records import write_record
 from benchmarks.run_end import differences, read_run_end
 from tadfkd.errors import UserError
 
-#: How a run saves, as options of its config: after each epoch, or after every
-#: second iteration and thus within epochs too.
+#: Options of the config that say when a run saves: after each epoch, or after
+#: every second iteration, which is also within epochs.
 _SAVING = ((), ('--cfg-options', 'default_hooks.checkpoint.by_epoch=False',
                 'default_hooks.checkpoint.interval=2'))
-#: Events of Python before which a process dies: it opens a temporary file of
-#: a checkpoint, renames it, renames last_checkpoint, removes what is outdated.
+#: The audit event of Python at which a process dies, and a part of the file's
+#: name: the process opens a temporary file of a checkpoint, renames the file,
+#: renames last_checkpoint, or removes an outdated checkpoint.
 _MOMENTS = dict(
     write=('open', '.pth.'),
     rename=('os.rename', '.pth.'),
@@ -36,15 +39,16 @@ _MOMENTS = dict(
 
 @dataclass(frozen=True)
 class Kill:
-    """When a process is to die.
+    """When a process dies.
 
     Attributes:
-        moment: ``'time'``, or one of the writing of a checkpoint: ``'write'``
-            within it, ``'rename'`` before the file gets its name, ``'name'``
-            before ``last_checkpoint`` names it, ``'prune'`` before an
-            earlier one is removed.
-        count: Which of the process' checkpoints.
-        delay: Seconds after that moment, or after the start.
+        moment: ``'time'`` is any time. The others are moments at which a
+            checkpoint is saved: ``'write'`` is while the file is written,
+            ``'rename'`` before the file gets its name, ``'name'`` before
+            ``last_checkpoint`` names the file, and ``'prune'`` before an
+            earlier checkpoint is removed.
+        count: The number of the checkpoint in this process, from 1.
+        delay: Seconds after the moment, or after the start for ``'time'``.
     """
 
     moment: str
@@ -57,20 +61,21 @@ class Kill:
 
 
 class CrashTest:
-    """Runs ``tools/train.py`` in processes that it kills.
+    """Runs ``tools/train.py`` in processes and kills them with SIGKILL.
 
-    They are forked from this one, which has imported all that the first of
-    them needed, so that many kills take minutes; everything else is as from
-    the command line, and their end is a SIGKILL.
+    This process imports all modules that the first run needed and forks the
+    next runs, so a kill costs seconds. Everything else is the same as from
+    the command line.
 
     Args:
         tool: Path of ``tools/train.py``.
-        arguments: Of the tool, without work directory and ``--resume``.
-        folder: An empty one, for the runs.
-        seed: Of the moments.
+        arguments: Arguments of the tool, without ``--work-dir`` and
+            ``--resume``.
+        folder: An empty folder for the runs.
+        seed: Seed of the moments.
 
     Raises:
-        UserError: If there is a GPU that forked processes could not use.
+        UserError: If there is a GPU that forked processes cannot use.
     """
 
     def __init__(self, tool: Path, arguments: Sequence[str], folder: Path,
@@ -79,32 +84,33 @@ class CrashTest:
         self.arguments = [*arguments]
         self.folder = folder
         self.random = random.Random(seed)
-        # Processes are forked, which further threads do not survive, nor
-        # does CUDA, which mmengine has asked for when it was imported.
+        # Other threads do not exist in a forked process. CUDA cannot be used
+        # in a forked process if this process has initialised it, which
+        # mmengine does at import unless the variable below is set.
         torch.set_num_threads(1)
         name = 'PYTORCH_NVML_BASED_CUDA_CHECK'
         if torch.cuda.is_available() and os.environ.get(name) != '1':
-            raise UserError('processes that are forked can use a GPU only if '
-                            f'it was asked for in another way: set {name}=1 '
-                            'in the environment')
+            raise UserError('forked processes cannot use the GPU, because '
+                            f'CUDA is initialised already: set {name}=1 in '
+                            'the environment')
 
     def run(self, num_kills: int, kills_per_run: int = 5) -> dict[str, Any]:
-        """Kill so often, and compare each run that came to its end.
+        """Kill runs and compare the end of each with an undisturbed run.
 
         Args:
-            num_kills: Of all runs together, >= 1.
-            kills_per_run: After so many a run may finish.
+            num_kills: Number of kills in all runs together, >= 1.
+            kills_per_run: After this many kills a run may finish.
 
         Returns:
-            A record of plain values: each run with its kills, and the places
-            in which its end differs from that of a run that was left alone.
+            A record of plain values: for each run its kills, and where its
+            end differs from the end of the undisturbed run.
         """
         ends = []
         for index, saving in enumerate(_SAVING):
             start = time.monotonic()
             work_dir = self.folder / f'whole_{index}'
             assert self._finishes(work_dir, saving, None)
-            # Of the second one, which need not import.
+            # The seconds of the second run remain, which need not import.
             seconds = time.monotonic() - start
             _import_all((work_dir / 'modules.txt').read_text().split())
             ends.append(read_run_end(work_dir))
@@ -133,28 +139,29 @@ class CrashTest:
 
     def _crash(self, work_dir: Path, saving: Sequence[str], seconds: float,
                num_before: int, num_kills: int) -> list[tuple[Kill, int]]:
-        """One run from its start to its end, killed on the way.
+        """Kill and resume one run until it finishes.
 
         Args:
-            work_dir: Of the run.
-            saving: How it saves.
-            seconds: That a run takes.
-            num_before: Kills of the runs before.
-            num_kills: After so many it may finish.
+            work_dir: Work directory of the run.
+            saving: One of ``_SAVING``.
+            seconds: Duration of an undisturbed run.
+            num_before: Number of kills in earlier runs.
+            num_kills: After this many kills the run may finish.
 
         Returns:
-            The kills, and how many halves of checkpoints each left behind.
+            The kills, each with the number of half-written checkpoints that
+            it left behind.
         """
         kills: list[tuple[Kill, int]] = []
         while len(kills) < num_kills:
-            # In turn, so that none is left out.
+            # Each moment in turn, so that none is missing.
             moments = ('time', *_MOMENTS)
             moment = moments[(num_before + len(kills)) % len(moments)]
             kill = self._draw(moment, seconds)
             if self._finishes(work_dir, saving, kill):
                 if kills:
                     return kills
-                # It was done before its moment came.
+                # The run finished before the moment came.
                 shutil.rmtree(work_dir)
                 continue
             kills.append((kill, len([*work_dir.glob('.*.pth.*')])))
@@ -169,7 +176,7 @@ class CrashTest:
 
     def _finishes(self, work_dir: Path, saving: Sequence[str],
                   kill: Kill | None) -> bool:
-        """Start or resume a run; whether it came to its end."""
+        """Start or resume a run. Returns whether it finished."""
         work_dir.mkdir(parents=True, exist_ok=True)
         process = os.fork()
         if process == 0:
@@ -187,7 +194,7 @@ class CrashTest:
 
     def _be_the_tool(self, work_dir: Path, saving: Sequence[str],
                      kill: Kill | None) -> NoReturn:
-        """What the forked process does, to its end."""
+        """The whole life of the forked process."""
         code = 1
         try:
             with open(work_dir / 'output.txt', 'a') as output:
@@ -210,20 +217,45 @@ class CrashTest:
         raise AssertionError
 
 
+def crash_test(tool: Path, config: str, options: Sequence[str], num_kills: int,
+               seed: int, folder: str | None, record: str | None) -> None:
+    """Make a :class:`CrashTest`, print its result and write its record.
+
+    Args:
+        tool: Path of ``tools/train.py``.
+        config: Path of a config.
+        options: Other arguments of the tool.
+        num_kills: Number of kills, >= 1.
+        seed: Seed of the moments.
+        folder: Where the runs stay. None removes them.
+        record: JSON file, or None.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        test = CrashTest(tool, [config, *options],
+                         Path(folder or temporary).resolve(), seed)
+        results = test.run(num_kills)
+    if record is not None:
+        write_record(record, results)
+    print(f'{results["kills"]} kills ({results["moments"]}), '
+          f'{results["half_written"]} of them left a half-written '
+          f'checkpoint; {results["runs_that_differ"]} of {results["runs"]} '
+          'runs ended differently from the undisturbed run')
+
+
 def _import_all(names: Sequence[str]) -> None:
-    """Import what a forked process had to, so that the next ones need not."""
+    """Import what a forked process imported, so that the next need not."""
     for name in names:
         if name not in sys.modules:
-            # Some are made by others and cannot be imported.
+            # Some entries of sys.modules cannot be imported by name.
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
-    # No collection of a forked process looks at all that, and copies it.
+    # Else garbage collection in a forked process copies the memory pages.
     gc.collect()
     gc.freeze()
 
 
 def _killer(kill: Kill) -> Callable[[str, tuple], None]:
-    """An audit hook that kills its process."""
+    """An audit hook that kills its own process."""
     event, part = _MOMENTS[kill.moment]
     seen = 0
 

@@ -1,38 +1,78 @@
-"""The passes that a step cannot do without, each by itself."""
+"""The network passes that a training step cannot avoid, one by one."""
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from mmengine.optim import OptimWrapperDict
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.copies import Copies
 from tadfkd.algorithms import TADFKD
+from tadfkd.engine import AutocastOptimWrapper
+from tadfkd.networks.compiling import compile_in_place
 
 
 @dataclass(frozen=True)
 class Needs:
-    """How often a step of TA-DFKD needs which pass.
+    """What decides how often a step of TA-DFKD makes each pass.
 
     Attributes:
         rounds: Batches of candidates that a student step generated.
-        selected: Images that a generator step's losses saw.
+        selected: Images that entered the losses of a generator step.
     """
 
     rounds: int
     selected: int
 
 
-class Floor(Copies):
-    """Forward and backward passes of the networks of a model in isolation.
-
-    On copies of student and generator, so that the model does not change.
+class Copies:
+    """Copies of a model's student and generator, which train separately.
 
     Args:
-        model: Its networks, batch size and options.
-        wrappers: Of its optimisers, whose settings are copied.
+        model: Does not change.
+        wrappers: The wrappers of its optimisers. Each copy gets an optimiser
+            with the same settings.
+    """
+
+    def __init__(self, model: TADFKD, wrappers: OptimWrapperDict) -> None:
+        self.model = model
+        self.generator = copy.deepcopy(model.generator)
+        self.student = copy.deepcopy(model.student)
+        self.compile_like_model(self.generator, self.student)
+        self.student_optimizer = _copied(wrappers['student'].optimizer,
+                                         self.student)
+        self.generator_optimizer = _copied(wrappers['generator'].optimizer,
+                                           self.generator)
+        self.is_autocast = isinstance(wrappers['student'],
+                                      AutocastOptimWrapper)
+
+    def compile_like_model(self, *networks: nn.Module) -> None:
+        """Compile networks if the model compiles its own: a copy of a
+        compiled network is not compiled."""
+        if self.model.compiled_with:
+            compile_in_place(self.model.compiled_with, *networks)
+
+    def autocast(self) -> torch.autocast:
+        """The context of forward passes, as the model's wrappers have it."""
+        return torch.autocast(
+            self.model.device.type, torch.bfloat16, enabled=self.is_autocast)
+
+
+def _copied(optimizer: torch.optim.Optimizer,
+            network: nn.Module) -> torch.optim.Optimizer:
+    return type(optimizer)(network.parameters(), **optimizer.defaults)
+
+
+class Floor(Copies):
+    """Forward and backward passes of a model's networks, each in isolation.
+
+    The passes run on copies of student and generator, so the model does not
+    change.
+
+    Args:
+        model: Gives networks, batch size and options.
+        wrappers: See :class:`Copies`.
     """
 
     def __init__(self, model: TADFKD, wrappers: OptimWrapperDict) -> None:
@@ -50,7 +90,8 @@ class Floor(Copies):
     def passes(
             self, needs: Needs
     ) -> dict[str, dict[str, tuple[int, Callable[[], None]]]]:
-        """By step and name: how often, and a function that does it once."""
+        """By step and pass: how often a step needs the pass, and a function
+        that makes the pass once."""
         model, selected = self.model, needs.selected
         selects = model.candidates.selector.reads_teacher
         changes_view = model.candidates.augment is not None and \
@@ -125,8 +166,8 @@ class Floor(Copies):
 
 
 def flops(function: Callable[[], None]) -> int:
-    """Floating-point operations of products and convolutions in a call; a
-    multiply-add counts as two."""
+    """Floating-point operations of matrix products and convolutions in a
+    call. A multiply-add counts as two."""
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops()

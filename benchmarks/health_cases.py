@@ -1,4 +1,4 @@
-"""Distillations that are broken on purpose, and some that are not."""
+"""Distillations that are broken on purpose, and healthy ones."""
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +12,13 @@ from tadfkd.algorithms.base import Losses
 from tadfkd.registry import HOOKS, MODELS
 from tadfkd.structures import SyntheticBatch
 
-#: Of TA-DFKD's config, as that of the others.
+#: TA-DFKD's config has another batch size than the other configs.
 BATCH = {'model.batch_size': 64}
 
 
 @MODELS.register_module()
 class OneClassDFQ(DFQ):
-    """A generator that is told to make one class.
+    """A DFQ whose generator learns to make one class.
 
     ::
 
@@ -34,24 +34,24 @@ class OneClassDFQ(DFQ):
 
 @MODELS.register_module()
 class Blackout(nn.Module):
-    """An augmentation that leaves nothing of an image."""
+    """An augmentation that makes every image black."""
 
     def forward(self, images_BCHW: Tensor, stream: torch.Generator) -> Tensor:
-        """All pixels 0."""
+        """Set all pixels to 0."""
         return images_BCHW * 0
 
 
 @HOOKS.register_module()
 class BreakNetwork(Hook):
-    """Sets the last layer of a network, at the beginning of an epoch.
+    """Overwrites the last layer of a network at the start of an epoch.
 
     Args:
-        network: Its name.
-        weight: Of all weights.
-        bias: Of all biases, or of the first alone.
-        first_alone: Whether the other biases are 0.
-        epoch: From 1.
-        hold: Whether the layer learns no more.
+        network: Name of the network in the model.
+        weight: New value of all weights.
+        bias: New value of all biases, or of the first bias only.
+        first_alone: Whether only the first bias is set; the others become 0.
+        epoch: Number of the epoch, from 1.
+        hold: Whether the layer is frozen from then on.
     """
 
     def __init__(self,
@@ -69,7 +69,7 @@ class BreakNetwork(Hook):
         self.hold = hold
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Break it."""
+        """Overwrite the layer."""
         if runner.epoch + 1 != self.epoch:
             return
         *_, last = (
@@ -85,14 +85,14 @@ class BreakNetwork(Hook):
 
 @dataclass(frozen=True)
 class Case:
-    """A run.
+    """One run.
 
     Attributes:
-        name: What is wrong with it, or its algorithm.
+        name: What is wrong with the run, or its algorithm.
         algorithm: Folder of the config.
-        seed: Of the run.
-        options: Dotted keys of the config.
-        hook: Config of what breaks it.
+        seed: Seed of the run.
+        options: Dotted keys and values.
+        hook: Config of a hook that breaks the run, or None.
     """
 
     name: str

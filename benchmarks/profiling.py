@@ -1,4 +1,4 @@
-"""Where the time of an iteration goes, by phase and by operator."""
+"""The time of an iteration by phase and by operator."""
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,20 +9,16 @@ from mmengine.runner import Runner
 from torch.autograd import DeviceType
 from torch.profiler import profile, record_function
 
-from benchmarks.quiet_config import quiet_config
+from benchmarks.benchmark_config import benchmark_config
 from tadfkd.apis import train
 
-#: Methods of an algorithm, as far as it has them, and what they do. A phase
-#: includes those that it calls.
+#: Methods of an algorithm and their names in the table. An algorithm need not
+#: have all of them. The time of a phase includes the phases that it calls.
 PHASES = dict(
     student_step='student step',
     generator_step='generator step',
-    student_batch='images and targets of the student',
-    student_update='update of the student',
     generator_losses='losses of the generator',
-    generate='generation',
-    select='selection',
-    _update='backward and optimiser')
+    update='backward and optimiser')
 
 
 def profile_training(config: str | os.PathLike,
@@ -31,26 +27,25 @@ def profile_training(config: str | os.PathLike,
                      iterations: int = 3,
                      warmup: int = 1,
                      trace: str | os.PathLike | None = None) -> str:
-    """Profile iterations of a config of any algorithm, as it stands.
+    """Profile iterations of any algorithm.
 
     Args:
-        config: A config that distils.
-        options: Dotted keys and values, as of :func:`load_config`. Without a
-            teacher's checkpoint its weights are random.
+        config: Path of a config that distils.
+        options: See :func:`benchmark_config`.
         amp: Whether forward passes are in bfloat16.
-        iterations: That are profiled, >= 1.
-        warmup: That come before, >= 0.
-        trace: A file for the trace, which Perfetto and Chrome show.
+        iterations: Profiled iterations, >= 1.
+        warmup: Iterations before these, >= 0.
+        trace: File for a trace that Perfetto and Chrome can show.
 
     Returns:
-        Markdown: phases, then the operators that took most time by
-        themselves.
+        Markdown: the phases, then the operators with the most time of their
+        own.
 
     Raises:
         UserError: If the config cannot be used.
     """
     hook = _Profiler(warmup, iterations)
-    with quiet_config(config, options, amp, iterations, warmup) as loaded:
+    with benchmark_config(config, options, amp, iterations, warmup) as loaded:
         train(loaded, hooks=[hook])
     if trace is not None:
         hook.profile.export_chrome_trace(str(Path(trace)))
@@ -58,7 +53,7 @@ def profile_training(config: str | os.PathLike,
 
 
 class _Profiler(Hook):
-    """Records all iterations but the first ones."""
+    """Records all iterations after the warm-up."""
 
     def __init__(self, warmup: int, iterations: int) -> None:
         self.warmup = warmup
@@ -66,7 +61,7 @@ class _Profiler(Hook):
         self.profile = profile()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Name the phases."""
+        """Wrap the phases, so that the profile has their names."""
         for name in PHASES:
             if hasattr(runner.model, name):
                 setattr(runner.model, name,
@@ -76,7 +71,7 @@ class _Profiler(Hook):
                           runner: Runner,
                           batch_idx: int,
                           data_batch: Any = None) -> None:
-        """Begin."""
+        """Start to record."""
         if batch_idx == self.warmup:
             self.profile.start()
 
@@ -85,13 +80,13 @@ class _Profiler(Hook):
                          batch_idx: int,
                          data_batch: Any = None,
                          outputs: Any = None) -> None:
-        """End."""
+        """Stop to record."""
         if batch_idx == self.warmup + self.iterations - 1:
             self.profile.stop()
 
     def table(self) -> str:
-        """What was recorded, seconds an iteration."""
-        # A GPU has rows of the same names.
+        """The record in seconds per iteration."""
+        # A GPU has other rows with the same names.
         rows = {
             row.key: row
             for row in self.profile.key_averages()
@@ -107,7 +102,7 @@ class _Profiler(Hook):
             for name in PHASES.values() if name in rows
         ]
         lines += [
-            '', '| operator | calls | seconds by itself | share |',
+            '', '| operator | calls | own seconds | share |',
             '| --- ' * 4 + '|'
         ]
         lines += [

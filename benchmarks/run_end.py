@@ -1,4 +1,4 @@
-"""What a run has come to, to be compared bit by bit with another."""
+"""The end of a run, for a comparison bit by bit with another run."""
 import json
 import re
 from pathlib import Path
@@ -12,24 +12,23 @@ from torch import Tensor
 from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.checkpoints.resume_point import newest_intact
 
-# Which no two runs have in common.
+# Keys of times and memory, which differ between any two runs.
 _TIMES = re.compile(r'(^|[/_])(data_)?time$|seconds$|^memory$')
 
 
 def read_run_end(work_dir: Path) -> dict[str, Any]:
-    """All that a finished run has written, except for times.
+    """All that a finished run has written, except times.
 
     Args:
-        work_dir: Its work directory.
+        work_dir: Work directory of the run.
 
     Returns:
         ``networks``, ``optimizer``, ``training_state`` and the other parts of
-        its newest checkpoint; the ``figures`` that mmengine keeps, the
-        ``log``, and the contents of its JSON files.
+        the newest checkpoint; the ``figures`` that mmengine keeps, the
+        ``log``, and the contents of the JSON files.
 
     Raises:
-        ValueError: If two processes of the run have logged different figures
-            for the same moment.
+        ValueError: If the log has two different rows for one iteration.
     """
     path, _ = newest_intact(work_dir)
     assert path is not None
@@ -55,15 +54,15 @@ def _without_times(value: Any) -> Any:
 
 
 def _read_log(work_dir: Path) -> dict[str, dict[str, Any]]:
-    """Logged figures by their names and iteration (or epoch).
+    """Rows of the log by iteration (or epoch) and names.
 
-    What a process did after its last checkpoint the next one does again; the
-    figures must be the same.
+    A resumed process repeats the iterations since the last checkpoint. It
+    must log the same values.
     """
     rows: dict[str, dict[str, Any]] = {}
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
         for line in path.read_text().splitlines(keepends=True):
-            # A killed process may have begun one.
+            # A killed process may leave an incomplete line.
             if not line.endswith('\n'):
                 continue
             row = _without_times(json.loads(line))
@@ -79,9 +78,12 @@ def _bytes(values: Tensor) -> Tensor:
 
 
 def differences(expected: Any, found: Any, where: str = '') -> list[str]:
-    """The places where two nests of plain values and tensors differ.
+    """Where two nested structures of plain values and tensors differ.
 
-    Tensors are compared bit by bit; what is not a number equals itself.
+    Tensors are compared bit by bit. NaN equals NaN.
+
+    Returns:
+        Paths such as ``'/networks/student.head.fc.bias'``.
     """
     if isinstance(expected, HistoryBuffer):
         expected, found = [*expected.data], [*getattr(found, 'data', ())]

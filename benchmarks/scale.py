@@ -1,4 +1,4 @@
-"""How the cost of an iteration grows, and whether memory does."""
+"""How the time of an iteration grows, and whether memory grows."""
 import os
 import resource
 import statistics
@@ -11,26 +11,26 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from benchmarks.quiet_config import quiet_config
+from benchmarks.benchmark_config import benchmark_config
 from tadfkd.apis import train
 from tadfkd.errors import UserError, require_at_least
 
-#: Half of the candidates each time, so that a step needs as many rounds at
-#: every size.
+#: Half of the candidates are selected, so that a step needs the same number of
+#: rounds at every size.
 _HALF = {'model.selector': dict(type='TopFractionSelector', fraction=0.5)}
 _CLASSES = ('model.teacher.model.head.num_classes',
             'model.student.head.num_classes')
 
 
 class IterationTimer(Hook):
-    """Seconds of each iteration, everything included, and peak memory."""
+    """Records the seconds and the peak memory of each iteration."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
         self.peak_mib: list[float] = []
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Start."""
+        """Start the clock."""
         self.start = time.perf_counter()
 
     def after_train_iter(self,
@@ -38,7 +38,7 @@ class IterationTimer(Hook):
                          batch_idx: int,
                          data_batch: Any = None,
                          outputs: Any = None) -> None:
-        """Lap."""
+        """Record an iteration."""
         device = runner.model.device
         if device.type == 'cuda':
             torch.cuda.synchronize()
@@ -56,26 +56,27 @@ def benchmark_scale(config: str | os.PathLike,
                     iterations: int = 7,
                     warmup: int = 2,
                     repeats: int = 3) -> dict[str, Any]:
-    """Measure iterations of one student and one generator step at several
-    sizes, and fit how their time grows.
+    """Measure the time of an iteration at several sizes and fit its growth.
+
+    An iteration has one student step and one generator step.
 
     Args:
-        config: A config whose teacher and student are model dicts with a
-            head, which all configs in the repository have.
-        batch_sizes: At least two, each in runs of its own.
-        class_counts: Likewise.
-        options: See :func:`benchmark_step`.
-        amp: See :func:`benchmark_step`.
-        iterations: That are measured in each run.
-        warmup: That come before.
-        repeats: Runs of each size, >= 1; the sizes take turns, so that a
-            machine which becomes slower does not look like growth.
+        config: Path of a config whose teacher and student are model dicts
+            with a head.
+        batch_sizes: At least two different sizes.
+        class_counts: At least two different numbers of classes.
+        options: See :func:`benchmark_config`.
+        amp: Whether forward passes are in bfloat16.
+        iterations: Measured iterations per run, >= 1.
+        warmup: Iterations before these, >= 0.
+        repeats: Runs per size, >= 1. The sizes take turns, so that a machine
+            that becomes slower does not look like growth.
 
     Returns:
         For ``batch_size`` and ``num_classes``: sizes, median seconds, the
         line ``intercept + slope * size`` with the least squared relative
-        errors, the largest of these, and the power of the size that fits
-        best.
+        errors, the largest relative error, and the power of the size that
+        fits best.
 
     Raises:
         UserError: If there are too few sizes, or the config cannot be used.
@@ -87,7 +88,7 @@ def benchmark_scale(config: str | os.PathLike,
     report: dict[str, Any] = {}
     for axis, (keys, sizes) in axes.items():
         if len(set(sizes)) < 2:
-            raise UserError(f'two sizes of {axis} are needed at least, got '
+            raise UserError(f'{axis} needs at least two different sizes, got '
                             f'{list(sizes)}: name more of them')
         seconds: dict[int, list[float]] = {size: [] for size in sizes}
         for size in [*sizes] * repeats:
@@ -96,8 +97,8 @@ def benchmark_scale(config: str | os.PathLike,
                 'model.num_generator_steps': 1
             } | dict.fromkeys(keys, size)
             timer = IterationTimer()
-            with quiet_config(config, changes, amp, iterations,
-                              warmup) as loaded:
+            with benchmark_config(config, changes, amp, iterations,
+                                  warmup) as loaded:
                 train(loaded, hooks=[timer])
             seconds[size] += timer.seconds[warmup:]
         report[axis] = growth(
@@ -113,14 +114,14 @@ def benchmark_memory(config: str | os.PathLike,
     """Peak memory after a tenth, a half and all of many iterations.
 
     Args:
-        config: A config that distils, as it stands.
-        options: See :func:`benchmark_step`.
-        amp: See :func:`benchmark_step`.
-        iterations: >= 10.
-        warmup: That come before.
+        config: Path of a config that distils.
+        options: See :func:`benchmark_config`.
+        amp: Whether forward passes are in bfloat16.
+        iterations: Measured iterations, >= 10.
+        warmup: Iterations before these, >= 0.
 
     Returns:
-        ``iterations``, those before included, and ``peak_memory_mib``.
+        ``iterations``, warm-up included, and ``peak_memory_mib``.
 
     Raises:
         UserError: If there are too few iterations, or the config cannot be
@@ -128,7 +129,7 @@ def benchmark_memory(config: str | os.PathLike,
     """
     require_at_least('the benchmark', 'iterations', iterations, 10)
     timer = IterationTimer()
-    with quiet_config(config, options, amp, iterations, warmup) as loaded:
+    with benchmark_config(config, options, amp, iterations, warmup) as loaded:
         train(loaded, hooks=[timer])
     total = len(timer.peak_mib)
     numbers = [total // 10, total // 2, total]
@@ -147,11 +148,11 @@ def memory_table(report: dict[str, Any]) -> str:
 
 
 def growth(sizes: Sequence[float], seconds: Sequence[float]) -> dict[str, Any]:
-    """The line and the power with the least squared relative errors.
+    """Fit a line and a power by least squared relative errors.
 
     Args:
-        sizes: > 0, at least two.
-        seconds: > 0, as many.
+        sizes: At least two, > 0.
+        seconds: One per size, > 0.
     """
     slope, intercept = np.polyfit(sizes, seconds, 1, w=1 / np.array(seconds))
     power, _ = np.polyfit(np.log(sizes), np.log(seconds), 1)
@@ -168,7 +169,8 @@ def growth(sizes: Sequence[float], seconds: Sequence[float]) -> dict[str, Any]:
 def scale_table(report: dict[str, Any]) -> str:
     """The figures of :func:`benchmark_scale` as Markdown."""
     blocks = []
-    for axis, row in report.items():
+    for axis in ('batch_size', 'num_classes'):
+        row = report[axis]
         lines = [f'| {axis} | seconds |', '| --- | --- |']
         lines += [
             f'| {size} | {seconds:.4f} |'
@@ -184,10 +186,10 @@ def scale_table(report: dict[str, Any]) -> str:
 
 
 def peak_mib(device: torch.device) -> float:
-    """The most memory so far: of the device, or of the whole process."""
+    """The largest memory so far, of the GPU or of the whole process."""
     if device.type == 'cuda':
-        # What torch has taken and does not give back; the count of its peak
-        # is begun anew by each line of mmengine's log.
+        # Memory that torch reserved. mmengine's logger resets torch's count
+        # of the peak.
         return torch.cuda.memory_reserved(device) / 2**20
-    # Kibibytes on Linux.
+    # Linux counts kibibytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -1,4 +1,4 @@
-"""Times a training iteration against a bare loop and against its passes."""
+"""Compare a training iteration with a plain loop and with its passes."""
 import os
 import time
 from collections import defaultdict
@@ -10,8 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from benchmarks.bare_loop import BareLoop
+from benchmarks.benchmark_config import benchmark_config
 from benchmarks.floor import Floor, Needs, flops
-from benchmarks.quiet_config import quiet_config
 from benchmarks.scale import peak_mib
 from benchmarks.step_report import STEPS, Iteration, medians
 from tadfkd.apis import train
@@ -23,43 +23,41 @@ def benchmark_step(config: str | os.PathLike,
                    amp: bool = False,
                    iterations: int = 7,
                    warmup: int = 2) -> dict[str, Any]:
-    """Measure a config of TA-DFKD with one student and one generator step an
+    """Measure an iteration of TA-DFKD: one student and one generator step.
+
+    Framework, plain loop and passes run in turn within each iteration of one
+    process, so that a busy machine slows all three. Ratios are taken per
     iteration.
 
-    The three are measured in turn within each iteration, in one process, so
-    that a busy machine slows all alike; ratios are taken by iteration.
-
     Args:
-        config: A config of ``configs/tadfkd/``.
-        options: Dotted keys and values, as of :func:`load_config`. Without a
-            teacher's checkpoint its weights are random; the numbers of steps
-            stay one.
+        config: Path of a config of ``configs/tadfkd/``.
+        options: See :func:`benchmark_config`. The numbers of steps stay 1.
         amp: Whether forward passes are in bfloat16.
-        iterations: That are measured, >= 1.
-        warmup: That come before, >= 1.
+        iterations: Measured iterations, >= 1.
+        warmup: Iterations before these, >= 1.
 
     Returns:
-        Medians; see :func:`step_table` for what they are.
+        Medians; :func:`step_table` says what they are.
 
     Raises:
-        UserError: If the config is no such config.
+        UserError: If the config is of another algorithm.
     """
     require_at_least('the benchmark', 'warmup', warmup, 1)
     one_each = {'model.num_student_steps': 1, 'model.num_generator_steps': 1}
     hook = _Stopwatch(warmup)
-    with quiet_config(config, (options or {}) | one_each, amp, iterations,
-                      warmup) as loaded:
+    with benchmark_config(config, (options or {}) | one_each, amp, iterations,
+                          warmup) as loaded:
         train(loaded, hooks=[hook])
     if not hook.iterations:
-        raise UserError('the run had no iteration to measure: leave '
-                        'train_dataloader.dataset.num_steps as it is')
+        raise UserError('the run had no iteration to measure: do not set '
+                        'train_dataloader.dataset.num_steps')
     return hook.report(amp)
 
 
 class _Stopwatch(Hook):
-    """Times the iteration that ends, then the others on what it needed.
+    """Times an iteration, then the plain loop and the passes.
 
-    Last of all hooks, so that what the others do is the framework's.
+    It is the last hook, so the time of other hooks counts as the framework's.
     """
 
     def __init__(self, warmup: int) -> None:
@@ -69,7 +67,7 @@ class _Stopwatch(Hook):
         self.warmup_s = 0.0
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Build the others from the model before it is trained."""
+        """Build the plain loop and the passes from the untrained model."""
         self.model = runner.model
         self.bare = BareLoop(runner.model, runner.optim_wrapper)
         self.floor = Floor(runner.model, runner.optim_wrapper)
@@ -82,7 +80,7 @@ class _Stopwatch(Hook):
                          batch_idx: int,
                          data_batch: Any = None,
                          outputs: Any = None) -> None:
-        """End the framework's time, run and time the others."""
+        """Stop the framework's clock, then time the plain loop and passes."""
         whole = self._now() - self.start
         steps = {step: self.seconds.pop(step) for step in STEPS}
         outside = whole - sum(steps.values())
@@ -105,9 +103,9 @@ class _Stopwatch(Hook):
         self.start = self._now()
 
     def report(self, amp: bool) -> dict[str, Any]:
-        """The medians, with what else tells how fast that is."""
+        """The medians, memory and GFLOP/s."""
         device = self.model.device
-        # Counted once, for the needs of one iteration.
+        # Counted once, for one iteration.
         gflop = {
             step: {
                 name: flops(function) / 1e9
@@ -158,11 +156,11 @@ class _Stopwatch(Hook):
 
 
 def _matrix_product_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """GFLOP/s of a large product, the best within a second."""
+    """GFLOP/s of the fastest large matrix product within one second."""
     size = 8192 if device.type == 'cuda' else 1024
     left = torch.randn(size, size, device=device).to(dtype)
     best, begin, end = float('inf'), time.perf_counter(), 0.0
-    # By time: a processor without instructions for bfloat16 takes seconds.
+    # Not a fixed number: without bfloat16 instructions one takes seconds.
     while end < begin + 1:
         start = time.perf_counter()
         left @ left

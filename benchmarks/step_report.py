@@ -1,4 +1,4 @@
-"""Measured iterations, summed up."""
+"""Medians over measured iterations, and their table."""
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ class Iteration:
     """Seconds of one iteration.
 
     Attributes:
-        needs: What its steps needed.
-        framework: By step, and ``outside`` for Runner, hooks and data around
-            the steps.
-        bare: By step.
-        passes: By step and pass: how often it is needed, and the seconds of
-            one.
+        needs: What decides how often its steps make each pass.
+        framework: Seconds by step; ``outside`` is the time of Runner, hooks
+            and data outside the steps.
+        bare: Seconds of the plain loop by step.
+        passes: By step and pass: how often the step needs the pass, and the
+            seconds of one pass.
     """
 
     needs: Needs
@@ -29,7 +29,7 @@ class Iteration:
                                       float]]] = field(default_factory=dict)
 
     def floor(self, step: str) -> float:
-        """The sum of the passes that a step needed."""
+        """The seconds of all passes that a step needed."""
         return sum(count * seconds
                    for count, seconds in self.passes[step].values())
 
@@ -37,12 +37,12 @@ class Iteration:
 def medians(iterations: Sequence[Iteration], gflop: dict[str, dict[str,
                                                                    float]],
             batch_size: int) -> dict[str, Any]:
-    """The figures of a benchmark; ratios are medians of each iteration's.
+    """Medians over iterations. A ratio is the median of all ratios.
 
     Args:
         iterations: At least one.
-        gflop: By step and pass, of one pass.
-        batch_size: Images of a student step.
+        gflop: GFLOP of one pass, by step and pass.
+        batch_size: Images per student step.
     """
     last = iterations[-1]
     seconds = sum(last.framework.values())
@@ -77,7 +77,7 @@ def medians(iterations: Sequence[Iteration], gflop: dict[str, dict[str,
 
 
 def _compared(times: Sequence[tuple[float, float, float]]) -> dict[str, float]:
-    """Of framework, bare loop and floor in each iteration."""
+    """Compare (framework, bare, floor) seconds of each iteration."""
     framework, bare, floor = map(statistics.median, zip(*times))
     return dict(
         framework_s=framework,
@@ -98,12 +98,12 @@ def _seconds(iterations: Sequence[Iteration], step: str,
 
 
 def step_table(report: dict[str, Any]) -> str:
-    """The figures of :func:`benchmark_step`, a row a step.
+    """The figures of :func:`benchmark_step`, one row per step.
 
     ``framework`` is the step through Runner and wrappers, ``bare`` the same
-    mathematics as a plain loop, ``floor`` the sum of the passes that the
-    step needs, each measured by itself. Medians over iterations, ratios as
-    well, so a ratio is not that of the medians beside it.
+    mathematics as a plain loop, and ``floor`` the sum of the passes that the
+    step needs. Times and ratios are medians over iterations, so a ratio can
+    differ from the ratio of the medians beside it.
 
     Returns:
         Markdown.
@@ -113,8 +113,8 @@ def step_table(report: dict[str, Any]) -> str:
         f'{report["dtype"]}, batch {report["batch_size"]}, median of '
         f'{report["iterations"]} iterations after {report["warmup_s"]:.0f} s '
         f'of warm-up; {report["rounds"]:.2f} rounds '
-        f'of candidates a student step, {report["selected"]:.0f} images '
-        'selected a generator step', '',
+        f'of candidates per student step, {report["selected"]:.0f} images '
+        'selected per generator step', '',
         '| step | framework s | bare s | floor s | framework / bare | '
         'framework / floor |', '| --- | --- | --- | --- | --- | --- |'
     ]
@@ -134,7 +134,7 @@ def step_table(report: dict[str, Any]) -> str:
                          f'{row["seconds"]:.4f} | {row["gflop"]:.2f} | '
                          f'{row["gflop"] / row["seconds"]:.0f} |')
     lines += [
-        '', f'outside of the steps: {report["outside_s"] * 1e3:.1f} ms; '
+        '', f'outside the steps: {report["outside_s"] * 1e3:.1f} ms; '
         f'{report["images_per_second"]:.1f} images/s in student steps; peak '
         f'memory {report["peak_memory_mib"]:.0f} MiB; '
         f'{report["gflops"]:.0f} GFLOP/s of {report["gflops_peak"]:.0f} in '

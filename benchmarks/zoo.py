@@ -1,4 +1,4 @@
-"""Checking the classifiers of mmpretrain's zoo, one process each."""
+"""Check the classifiers of mmpretrain's zoo, each in its own process."""
 import contextlib
 import functools
 import json
@@ -32,14 +32,14 @@ TASK = 'Image Classification'
 
 @dataclass(frozen=True)
 class ZooModel:
-    """A name of the zoo.
+    """A model of the zoo.
 
     Attributes:
-        name: As ``mmpretrain.list_models`` has it.
-        family: Backbone and head, or the model where it has none.
-        size: Multiply-adds (or parameters, where those are not known) by the
-            zoo's own record, to find the smallest.
-        error: mmpretrain's own, where it cannot read its config.
+        name: Name in ``mmpretrain.list_models``.
+        family: Backbone and head, or the type of a model without them.
+        size: Multiply-adds by the zoo's record, or parameters if the record
+            has none; used to find the smallest model.
+        error: mmpretrain's error if it cannot read the config, else None.
     """
 
     name: str
@@ -50,7 +50,7 @@ class ZooModel:
 
 @functools.cache
 def zoo_models() -> tuple[ZooModel, ...]:
-    """All classifiers of the zoo, by name. Reads hundreds of configs."""
+    """All classifiers of the zoo. This reads hundreds of configs."""
     from mmpretrain.apis import ModelHub, list_models
     found = []
     for name in list_models(task=TASK):
@@ -58,7 +58,7 @@ def zoo_models() -> tuple[ZooModel, ...]:
             record = ModelHub.get(name)
             model = record.config.model
         except Exception as error:
-            # A config is a program: it can fail in any way.
+            # A config is a program and can fail in any way.
             found.append(ZooModel(name, '-', 0, _first_line(error)))
             continue
         parts = [(model.get(part) or {}).get('type')
@@ -70,7 +70,7 @@ def zoo_models() -> tuple[ZooModel, ...]:
 
 
 def smallest_of_each_family(models: Sequence[ZooModel]) -> list[ZooModel]:
-    """One model a pair of backbone and head, in the order of the pairs."""
+    """One model per pair of backbone and head, in the order of the pairs."""
     families: dict[str, ZooModel] = {}
     for model in models:
         known = families.setdefault(model.family, model)
@@ -88,25 +88,25 @@ def check_zoo(record: Path,
               time_limit: float = 600,
               memory_limit: float = 12,
               report: Callable[[str], Any] = print) -> dict:
-    """Check mmpretrain's zoo without weights, and write down what came out.
+    """Check mmpretrain's zoo without weights and write a record.
 
-    The smallest model of each pair of backbone and head makes two images go
-    through a student step and a generator step at its own input size. With
-    ``all_configs`` every name is built as a teacher as well. Each has a
-    process of its own. What ``record`` holds of the same versions is not
-    done again.
+    The smallest model of each pair of backbone and head makes a student step
+    and a generator step with two images at its own input size. With
+    ``all_configs``, a teacher is also built from every name. Each model has
+    its own process. Results of the same versions that are in the record
+    already are kept.
 
     Args:
-        record: The JSON file that is read and, after each model, written.
-        families: Backbones or heads (``'LeViT'``), of which only those are
-            checked; all if empty.
-        all_configs: Whether to go through every name at config level.
-        time_limit: Seconds a model.
-        memory_limit: GiB a model.
-        report: Gets a line a model.
+        record: JSON file, which is written after each model.
+        families: Backbones or heads, for example ``'LeViT'``; only models
+            with one of them are checked. If empty, all are checked.
+        all_configs: Whether to build a teacher from every name.
+        time_limit: Seconds per model.
+        memory_limit: GiB per model.
+        report: Called with one line per model.
 
     Returns:
-        What is in the file.
+        The content of the record.
 
     Raises:
         UserError: If a family is not in the zoo.
@@ -159,13 +159,13 @@ def _of_families(models: Sequence[ZooModel],
 
 
 def _run(name: str) -> dict:
-    """The full check, by two images."""
+    """Make the full check with two images."""
     report = check_teacher(name, batch_size=2, repeats=1)
     return dict(report.as_dict(), error=None)
 
 
 def _build(name: str) -> dict:
-    """Whether the teacher can be built, or mmpretrain's own error."""
+    """Build a teacher, or return the error (mmpretrain's, if it has one)."""
     try:
         model, config = find_classifier(name, 'the zoo')
         network = build_classifier(without_pretrained_weights(model))
@@ -186,11 +186,12 @@ def _build(name: str) -> dict:
 
 def _in_a_process(work: Callable[[str], dict], name: str, time_limit: float,
                   memory_limit: float) -> dict:
-    """What ``work`` returns, or how its process ended, and the seconds."""
+    """Return the result of ``work``, or how its process ended, and the
+    seconds."""
     context = multiprocessing.get_context('forkserver')
-    # Imported once, and forked from then on, which CUDA does not survive:
-    # mmengine asks for it when it is imported, and this is how that does not
-    # touch it.
+    # The server imports this module once and forks the processes. mmengine
+    # initialises CUDA at import, which breaks forked processes, unless this
+    # variable is set.
     os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
     context.set_forkserver_preload([__name__])
     ours, theirs = context.Pipe(duplex=False)
@@ -199,14 +200,14 @@ def _in_a_process(work: Callable[[str], dict], name: str, time_limit: float,
     start = time.perf_counter()
     process.start()
     theirs.close()
-    outcome: dict = dict(error=f'not done in {time_limit:g} s')
+    outcome: dict = dict(error=f'not finished in {time_limit:g} s')
     try:
         if ours.poll(time_limit):
             outcome = ours.recv()
     except EOFError:
         process.join()
-        outcome = dict(error=f'the process died ({process.exitcode}), of '
-                       f'more than {memory_limit:g} GiB perhaps')
+        outcome = dict(error=f'the process died ({process.exitcode}), maybe '
+                       f'because it needs more than {memory_limit:g} GiB')
     finally:
         process.kill()
         process.join()
@@ -221,7 +222,7 @@ def _child(work: Callable[[str], dict], name: str, memory_limit: float,
         with _silence():
             outcome = work(name)
     except Exception as error:
-        # Whatever a model does becomes a row of the table.
+        # Any failure of a model becomes a row of the table.
         outcome = dict(error=_first_line(error))
     outcome['peak_gib'] = round(
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
@@ -230,7 +231,7 @@ def _child(work: Callable[[str], dict], name: str, memory_limit: float,
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """mmpretrain prints and warns, hundreds of lines for some."""
+    """mmpretrain prints hundreds of lines for some models."""
     with open(os.devnull, 'w') as nowhere, \
             contextlib.redirect_stdout(nowhere), \
             contextlib.redirect_stderr(nowhere):
@@ -238,7 +239,7 @@ def _silence() -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    # Where packages are installed is nobody's business.
+    # The folder of the packages differs between machines.
     text = re.sub(r'\S*/site-packages/', '', str(error))
     lines = text.strip().splitlines()
     return f'{type(error).__name__}: {lines[0] if lines else ""}'.strip(': ')

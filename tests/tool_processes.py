@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
 PRELOADED = [
-    'tadfkd.apis', 'benchmarks', 'mmengine.visualization',
-    'mmpretrain.datasets', 'mmpretrain.evaluation', 'sklearn.datasets',
-    'matplotlib.pyplot', 'torch._dynamo'
+    'tadfkd.apis', 'mmengine.visualization', 'mmpretrain.datasets',
+    'mmpretrain.evaluation', 'sklearn.datasets', 'matplotlib.pyplot',
+    'torch._dynamo'
 ]
 
 
@@ -77,8 +77,7 @@ def _be_the_tool(script: str, arguments: Sequence[str],
     # python puts the script's folder first. The tests' folders are ours.
     tests = str(ROOT / 'tests')
     sys.path[:] = [str(Path(script).parent)] + [
-        path for path in sys.path
-        if not path.startswith(tests) and path != str(ROOT / 'benchmarks')
+        path for path in sys.path if not path.startswith(tests)
     ]
     multiprocessing.set_start_method(None, force=True)
     runpy.run_path(script, run_name='__main__')

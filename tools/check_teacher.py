@@ -1,18 +1,13 @@
-"""Check a teacher before a run, or mmpretrain's whole model zoo."""
+"""Check a teacher before a run."""
 import argparse
 import json
 import math
 import sys
-from pathlib import Path
 
-from benchmarks.zoo import check_zoo
-from benchmarks.zoo_page import write_teachers_page
 from tadfkd.apis import check_teacher
 from tadfkd.apis.command_line import add_cfg_options, run_tool
 from tadfkd.errors import UserError
 from tadfkd.evaluation import teacher_page
-
-DOCS = Path(__file__).resolve().parents[1] / 'docs'
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -20,7 +15,6 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'teacher',
-        nargs='?',
         help='a config that distils it, a name of the zoo, a config of a '
         'classifier, timm::NAME, transformers::FOLDER, torchvision::NAME, '
         'package.module:function, or a TorchScript file')
@@ -31,48 +25,25 @@ def parse_arguments() -> argparse.Namespace:
         '--batch-size',
         type=int,
         default=16,
-        help='images a step, if the teacher is not in a config')
+        help='images per step, if the teacher is not in a config')
     parser.add_argument(
         '--min-top1',
         type=float,
         metavar='PERCENT',
-        help='accuracy on the evaluation data that the teacher must reach')
+        help='least accuracy of the teacher on the evaluation data')
     parser.add_argument(
         '--no-eval',
         action='store_true',
-        help="leave out the evaluation data of the teacher's config")
+        help="do not use the evaluation data of the teacher's config")
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
-        '--json', action='store_true', help='write JSON, not a page')
-    zoo = parser.add_argument_group('the whole zoo, without weights')
-    zoo.add_argument(
-        '--zoo',
-        action='store_true',
-        help='check the smallest model of each backbone and head, go on where '
-        'an earlier run was stopped, and write docs/teachers.md')
-    zoo.add_argument(
-        '--families',
-        type=lambda text: text.split(','),
-        default=[],
-        metavar='F,...',
-        help='only those with one of these backbones or heads')
-    zoo.add_argument(
-        '--all-configs',
-        action='store_true',
-        help='also build a teacher from every name')
-    zoo.add_argument(
-        '--time-limit', type=float, default=600, help='seconds a model')
-    zoo.add_argument(
-        '--memory-limit', type=float, default=12, help='GiB a model')
+        '--json', action='store_true', help='print JSON instead of a page')
     add_cfg_options(parser)
-    arguments = parser.parse_args()
-    if (arguments.teacher is None) != arguments.zoo:
-        parser.error('name one teacher, or give --zoo')
-    return arguments
+    return parser.parse_args()
 
 
 def _without_nan(value: object) -> object:
-    """JSON has no numbers that are not finite."""
+    """Replace NaN and infinity, which JSON does not have, by None."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -84,15 +55,6 @@ def _without_nan(value: object) -> object:
 def main() -> None:
     """Parse, check, print; exit code 1 for a teacher that cannot be used."""
     arguments = parse_arguments()
-    if arguments.zoo:
-        check_zoo(
-            DOCS / 'measured' / 'teacher_zoo.json',
-            families=arguments.families,
-            all_configs=arguments.all_configs,
-            time_limit=arguments.time_limit,
-            memory_limit=arguments.memory_limit)
-        write_teachers_page(DOCS)
-        return
     try:
         report = check_teacher(
             arguments.teacher,

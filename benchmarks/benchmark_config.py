@@ -1,4 +1,4 @@
-"""A config of which nothing but its iterations runs."""
+"""A config that runs its iterations and nothing else."""
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,22 +10,26 @@ from mmengine.config import Config
 from tadfkd.apis import load_config
 from tadfkd.errors import require_at_least
 
-#: Files, measures of epochs, the teacher's check: what no iteration waits for.
-_AROUND = ('training_state', 'teacher_sanity', 'samples', 'summary', 'health')
+#: Hooks that write files, measure epochs or check the teacher.
+_HOOKS = ('training_state', 'teacher_sanity', 'samples', 'summary', 'health')
 
 
 @contextmanager
-def quiet_config(config: str | os.PathLike, options: dict[str, Any] | None,
-                 amp: bool, iterations: int, warmup: int) -> Iterator[Config]:
-    """The config for so many iterations in a folder that is then removed.
+def benchmark_config(config: str | os.PathLike, options: dict[str, Any] | None,
+                     amp: bool, iterations: int,
+                     warmup: int) -> Iterator[Config]:
+    """A config for one short epoch in a temporary folder.
 
     Args:
-        config: A config that distils.
-        options: Dotted keys and values, over those of a benchmark: without a
-            teacher's checkpoint its weights are random.
+        config: Path of a config that distils.
+        options: Dotted keys and values. Without a checkpoint of the teacher
+            in them, its weights are random.
         amp: Whether forward passes are in bfloat16.
-        iterations: That are measured, >= 1.
-        warmup: That come before in the one epoch, >= 0.
+        iterations: Measured iterations, >= 1.
+        warmup: Iterations before these, >= 0.
+
+    Yields:
+        The loaded config.
 
     Raises:
         UserError: If a number is out of range, or the config cannot be used.
@@ -33,7 +37,7 @@ def quiet_config(config: str | os.PathLike, options: dict[str, Any] | None,
     require_at_least('the benchmark', 'iterations', iterations, 1)
     require_at_least('the benchmark', 'warmup', warmup, 0)
     changes = {
-        # mmengine's own, which would come back if it were missing.
+        # Not removed: mmengine would add its default hook.
         'default_hooks.checkpoint': None,
         'model.teacher.allow_random_weights': True,
         'model.teacher.checkpoint': None,
@@ -44,6 +48,6 @@ def quiet_config(config: str | os.PathLike, options: dict[str, Any] | None,
     with tempfile.TemporaryDirectory() as work_dir:
         loaded = load_config(
             config, changes, work_dir=work_dir, amp=amp, evaluate=False)
-        for name in _AROUND:
+        for name in _HOOKS:
             loaded.default_hooks.pop(name, None)
         yield loaded

@@ -1,0 +1,61 @@
+"""Records of measurements: JSON files that say how they were made."""
+import json
+import os
+import platform
+import shlex
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tadfkd.apis.command_line import checkout_commit
+from tadfkd.utils.files import write_json
+
+#: Instructions of a processor that decide how fast it multiplies.
+_FLAGS = ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16')
+
+
+def write_record(path: str | os.PathLike,
+                 results: dict[str, Any],
+                 name: str | None = None) -> None:
+    """Write results with their command, commit, machine and versions.
+
+    Args:
+        path: JSON file.
+        results: Values that JSON can hold.
+        name: If given, the results become the entry of this name, and the
+            file keeps its other entries.
+    """
+    path = Path(path)
+    record = dict(
+        command=shlex.join(['python', '-m', 'benchmarks', *sys.argv[1:]]),
+        commit=checkout_commit(),
+        machine=_machine(),
+        versions={
+            package: version(package)
+            for package in ('tadfkd', 'torch', 'mmengine', 'mmpretrain')
+        } | dict(python=platform.python_version()),
+        **results)
+    if name is not None:
+        known = json.loads(path.read_text()) if path.is_file() else {}
+        record = known | {name: record}
+    write_json(path, record)
+
+
+def _machine() -> dict[str, Any]:
+    """The cores, the processor with its instructions, and the GPU."""
+    lines: dict[str, str] = {}
+    information = Path('/proc/cpuinfo')
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            key, _, value = line.partition(':')
+            lines.setdefault(key.strip(), value.strip())
+    flags = lines.get('flags', '').split()
+    return dict(
+        cores=os.cpu_count(),
+        processor=lines.get('model name', platform.machine()),
+        instructions=[flag for flag in _FLAGS if flag in flags],
+        gpu=torch.cuda.get_device_name()
+        if torch.cuda.is_available() else None)

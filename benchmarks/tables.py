@@ -1,0 +1,209 @@
+"""Write the tables of the pages from the records in ``docs/measured``.
+
+A page has a table between ``<!-- table NAME -->`` and ``<!-- end of table
+-->``. The record of the table is in ``docs/measured``.
+"""
+import json
+import re
+import statistics
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.health import health_table
+from benchmarks.scale import memory_table, scale_table
+from benchmarks.step_path import path_table
+from tadfkd.apis.comparison import comparison_table
+from tadfkd.utils.files import write_atomically
+
+_TABLE = re.compile(r'(<!-- table (\w+) -->\n).*?(<!-- end of table -->)',
+                    re.DOTALL)
+
+
+def write_tables(root: Path) -> None:
+    """Rewrite the tables of all pages.
+
+    Args:
+        root: Folder of the repository.
+    """
+    for page in pages(root):
+        old = page.read_text()
+        new = with_tables(old, root / 'docs/measured')
+        if new != old:
+            write_atomically(page, new.encode())
+            print(f'wrote {page.relative_to(root)}')
+
+
+def pages(root: Path) -> list[Path]:
+    """The Markdown files that may have tables."""
+    return [
+        root / 'README.md', *sorted((root / 'docs').glob('*.md')),
+        *sorted((root / 'configs').glob('*/README.md'))
+    ]
+
+
+def with_tables(page: str, measured: Path) -> str:
+    """The text of a page with its tables from the records.
+
+    Args:
+        page: Markdown.
+        measured: Folder of the records.
+    """
+
+    def table(match: re.Match) -> str:
+        begin, name, end = match.groups()
+        folder, make = TABLES[name]
+        record = json.loads((measured / folder / 'record.json').read_text())
+        return f'{begin}\n{make(record).strip()}\n\n{end}'
+
+    return _TABLE.sub(table, page)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    lines = [[*head]]
+    lines.append(['---'] * len(lines[0]))
+    lines += [[str(cell).replace('|', '\\|') for cell in row] for row in rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def _step(record: dict[str, Any]) -> str:
+    head = ('what', 'iteration s', 'framework / bare', 'framework / floor',
+            'student step s', 'generator step s', 'teacher forward s',
+            'student update s', 'rounds', 'GFLOP/s', 'peak MiB')
+    rows = []
+    for name, report in record.items():
+        student, generator = (report['steps'][step]
+                              for step in ('student', 'generator'))
+        rows.append([
+            f'`{name}`', f'{report["framework_s"]:.2f}',
+            f'{report["framework_over_bare"]:.3f}',
+            f'{report["framework_over_floor"]:.3f}',
+            f'{student["framework_s"]:.3f}', f'{generator["framework_s"]:.3f}',
+            f'{student["passes"]["teacher forward"]["seconds"]:.3f}',
+            f'{student["passes"]["student update"]["seconds"]:.3f}',
+            f'{report["rounds"]:.2f}',
+            f'{report["gflops"]:.0f} of {report["gflops_peak"]:.0f}',
+            f'{report["peak_memory_mib"]:.0f}'
+        ])
+    return _table(head, rows)
+
+
+def _fast_path(record: dict[str, list[dict]]) -> str:
+    head = ('what', 'seeds', 'last epoch', 'mean', 'mean of the last 10',
+            'seconds, mean')
+    rows = []
+    for name, runs in record.items():
+        summaries = [run['summary'] for run in runs]
+        last = [summary['student_top1_last'] for summary in summaries]
+        rows.append([
+            f'`{name}`', ', '.join(str(run['seed']) for run in runs),
+            ', '.join(f'{value:.2f}' for value in last),
+            f'{statistics.fmean(last):.2f}',
+            *(f'{statistics.fmean(each[key] for each in summaries):.{digits}f}'
+              for key, digits in (('student_top1_last_k_mean', 2),
+                                  ('wall_seconds', 0)))
+        ])
+    return _table(head, rows)
+
+
+def _demo(record: dict[str, Any]) -> str:
+    name = f'`{Path(record["config"]).name}`'
+    head = ('config', 'seed', 'teacher', 'student, last epoch',
+            'mean of last 10', 'best epoch (extra)', 'command')
+    keys = ('teacher_top1', 'student_top1_last', 'student_top1_last_10_mean')
+    rows = [[
+        name, run['seed'], *(f'{run[key]:.2f}' for key in keys),
+        f'{run["student_top1_max"]:.2f}', f'`{run["command"]}`'
+    ] for run in record['runs']]
+    shared = [run for run in record['runs'] if not run['teacher_seed']]
+    means = [statistics.fmean(run[key] for run in shared) for key in keys]
+    rows.append([
+        name, 'mean of 0 to 4, one teacher',
+        *(f'{mean:.2f}' for mean in means), '-', '-'
+    ])
+    return _table(head, rows)
+
+
+def _fashion_mnist(record: dict[str, Any]) -> str:
+    head = ('config', 'seed', 'teacher', 'student, last epoch',
+            'mean of last 10', 'best epoch (extra)', 'command')
+    keys = ('teacher_top1', 'student_top1_last', 'student_top1_last_k_mean',
+            'student_top1_max')
+    return _table(head, [[
+        f'`{Path(run["config"]).name}`', run['seed'],
+        *(f'{run[key]:.2f}' for key in keys), f'`{record["commands"][-1]}`'
+    ] for run in record['runs']])
+
+
+def _families(records: list[dict]) -> str:
+    head = ('teacher', 'norm', 'parameters', 'setting', 'seed',
+            'teacher top-1', 'student, last epoch', 'mean of last 10 (or all)',
+            'best epoch (extra)', 'config')
+    return _table(head, ([
+        record['teacher'], record['norm'], record['parameters'],
+        record['setting'], record['seed'], *(f'{record[key]:.2f}' for key in (
+            'teacher_top1', 'student_last', 'student_mean_last_k',
+            'student_best')), f'`{Path(record["config"]).name}`'
+    ] for record in sorted(records, key=lambda each: each['teacher'])))
+
+
+def _zoo_steps(zoo: dict[str, Any]) -> str:
+    head = ('backbone / head', 'model', 'input', 'order', 'parameters',
+            'multiply-adds', 'BN', 'features', 'at the image',
+            'of the generator', 'seconds', 'verdict')
+    return _table(
+        head, (_zoo_step(name, result) for name, result in sorted(
+            zoo['run'].items(), key=lambda item: item[1]['family'])))
+
+
+def _zoo_step(name: str, result: dict) -> list[object]:
+    if result['error'] is not None:
+        return [
+            result['family'], name, *[''] * 8, f'{result["seconds"]:.0f}',
+            result['error']
+        ]
+    facts = {key: value for key, (value, _) in result['facts'].items()}
+    steps = result['steps']
+    notes = [note for note in result['notes'] if 'are random' not in note]
+    return [
+        result['family'], name, ' x '.join(map(str, facts['input_size'])),
+        facts['channel_order'], f'{result["num_parameters"] / 1e6:.1f}',
+        f'{result["multiply_adds"] / 1e6:.0f}', result['num_bn_seen'],
+        result['num_features'] or 'none', f'{result["image_gradient"]:.2g}',
+        f'{steps["generator_gradient"]:.2g}' if steps else '',
+        f'{result["seconds"]:.0f}',
+        '; '.join([result['verdict'].removesuffix(' with notes'), *notes])
+    ]
+
+
+def _zoo_names(zoo: dict[str, Any]) -> str:
+    results = zoo['configs']
+    failed = {
+        name: result['error']
+        for name, result in results.items() if result['error'] is not None
+    } | zoo['unreadable']
+    total = len(results) + len(zoo['unreadable'])
+    versions = ', '.join(f'{name} {version}'
+                         for name, version in zoo['versions'].items())
+    return (f'{total - len(failed)} of {total} names work ({versions}). The '
+            'others fail with these errors:\n\n') + _table(
+                ('name', 'error'), sorted(failed.items()))
+
+
+#: By the name in the page: the folder of the record and the function that
+#: makes Markdown of the record.
+TABLES: dict[str, tuple[str, Callable[[Any], str]]] = dict(
+    algorithms_digits=('algorithms_digits', comparison_table),
+    algorithms_digits_long=('algorithms_digits_long', comparison_table),
+    fast_path_digits=('fast_path_digits', _fast_path),
+    fast_path_fashion_mnist=('fast_path_fashion_mnist', _fast_path),
+    health=('health', health_table),
+    memory=('memory', memory_table),
+    scale=('scale', scale_table),
+    step=('step', _step),
+    step_path=('step_path', path_table),
+    tadfkd_digits=('tadfkd_digits', _demo),
+    tadfkd_fashion_mnist=('tadfkd_fashion_mnist', _fashion_mnist),
+    teacher_families=('teacher_families_digits', _families),
+    zoo_names=('teacher_zoo', _zoo_names),
+    zoo_steps=('teacher_zoo', _zoo_steps))
