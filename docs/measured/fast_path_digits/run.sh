@@ -1,0 +1,23 @@
+#!/bin/sh
+# Distils with and without the options that make training faster.
+# Run it from the root of the repository.
+set -e
+export OMP_NUM_THREADS=1
+python tools/train.py configs/teachers/resnet18w16_digits.py --seed 0
+folder=$(mktemp -d)
+python tools/compare_algorithms.py configs/tadfkd/resnet18w16_to_resnet18w8_digits.py \
+    --seeds 0 1 2 --jobs 2 --record "$folder/plain.json"
+python tools/compare_algorithms.py configs/tadfkd/resnet18w16_to_resnet18w8_digits.py \
+    --seeds 0 1 2 --jobs 2 --record "$folder/channels_last_folded.json" \
+    --cfg-options model.channels_last=True model.teacher.fold_bn=True
+python - "$folder" <<'END'
+import json, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+record = {
+    name: json.loads((folder / f'{name}.json').read_text())
+    for name in ('plain', 'channels_last_folded')
+}
+pathlib.Path('docs/measured/fast_path_digits/record.json').write_text(
+    json.dumps(record, indent=2) + '\n')
+END
+python -m benchmarks tables
