@@ -57,7 +57,7 @@ def build_runner(config: Config, **built: Any) -> Runner:
     }
     # None removes a default hook, but mmengine accepts None only for its own.
     arguments['default_hooks'] = {
-        name: hook and _build_hook(f'default_hooks.{name}', hook)
+        name: _build_hook(f'default_hooks.{name}', hook)
         for name, hook in (arguments.get('default_hooks') or {}).items()
         if hook is not None or name in _OWN_HOOKS
     }
@@ -73,12 +73,12 @@ def build_runner(config: Config, **built: Any) -> Runner:
         return Runner(**arguments | built, cfg=CachedTextConfig.of(config))
 
 
-def _build_hook(path: str, hook: Hook | dict) -> Hook:
-    if isinstance(hook, Hook):
+def _build_hook(path: str, hook: Any) -> Hook | None:
+    if hook is None or isinstance(hook, Hook):
         return hook
     with as_config_error(path):
-        hook = dict(hook)
-        priority = hook.pop('priority', None)
+        priority = hook.pop('priority', None) if isinstance(hook,
+                                                            dict) else None
         built = HOOKS.build(hook)
         if priority is not None:
             built.priority = priority

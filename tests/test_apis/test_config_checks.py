@@ -46,9 +46,10 @@ TYPES = ('Nothing', 'SGD', 'L1Loss', 'GMMSelector', 'UpsamplingGenerator',
 #: A huge number of these is a long run, or too many processes: no mistake.
 TAKES_LONG = ('num_student_steps', 'num_generator_steps', 'num_replay_steps',
               'num_workers')
-#: Parts that the model has copies of, so that nothing reads them.
+#: Parts that the model has copies of or training does not read.
 UNREAD = ('teacher', 'student', 'generator', 'replay', 'data_preprocessor',
-          'vis_backends', 'dataset_name')
+          'vis_backends', 'dataset_name', 'test_dataloader', 'test_cfg',
+          'test_evaluator')
 
 
 class Enough(Exception):
