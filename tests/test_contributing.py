@@ -30,7 +30,7 @@ def blocks() -> dict[str, str]:
 
 @pytest.fixture
 def margin_selector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Step 1, imported under the name that it would have."""
+    """The module of step 1, imported under its name."""
     module = types.ModuleType('tadfkd.selectors.margin')
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(blocks()['tadfkd/selectors/margin.py'], vars(module))
@@ -51,7 +51,7 @@ def test_the_examples_config_trains(margin_selector: None,
                                     tmp_path: Path) -> None:
     name, source = next((name, source) for name, source in blocks().items()
                         if name.startswith('configs/'))
-    # It stands beside the config that it inherits.
+    # The config inherits from its own folder.
     source = source.replace("'./", f"'{(ROOT / name).parent}/")
     path = tmp_path / Path(name).name
     path.write_text(source)
@@ -59,7 +59,7 @@ def test_the_examples_config_trains(margin_selector: None,
         path,
         work_dir=str(tmp_path / 'run'),
         evaluate=False,
-        # An untrained generator's images are clearly nothing.
+        # The teacher is not confident of an untrained generator's images.
         options=tiny_options | {'model.selector.min_margin': 0.0})
     model = train(config)
     assert type(model.selector).__name__ == 'MarginSelector'

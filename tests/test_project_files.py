@@ -1,4 +1,4 @@
-"""Files around the package that must agree with each other."""
+"""Files around the package agree with each other."""
 import re
 from collections import Counter
 from importlib.metadata import version
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pins() -> dict[str, str]:
-    """Tested versions by distribution name."""
+    """Pinned versions by distribution name."""
     return {
         requirement.name: str(requirement.specifier).removeprefix('==')
         for name in ('runtime', 'tests')
@@ -25,7 +25,7 @@ def pins() -> dict[str, str]:
 
 
 def setup_requirements() -> list[Requirement]:
-    """What setup.py asks for, extras included."""
+    """The requirements of setup.py, with its extras."""
     text = (ROOT / 'setup.py').read_text()
     return [
         Requirement(match)
@@ -45,7 +45,7 @@ def test_what_is_installed_is_what_was_pinned() -> None:
     wrong = {
         name: version(name)
         for name, pin in pins().items()
-        # A build tag such as +cpu is another build of the same version.
+        # A suffix such as +cpu names another build of the same version.
         if version(name).partition('+')[0] != pin
     }
     assert wrong == {}

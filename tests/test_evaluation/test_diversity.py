@@ -1,4 +1,4 @@
-"""How much samples differ, against NumPy."""
+"""Diversity and kappa against NumPy."""
 import numpy as np
 import pytest
 import torch
@@ -35,7 +35,7 @@ def test_image_diversity_has_its_bounds() -> None:
     assert image_diversity(torch.rand(1, 1, 4, 4).expand(5, -1, -1, -1)) == 0
     black_and_white = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
     assert image_diversity(black_and_white) == pytest.approx(0.5)
-    # The root of 1 / 12, as of any uniform distribution.
+    # The standard deviation of a uniform distribution is the root of 1 / 12.
     assert image_diversity(torch.rand(4096, 1, 2, 2)) == pytest.approx(
         0.289, abs=0.005)
 

@@ -1,4 +1,4 @@
-"""What is too little or too much of an epoch's measures."""
+"""Limits of an epoch's measures."""
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ from tadfkd.evaluation.health_rules import Thresholds, find_problems
 
 
 def epochs(*changes: dict[str, Any]) -> list[dict[str, Any]]:
-    """A healthy history of an epoch for each of ``changes``."""
+    """A healthy history with one epoch for each of ``changes``."""
     return [
         dict(
             epoch=number,
@@ -30,7 +30,7 @@ def epochs(*changes: dict[str, Any]) -> list[dict[str, Any]]:
 def names(history: list[dict[str, Any]],
           warmup_epochs: int = 0,
           **thresholds: Any) -> list[str]:
-    """Of the measures that are a problem."""
+    """Names of the measures that are a problem."""
     return [
         problem.partition(' ')[0] for problem in find_problems(
             history, Thresholds.of(thresholds), warmup_epochs)
@@ -56,7 +56,7 @@ def test_a_healthy_epoch_has_no_problem() -> None:
     ids=str)
 def test_each_measure_alone_is_seen(change: dict[str, float]) -> None:
     assert names(epochs({}, change)) == [*change]
-    # None of them is a matter of an epoch before.
+    # Earlier epochs are not judged.
     assert names(epochs(change, {})) == []
 
 

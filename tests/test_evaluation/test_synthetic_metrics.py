@@ -1,4 +1,4 @@
-"""Measures that need no data."""
+"""Measures on synthetic images."""
 import copy
 import random
 from typing import Any
@@ -15,7 +15,7 @@ from tadfkd.registry import MODELS
 
 
 def everything(model: BaseDFKD) -> dict[str, Any]:
-    """All that a measurement could change, in the model and outside."""
+    """The whole state that a measurement could change."""
     return copy.deepcopy(
         dict(
             weights={
@@ -45,7 +45,7 @@ def everything(model: BaseDFKD) -> dict[str, Any]:
 
 
 def assert_identical(found: Any, expected: Any, where: str = '') -> None:
-    """Compare bit by bit, however deep."""
+    """Compare nested values bit for bit."""
     assert type(found) is type(expected), where
     if isinstance(expected, dict):
         assert found.keys() == expected.keys(), where
@@ -64,7 +64,7 @@ def assert_identical(found: Any, expected: Any, where: str = '') -> None:
 
 
 def say_many_classes(model: BaseDFKD) -> None:
-    """Images of much contrast, of which teacher and student say the same."""
+    """Make images of high contrast, and the student equal to the teacher."""
     with torch.no_grad():
         model.generator.project.weight.mul_(30)
         model.generator.upsample[-1].weight.mul_(30)
@@ -72,7 +72,7 @@ def say_many_classes(model: BaseDFKD) -> None:
 
 
 def test_measuring_changes_nothing(tiny_model: BaseDFKD) -> None:
-    # In the midst of training, with modes that differ within a network.
+    # As in the middle of training, where modes may differ within a network.
     tiny_model.train()
     tiny_model.student.backbone.eval()
     tiny_model.generator.upsample[1].eval()
@@ -99,7 +99,7 @@ def test_two_measurements_are_equal_and_training_does_not_matter(
 
 def test_measures_equal_those_computed_by_hand(tiny_model: BaseDFKD) -> None:
     say_many_classes(tiny_model)
-    # The student never says class 1, and agrees about the others.
+    # The student never predicts class 1, and otherwise agrees.
     with torch.no_grad():
         tiny_model.student.head.fc.bias[1] -= 1000
     measured = measure_synthetic(tiny_model, 64)
@@ -111,7 +111,7 @@ def test_measures_equal_those_computed_by_hand(tiny_model: BaseDFKD) -> None:
         student_B = tiny_model.student_logits(images_BCHW).argmax(1).numpy()
     teacher_B = output.logits_BK.argmax(1).numpy()
     same = np.count_nonzero(student_B == teacher_B)
-    assert 0 < same < 64, 'the example tells nothing apart'
+    assert 0 < same < 64, 'the example is trivial'
     assert measured.agreement == pytest.approx(100 * same / 64)
     assert measured.class_histogram == [
         np.count_nonzero(teacher_B == label) for label in range(10)
@@ -151,7 +151,7 @@ def test_a_student_with_the_teachers_weights_agrees_fully(
     assert measured.agreement == 100
     assert np.count_nonzero(measured.class_histogram) > 1
 
-    # Every answer of the reversed student is another.
+    # With negated logits, the student predicts another class every time.
     with torch.no_grad():
         model.student.head.fc.weight.mul_(-1)
         model.student.head.fc.bias.mul_(-1)
@@ -170,8 +170,8 @@ def test_a_student_that_says_one_class_agrees_by_chance_alone(
 
 
 @pytest.mark.parametrize('network', ['teacher.network', 'student'])
-def test_answers_that_are_not_finite_are_told(tiny_model: BaseDFKD,
-                                              network: str) -> None:
+def test_logits_that_are_not_finite_are_counted(tiny_model: BaseDFKD,
+                                                network: str) -> None:
     tiny_model.get_submodule(network).head.fc.bias.data[3] = torch.nan
     measured = measure_synthetic(tiny_model, 8)
     assert measured.finite == 0

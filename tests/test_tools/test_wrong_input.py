@@ -1,4 +1,4 @@
-"""A user's mistake: one sentence, exit code 1, nothing half-written."""
+"""A user's mistake: one sentence, exit code 1, and no file written."""
 import json
 import subprocess
 from collections.abc import Callable
@@ -137,7 +137,7 @@ def test_missing_data_files_are_named(teacher_of: Callable[[str], Path],
                                       monkeypatch: pytest.MonkeyPatch) -> None:
     from tadfkd.datasets import FashionMNIST
     monkeypatch.setattr(FashionMNIST, 'DEBIAN_FOLDER', str(tmp_path))
-    # Nothing listens there.
+    # No server listens on this port.
     monkeypatch.setattr(FashionMNIST, 'URL', 'http://127.0.0.1:9/')
     with pytest.raises(
             UserError, match='t10k-images.* or train with '

@@ -1,4 +1,4 @@
-"""Values are held against annotations as they are written in the wild."""
+"""Values from configs are checked against annotations."""
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ NAN, INFINITY = float('nan'), float('inf')
     (bool, [True], [1, 0, 'yes', None]),
     (str, ['', 'a'], [1, None, ['a']]),
     (dict, [{}, dict(a=1), [dict(a=1)]], [[], [1], 'a', None]),
-    (dict[str, int], [dict(a='not looked into')], [1]),
+    (dict[str, int], [dict(a='not checked')], [1]),
     (list[int], [[], [1], (1, 2)], [1, ['1'], [1, None], 'ab']),
     (tuple[float, float], [[0.5, 1], (1, 2)], [[1], [1, 'x'], 0.5]),
     (tuple[int, ...], [[], [1, 2, 3]], [['x'], 1]),
@@ -29,7 +29,7 @@ NAN, INFINITY = float('nan'), float('inf')
     (Path, ['here'], [1, None]),
     (nn.Module, [dict(type='ReLU'), nn.ReLU()], ['ReLU', 1, [1]]),
     (Any, [None, NAN, 'a'], []),
-    ('what nobody resolved', [1, None], []),
+    ('an unresolved name', [1, None], []),
 ])
 def test_what_fits_an_annotation(annotation: Any, good: list,
                                  bad: list) -> None:
@@ -38,28 +38,27 @@ def test_what_fits_an_annotation(annotation: Any, good: list,
 
 
 class Base:
-    """Takes what a derived class hands on."""
+    """Its arguments may come from a derived class."""
 
     def __init__(self, size: int, plain=None) -> None:
         self.size = size
 
 
 class Open(Base):
-    """Hands on what it does not know."""
+    """It passes unknown arguments on to its base class."""
 
     def __init__(self, rate: float = None, **base: Any) -> None:
         super().__init__(**base)
 
 
 class Closed(Base):
-    """Knows all that it takes."""
+    """It takes no unknown arguments."""
 
     def __init__(self, rate: float = 1.0) -> None:
         super().__init__(1)
 
 
-def test_arguments_of_base_classes_count_as_far_as_they_are_handed_on(
-) -> None:
+def test_arguments_of_a_base_class_count_if_they_are_passed_on() -> None:
     assert [*parameters_of(Closed)] == ['rate']
     assert {*parameters_of(Open)} == {'rate', 'size', 'plain'}
 
@@ -76,5 +75,6 @@ def test_an_argument_is_named_with_its_path() -> None:
     dict(plain='x'),
     dict(unknown=1, type='Open'),
 ])
-def test_defaults_and_what_has_no_annotation_pass(arguments: dict) -> None:
+def test_defaults_and_arguments_without_annotation_pass(
+        arguments: dict) -> None:
     check_arguments('model', Open, arguments)
