@@ -9,7 +9,7 @@ from benchmarks.floor import Copies
 from tadfkd.algorithms import TADFKD
 from tadfkd.errors import UserError
 from tadfkd.structures import BNStatistics, TeacherOutput
-from tadfkd.teachers.readings import read_bn_statistics
+from tadfkd.teachers.layer_inputs import read_bn_statistics
 from tadfkd.utils.randomness import RandomStreams
 
 
@@ -39,7 +39,7 @@ class BareLoop(Copies):
                             'configs/tadfkd/')
         super().__init__(model, wrappers)
         self.teacher = copy.deepcopy(model.teacher)
-        self.compile_like_model(self.teacher.fastest)
+        self.compile_like_model(self.teacher.network)
         self.streams = RandomStreams(model.streams.seed, model.streams.rank)
         self.streams.load_state_dict(model.streams.state_dict())
         self.images_BCHW = self.logits_BK = torch.empty(0)
@@ -142,12 +142,10 @@ class BareLoop(Copies):
 
     def _ask(self, images_BCHW: Tensor) -> Tensor:
         teacher = self.teacher
-        network = teacher.network if self.is_reading else teacher.fastest
         # A compiled network does not call the hooks that read statistics.
         with torch.compiler.set_stance(
                 'force_eager' if self.is_reading else 'default'):
-            return teacher.raw_forward(network,
-                                       teacher.input_adapter(images_BCHW))
+            return teacher.raw_forward(teacher.input_adapter(images_BCHW))
 
     def _select(self, logits_BK: Tensor) -> Tensor:
         mask_B = self.model.candidates.selector.select(

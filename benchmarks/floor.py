@@ -140,7 +140,7 @@ class Floor(Copies):
         images_MCHW = images_MCHW.detach().requires_grad_()
         with self.autocast():
             logits_MK = self.teacher.raw_forward(
-                self.teacher.network, self.teacher.input_adapter(images_MCHW))
+                self.teacher.input_adapter(images_MCHW))
         logits_MK.sum().backward()
 
     def student_with_gradient(self, images_MCHW: Tensor) -> None:
@@ -161,8 +161,7 @@ class Floor(Copies):
 
     def _teacher(self, images_BCHW: Tensor) -> Tensor:
         teacher = self.teacher
-        return teacher.raw_forward(teacher.fastest,
-                                   teacher.input_adapter(images_BCHW))
+        return teacher.raw_forward(teacher.input_adapter(images_BCHW))
 
 
 def flops(function: Callable[[], None]) -> int:

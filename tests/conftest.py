@@ -14,7 +14,7 @@ from tiny_networks import classifier
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.apis import load_config
-from tadfkd.classifiers.outputs import build_classifier
+from tadfkd.classifiers.build import build_classifier
 from tadfkd.datasets import Digits
 from tadfkd.engine import PerNetworkConstructor
 from tadfkd.registry import MODELS

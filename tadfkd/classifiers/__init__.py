@@ -1,1 +1,1 @@
-"""How is any classifier found, built, known and called?"""
+"""How is any classifier found, built and called, and what is known of it?"""

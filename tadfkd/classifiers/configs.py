@@ -1,4 +1,4 @@
-"""Configs of mmpretrain classifiers: finding them, and what they tell."""
+"""Find the config of an mmpretrain classifier, and read facts from it."""
 import copy
 import importlib.util
 import os
@@ -11,9 +11,9 @@ from mmengine.hub import get_config
 from tadfkd.classifiers.input_adapter import ChannelOrder
 from tadfkd.errors import UserError, nearest, size_pair
 
-#: mmpretrain's wrappers of other libraries.
+#: Libraries, and mmpretrain's wrapper for each.
 _WRAPPERS = {'timm': 'TimmClassifier', 'transformers': 'HuggingFaceClassifier'}
-#: Sizes of data sets whose pipelines need not set one, in pixels.
+#: Image sizes of data sets whose pipelines do not resize, in pixels.
 _DATASET_SIZES = {
     'CIFAR10': 32,
     'CIFAR100': 32,
@@ -28,14 +28,14 @@ def find_classifier(model: str | os.PathLike | dict,
     """The model dict that a config field names.
 
     Args:
-        model: The name of a model in mmpretrain's zoo, the path of a config
-            (``mmpretrain::...`` for one of mmpretrain's), ``timm::NAME``,
-            ``transformers::NAME_OR_FOLDER``, or a model dict.
+        model: A model name of mmpretrain's zoo, the path of a config
+            (``mmpretrain::...`` for a config in the mmpretrain package),
+            ``timm::NAME``, ``transformers::NAME_OR_FOLDER``, or a model dict.
         where: The field, for messages.
 
     Returns:
-        A model dict of the caller's own, and the whole config it is from, if
-        it is from one.
+        A copy of the model dict, and the config that contains it; None if
+        there is no config.
 
     Raises:
         UserError: If there is no such model.
@@ -52,13 +52,13 @@ def find_classifier(model: str | os.PathLike | dict,
         return dict(type=_WRAPPERS[library], model_name=wrapped), None
     config = _read_config(name, where) if name.endswith('.py') \
         else _read_zoo(name, where)
-    found = config.model.to_dict()
+    model_dict = config.model.to_dict()
     if 'data_preprocessor' in config:
-        found.setdefault('data_preprocessor',
-                         config.data_preprocessor.to_dict())
-    # Without one mmpretrain hands pixels on as they are.
-    found.setdefault('data_preprocessor', {})
-    return found, config
+        model_dict.setdefault('data_preprocessor',
+                              config.data_preprocessor.to_dict())
+    # By default, mmpretrain passes on pixels as they are.
+    model_dict.setdefault('data_preprocessor', {})
+    return model_dict, config
 
 
 def _read_config(path: str, where: str) -> Config:
@@ -67,16 +67,16 @@ def _read_config(path: str, where: str) -> Config:
                         'exist: name an existing one')
     package = path.partition('::')[0]
     if '::' in path and importlib.util.find_spec(package) is None:
-        # mmengine would install whatever has that name.
+        # mmengine would download and install a package of that name.
         raise UserError(f'{where} names the config {path}, but the package '
                         f'{package} is not installed: install it')
     try:
-        # mmengine's prefix for the configs of an installed package.
+        # PACKAGE:: is mmengine's prefix for configs of installed packages.
         config = get_config(path) if '::' in path else Config.fromfile(path)
     except Exception as error:
-        # A config is a program: it can fail in any way.
+        # A config is a program: it can raise any exception.
         raise UserError(f'{where} names the config {path}, which cannot be '
-                        f'read ({error}): mend it') from error
+                        f'read ({error}): correct it') from error
     if not isinstance(config.get('model'), dict):
         raise UserError(f'{where} names the config {path}, which has no '
                         'model: name the config of a classifier')
@@ -92,14 +92,14 @@ def _read_zoo(name: str, where: str) -> Config:
     try:
         return ModelHub.get(name).config
     except Exception as error:
-        # A config is a program: it can fail in any way.
+        # A config is a program: it can raise any exception.
         raise UserError(f'{where} names the model {name!r}, whose config '
                         f'mmpretrain itself cannot read ({error}): choose '
                         'another, or write its model dict') from error
 
 
 def without_pretrained_weights(model: Any) -> Any:
-    """The same dict, in which no part loads weights of its own."""
+    """A copy of the dict in which no part loads pretrained weights."""
     if isinstance(model, dict):
         return {
             key: without_pretrained_weights(value)
@@ -119,16 +119,16 @@ def _is_pretrained(init: Any) -> bool:
 
 
 def wrapped_library(model: dict) -> str | None:
-    """The library whose classifier mmpretrain wraps, if it is one."""
+    """``'timm'`` or ``'transformers'`` if mmpretrain wraps the model."""
     kind = str(model.get('type')).rpartition('.')[2]
     return {wrapper: name for name, wrapper in _WRAPPERS.items()}.get(kind)
 
 
 def with_num_classes(model: dict, num_classes: int) -> dict:
-    """The same classifier with a head for another number of classes.
+    """A copy of the model dict with another number of classes.
 
     Raises:
-        UserError: If no part of the model has a number of classes.
+        UserError: If no part of the model has ``num_classes``.
     """
     model = copy.deepcopy(model)
     library = wrapped_library(model)
@@ -146,10 +146,11 @@ def with_num_classes(model: dict, num_classes: int) -> dict:
 
 
 def input_size_of(config: Config) -> tuple[int, int] | None:
-    """Height and width that a config's classifier is tested at.
+    """Height and width of a config's test images.
 
-    That is its ``input_size``, as ours write it; what the last step of the
-    test pipeline that sets a size sets it to; or the size of the data set.
+    It is the config's ``input_size``, which only our configs have; else the
+    size that the last resizing step of the test pipeline sets; else the image
+    size of the data set.
     """
     if 'input_size' in config:
         return size_pair('the config', 'input_size', config['input_size'])
@@ -157,10 +158,11 @@ def input_size_of(config: Config) -> tuple[int, int] | None:
     for step in reversed(dataset.get('pipeline', [])):
         size = step.get('crop_size', step.get('scale', step.get('size')))
         sizes = (size, size) if isinstance(size, int) else size
-        # One that keeps the aspect ratio has a -1.
+        # A size with -1 keeps the aspect ratio, so it is not the final one.
         if isinstance(sizes,
                       list | tuple) and len(sizes) == 2 and min(sizes) > 0:
-            # Of mmcv's transforms width is first, of torchvision's height.
+            # mmcv's sizes are (width, height), torchvision's are (height,
+            # width).
             first, second = sizes
             is_torchvision = 'torchvision' in str(step.get('type'))
             return (first, second) if is_torchvision else (second, first)
@@ -171,7 +173,7 @@ def input_size_of(config: Config) -> tuple[int, int] | None:
 
 
 def normalisation_of(config: Config) -> tuple[list, list] | None:
-    """Mean and deviation of mmcv's ``Normalize`` in the test pipeline."""
+    """Mean and deviation of ``Normalize`` in the test pipeline, if any."""
     for step in _test_dataset(config).get('pipeline', []):
         if step.get('type') == 'Normalize':
             return [*step['mean']], [*step['std']]
@@ -179,10 +181,10 @@ def normalisation_of(config: Config) -> tuple[list, list] | None:
 
 
 def channel_order_of(config: Config, model: dict) -> ChannelOrder | None:
-    """BGR where images come from files and nothing converts them.
+    """The channel order of the network's input; None without test data.
 
-    Data sets that hold arrays (CIFAR) are RGB and say ``to_rgb=False`` too.
-    None for a config without data.
+    mmcv loads image files as BGR, and ``to_rgb=True`` converts them. Data
+    sets of arrays, such as CIFAR, are RGB although they have ``to_rgb=False``.
     """
     pipeline = _test_dataset(config).get('pipeline', [])
     from_file = any(

@@ -1,4 +1,4 @@
-"""From images in [0, 1] to what a classifier was trained on."""
+"""From images in [0, 1] to the input of a classifier."""
 from collections.abc import Sequence
 from typing import Literal
 
@@ -13,10 +13,10 @@ ChannelOrder = Literal['rgb', 'bgr']
 
 
 class InputAdapter(nn.Module):
-    """Images in [0, 1], RGB -> the input that one network was trained on.
+    """Maps RGB images in [0, 1] to the input that a network was trained on.
 
-    Differentiable: resizes, orders channels, subtracts the mean and divides
-    by the standard deviation.
+    It resizes, orders the channels, subtracts the mean and divides by the
+    standard deviation. All steps are differentiable.
 
     Args:
         mean: Per channel, in units of [0, 255], in the network's order.
@@ -24,9 +24,12 @@ class InputAdapter(nn.Module):
         channel_order: ``'rgb'`` or ``'bgr'``, what the network expects.
         input_size: Height and width that images are resized to (bilinear,
             antialiased); None leaves them as they are.
-        owner: Whose ``mean`` and ``std`` they are, for messages.
-        grey_to_rgb: Whether a grey image may enter a network of several
-            channels, as that many equal ones.
+        owner: The config path of ``mean`` and ``std``, for messages.
+        grey_to_rgb: Whether a network of several channels may take grey
+            images, as equal channels.
+
+    Raises:
+        UserError: If ``mean`` or ``std`` is not one finite number per channel.
     """
 
     def __init__(self,
@@ -37,15 +40,12 @@ class InputAdapter(nn.Module):
                  owner: str = 'data_preprocessor',
                  grey_to_rgb: bool = False) -> None:
         super().__init__()
-        if channel_order not in ('rgb', 'bgr'):
-            raise UserError("channel_order must be 'rgb' or 'bgr', got "
-                            f'{channel_order!r}: set channel_order')
         for name, values in dict(mean=mean, std=std).items():
             if not fits(values, Sequence[float]) or not values or \
                     name == 'std' and min(values) <= 0:
                 above = ' > 0' if name == 'std' else ''
-                raise UserError(f'{name} must be a finite number{above} for '
-                                f'every channel, got {values}: set '
+                raise UserError(f'{name} must be one finite number{above} '
+                                f'per channel, got {values}: set '
                                 f'{owner}.{name}')
         self.channel_order = channel_order
         self.input_size = input_size
@@ -53,7 +53,7 @@ class InputAdapter(nn.Module):
         self.grey_to_rgb = grey_to_rgb
         self.mean: Tensor
         self.std: Tensor
-        # Not persistent: they belong to the config, not to the weights.
+        # Not persistent, because they belong to the config.
         self.register_buffer('mean',
                              torch.tensor(mean).float().view(-1, 1, 1) / 255,
                              False)
@@ -83,15 +83,15 @@ class InputAdapter(nn.Module):
         Raises:
             UserError: If the images have another number of channels.
         """
-        # One mean serves any number of channels; several turn a grey image
-        # into that many channels, but not unasked.
+        # One mean applies to all channels. Several means broadcast a grey
+        # image to several channels, which only grey_to_rgb allows.
         channels, given = len(self.mean), images_BCHW.shape[1]
         repeats = self.grey_to_rgb and given == 1
         if channels not in (1, given) and not repeats:
             raise UserError(f'mean and std are for {channels} channels, got '
                             f'images of {given}: set {self.owner}.mean and '
-                            f'{self.owner}.std, or grey_to_rgb of a teacher '
-                            'that is to see grey images')
+                            f'{self.owner}.std, or grey_to_rgb=True of a '
+                            'teacher for grey images')
         if self.channel_order == 'bgr':
             images_BCHW = images_BCHW.flip(1)
         return (images_BCHW - self.mean) / self.std

@@ -1,18 +1,18 @@
-"""The student: a classifier that is trained from the start."""
+"""Build the student: a classifier that is trained from scratch."""
 import os
 
 from torch import nn
 
+from tadfkd.classifiers.build import build_classifier
 from tadfkd.classifiers.configs import (find_classifier, with_num_classes,
                                         without_pretrained_weights,
                                         wrapped_library)
-from tadfkd.classifiers.facts import facts_of
+from tadfkd.classifiers.facts import facts_of, own_input_size, own_num_channels
 from tadfkd.classifiers.input_adapter import InputAdapter
-from tadfkd.classifiers.outputs import (OutputPart, build_classifier,
-                                        own_input_size, own_num_channels)
+from tadfkd.classifiers.outputs import OutputPart
 from tadfkd.errors import UserError, size_pair
 
-#: Of a student whose config has no normalisation: to [-1, 1].
+#: The default mean and std, which map [0, 255] to [-1, 1].
 _HALF = [127.5]
 
 
@@ -21,21 +21,20 @@ def build_student(
     num_classes: int | None,
     input_size: int | tuple[int, int] | None = None
 ) -> tuple[nn.Module, InputAdapter, OutputPart]:
-    """Build a student and what maps images in [0, 1] to its input.
+    """Build a student and the adapter for images in [0, 1].
 
-    A student that is named gets a head for ``num_classes``, no pretrained
-    weights, and images of the size in its config. A model dict is taken as
-    it stands, except that a timm or Hugging Face model gets the class count
-    where the dict has none. A student whose config does not say how it
-    normalises maps [0, 1] to [-1, 1]; it is trained here, so that any
-    normalisation serves. Grey images enter a named one of three channels as
-    three equal ones.
+    A student that is given by name gets a head for ``num_classes``, no
+    pretrained weights, and images of the size in its config. A grey image
+    enters its three channels as three equal ones. A model dict is taken as it
+    is, but a timm or Hugging Face model without a class count gets
+    ``num_classes``. If the config has no normalisation, [0, 1] is mapped to
+    [-1, 1]: the student is trained here, so any normalisation works.
 
     Args:
         student: Zoo name, config path, ``timm::`` or ``transformers::``
             name, or model dict.
-        num_classes: The teacher's, if there is a teacher.
-        input_size: Height and width that images are resized to, in place of
+        num_classes: The teacher's class count, if there is a teacher.
+        input_size: Height and width that images are resized to; None takes
             the config's.
 
     Returns:
@@ -43,7 +42,7 @@ def build_student(
         are.
 
     Raises:
-        UserError: If there is no such model, or it is named and there is no
+        UserError: If there is no such model, or if a named student has no
             class count.
     """
     model, config = find_classifier(student, 'model.student')
@@ -51,10 +50,10 @@ def build_student(
     if is_named:
         model = without_pretrained_weights(model)
     if is_named and num_classes is None:
-        raise UserError(f'model.student names {student}, and there is no '
-                        'teacher that tells its class count: set '
+        raise UserError(f'model.student names {student}, and without a '
+                        'teacher its class count is unknown: set '
                         'model.num_classes')
-    if num_classes is not None and (is_named or _leaves_classes_open(model)):
+    if num_classes is not None and (is_named or _lacks_class_count(model)):
         model = with_num_classes(model, num_classes)
     network = build_classifier(model, 'model.student')
     facts = facts_of(model, config, network)
@@ -78,7 +77,7 @@ def build_student(
         if 'output' in facts else None
 
 
-def _leaves_classes_open(model: dict) -> bool:
+def _lacks_class_count(model: dict) -> bool:
     return wrapped_library(model) is not None and not {
         'num_classes', 'num_labels'
     } & model.keys()

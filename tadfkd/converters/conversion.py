@@ -1,4 +1,4 @@
-"""From a public checkpoint to an mmpretrain checkpoint and its config."""
+"""Convert a public checkpoint to an mmpretrain checkpoint and a config."""
 import io
 import math
 import os
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.checkpoints.weights import load_weights
-from tadfkd.classifiers.outputs import build_classifier
+from tadfkd.classifiers.build import build_classifier
 from tadfkd.converters.resnet import read_resnet
 from tadfkd.converters.source import (PublicNetwork, Weights, source_weights,
                                       unknown_layout)
@@ -26,21 +26,21 @@ STATISTICS: dict[str, tuple[list[float], list[float]]] = dict(
     cifar10=([125.307, 122.961, 113.857], [51.5865, 50.847, 51.255]),
     cifar100=([129.304, 124.07, 112.434], [68.17, 65.392, 70.418]))
 
-#: Of the largest logit, in float64: rounding is some 1e-15, and a wrong key
-#: is far above.
+#: Allowed difference as a share of the largest logit, in float64. Rounding is
+#: about 1e-15, and a wrong key gives far more.
 TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was converted, and how well.
+    """The result of a conversion.
 
     Attributes:
-        network: What the source holds.
+        network: The network in the source.
         difference: Largest absolute difference of logits.
-        tolerance: What was allowed.
-        checkpoint: The file that was written.
-        config: The file with its model dict.
+        tolerance: The allowed difference.
+        checkpoint: The new checkpoint file.
+        config: The new file with the model dict.
     """
     network: PublicNetwork
     difference: float
@@ -50,15 +50,15 @@ class Conversion:
 
 
 def read_network(weights: Weights, image_size: int = 32) -> PublicNetwork:
-    """Find out what a public state dict holds.
+    """Recognise the network in a public state dict.
 
     Args:
-        weights: See :func:`source_weights`.
-        image_size: Height and width that the network is for; only VGGs of
-            ``block0`` depend on it.
+        weights: From :func:`source_weights`.
+        image_size: Height and width of the network's images; it matters for
+            VGGs with ``block0`` only.
 
     Raises:
-        UserError: If it is of no known layout.
+        UserError: If the layout is unknown.
     """
     first = next(
         (weights[key]
@@ -84,22 +84,21 @@ def convert(source: str | os.PathLike,
             mean: Sequence[float],
             std: Sequence[float],
             image_size: int = 32) -> Conversion:
-    """Write an mmpretrain checkpoint, and beside it a config of its model.
+    """Write an mmpretrain checkpoint and a config of its model.
 
-    Nothing is written unless the new network computes what the source does.
+    Nothing is written unless the new network gives the logits of the source.
 
     Args:
         source: A public checkpoint.
         destination: The new checkpoint; its config gets the suffix ``.py``.
-        mean: What the teacher's inputs were normalised by, per channel, in
-            units of [0, 255]. The weights do not tell.
-        std: Likewise.
-        image_size: Height and width of the images to compare on.
+        mean: The mean by which the network's inputs were normalised, per
+            channel, in units of [0, 255]. The weights do not contain it.
+        std: The standard deviation, likewise.
+        image_size: Height and width of the images to compare on, >= 8.
 
     Raises:
-        UserError: If the source cannot be read, is of no known layout, or
-            does not compute the same as the new network, or a file is there
-            already.
+        UserError: If the source cannot be read, its layout is unknown, the
+            new network gives other logits, or a file exists already.
     """
     require_at_least('--image-size', 'image_size', image_size, 8)
     checkpoint = Path(destination)
@@ -112,7 +111,6 @@ def convert(source: str | os.PathLike,
     weights = source_weights(read_checkpoint(source), name)
     network = read_network(weights, image_size)
     model = network.model(*_statistics(mean, std, network.in_channels))
-    # mmpretrain adds to the dict that it builds from.
     classifier = build_classifier(model)
     load_weights(classifier, network.weights, name)
     content = dict(
@@ -120,7 +118,7 @@ def convert(source: str | os.PathLike,
             source=Path(source).name,
             layout=network.layout,
             architecture=network.architecture),
-        # Complete, though old files lack batch norm's counters.
+        # From the classifier, as old files lack batch norm's counters.
         state_dict={
             key: value.clone()
             for key, value in classifier.state_dict().items()
@@ -144,18 +142,18 @@ def check_parity(network: PublicNetwork,
     """Compare logits of source and classifier on random inputs, in float64.
 
     Args:
-        network: What the source holds.
-        weights: The source's.
+        network: The network in the source.
+        weights: The weights of the source.
         classifier: The converted network; it is in float64 and eval mode
             afterwards.
         image_size: Height and width of the inputs.
-        num_images: How many inputs.
+        num_images: The number of inputs.
 
     Returns:
-        The largest absolute difference of logits, and what is allowed.
+        The largest absolute difference of logits, and the allowed one.
 
     Raises:
-        UserError: If it is larger than allowed, or no number.
+        UserError: If the difference is larger than allowed, or NaN.
     """
     inputs_BCHW = torch.randn(
         num_images,
@@ -168,7 +166,7 @@ def check_parity(network: PublicNetwork,
     found_BK = classifier.double().eval()(inputs_BCHW, mode='tensor')
     difference = (found_BK - expected_BK).abs().max().item()
     tolerance = TOLERANCE * expected_BK.abs().max().item()
-    # Not a number is not equal, either.
+    # A comparison with NaN is false, so NaN is refused too.
     if not difference <= tolerance or not math.isfinite(tolerance):
         raise UserError(
             f'the {network.architecture} from {network.layout} does not '
@@ -185,7 +183,7 @@ def _doubled(weights: Weights) -> dict[str, Tensor]:
 
 def _statistics(mean: Sequence[float], std: Sequence[float],
                 in_channels: int) -> tuple[list[float], list[float]]:
-    """Checked: one finite number a channel, in units of [0, 255]."""
+    """Check mean and std: one number per channel, in units of [0, 255]."""
     for name, values in (('mean', mean), ('std', std)):
         if len(values) != in_channels or not all(map(math.isfinite, values)):
             raise UserError(f'{name} must be {in_channels} numbers, one for '

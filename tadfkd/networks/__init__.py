@@ -1,1 +1,1 @@
-"""What can be done to any network: freeze, capture, compile, reinitialise?"""
+"""What is done to any network: freeze, capture, compile, reinitialise?"""

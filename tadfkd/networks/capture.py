@@ -1,4 +1,4 @@
-"""Reading what flows through a network, in one forward and no other."""
+"""Read the inputs of layers during a forward pass."""
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
@@ -13,18 +13,18 @@ Value = TypeVar('Value')
 @contextmanager
 def capture(modules: Iterable[Module],
             read: Callable[[Module, Tensor], Value]) -> Iterator[list[Value]]:
-    """Within the block, collect ``read(module, input)`` of every forward.
+    """Within the block, collect ``read(module, input)`` of every call.
 
-    Compiled modules run as if they were not, as they would not call what
-    listens.
+    Compiled modules run eagerly within the block, because compiled code does
+    not call hooks.
 
     Args:
-        modules: The modules to listen to.
+        modules: The modules to observe.
         read: Called with the module and its first input, before the module
             runs.
 
     Yields:
-        The collected values, in the order of the calls. The hooks are gone
+        The collected values, in the order of the calls. The hooks are removed
         when the block ends, also by an exception.
     """
     modules = list(modules)

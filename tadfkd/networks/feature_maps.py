@@ -1,4 +1,4 @@
-"""Where in a classifier its feature maps are."""
+"""Find the layers of a classifier whose inputs are its feature maps."""
 from collections import Counter
 from collections.abc import Callable
 
@@ -16,22 +16,22 @@ Resolution = tuple[int, int]
 def find_map_layers(
         network: nn.Module,
         forward: Callable[[], object]) -> dict[Resolution, nn.Module]:
-    """For each resolution, the last layer whose input is a map of it.
+    """For each resolution, the last layer whose input is a map of that size.
 
-    That input is what a stage of the network ends with. Read it by
-    :func:`~tadfkd.networks.capture.capture`.
+    That input is the output of a stage of the network. Use
+    :func:`~tadfkd.networks.capture.capture` to read it.
 
     Args:
         network: A convolutional classifier.
-        forward: Passes images through it, once.
+        forward: Passes images through the network, once.
 
     Returns:
-        From high to low resolution, which is the order of the forward in a
-        network that does not enlarge its maps; without one that only the
-        image itself has, or a single pixel, and empty for a network without
-        maps. Passed over are normalisation layers, as
-        mmengine replaces them, and layers that run more than once, as their
-        inputs are several maps.
+        The layers from high to low resolution; empty for a network without
+        maps. That is the order of the forward pass if the network never
+        enlarges its maps. The resolution of the image is left out if only
+        the image has it, and so is 1x1. Normalisation layers are skipped,
+        because mmengine replaces them, and so are layers that run more than
+        once, because their inputs are several maps.
     """
     leaves = [
         module for module in network.modules()
@@ -58,11 +58,11 @@ def find_map_layers(
 def find_classification_layer(network: nn.Module, forward: Callable[[],
                                                                     object],
                               num_classes: int) -> nn.Linear | None:
-    """The last linear layer that gives one value a class, if there is one.
+    """The last linear layer with one output per class, if there is one.
 
     Args:
         network: A classifier.
-        forward: Passes images through it, once.
+        forward: Passes images through the network, once.
         num_classes: K.
     """
     layers = [

@@ -1,4 +1,4 @@
-"""Training one network without touching the others."""
+"""Freeze networks while another one is trained."""
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,11 +7,11 @@ from torch import nn
 
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
-    """Within the block, ``modules`` neither get gradients nor change.
+    """Within the block, ``modules`` get no gradients and do not change.
 
-    Gradients still flow *through* them to their inputs. The modules are in
-    eval mode, so that batch-norm statistics do not move either. Both are as
-    before when the block ends, also by an exception.
+    Gradients still flow through them to their inputs. The modules are in eval
+    mode, so that batch-norm statistics do not change. ``requires_grad`` and
+    the modes are restored when the block ends, also by an exception.
     """
     parameters = [
         parameter for module in modules for parameter in module.parameters()
@@ -29,5 +29,5 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
         for parameter in parameters:
             parameter.requires_grad_(True)
         for child, training in modes:
-            # Not child.train(), which walks the whole subtree each time.
+            # child.train() would also set the modes of its children.
             child.training = training

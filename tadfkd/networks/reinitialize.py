@@ -1,18 +1,18 @@
-"""Beginning a network again."""
+"""Give a network new initial weights."""
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
 
 def reinitialize(network: nn.Module, stream: torch.Generator) -> None:
-    """Give every layer the weights of a new one.
+    """Initialise every layer again.
 
-    Torch's initialisers draw from the global generators, whose position is
-    as before afterwards.
+    torch's initialisers draw from the global generators. The state of those
+    generators is restored afterwards.
 
     Args:
-        network: Changed in place; its layers' own ``reset_parameters`` draw.
-        stream: A generator of the CPU, which seeds them.
+        network: Changed in place by ``reset_parameters`` of its layers.
+        stream: A generator on the CPU, from which the seed is drawn.
     """
     seed = int(torch.randint(2**62, (), generator=stream))
     devices = {
@@ -28,7 +28,8 @@ def reinitialize(network: nn.Module, stream: torch.Generator) -> None:
                 continue
             with parametrize.cached():
                 reset()
-                # Of a layer with, say, a spectral norm a computed weight was
-                # set, which is kept nowhere until it is assigned.
+                # reset_parameters changed the cached weight of a layer with a
+                # parametrization, such as a spectral norm. The assignment
+                # stores it in the layer's parameters.
                 for name in getattr(layer, 'parametrizations', ()):
                     setattr(layer, name, getattr(layer, name))

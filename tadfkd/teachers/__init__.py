@@ -1,4 +1,4 @@
-"""The frozen teacher, whatever it is made of."""
+"""How does a classifier of any source become the frozen teacher?"""
 from tadfkd.teachers.base_teacher import BaseTeacher
 from tadfkd.teachers.mmpretrain import MMPretrainTeacher
 from tadfkd.teachers.module import ModuleTeacher, TorchScriptTeacher

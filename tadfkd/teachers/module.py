@@ -1,4 +1,4 @@
-"""Teachers from anywhere: a function that makes one, or a TorchScript file."""
+"""Teachers from a function that builds a network, or from TorchScript."""
 import importlib
 import zipfile
 from collections.abc import Callable
@@ -12,28 +12,28 @@ from tadfkd.classifiers.facts import Fact, Facts
 from tadfkd.errors import UserError
 from tadfkd.registry import MODELS
 from tadfkd.teachers.base_teacher import BaseTeacher
-from tadfkd.teachers.loaded import LoadedTeacher
+from tadfkd.teachers.checkpoint_teacher import CheckpointTeacher
 
 
 @MODELS.register_module()
-class ModuleTeacher(LoadedTeacher):
-    """Any PyTorch network, by the function or class that makes it.
+class ModuleTeacher(CheckpointTeacher):
+    """Any PyTorch network, built by a function or class.
 
-    The network takes the normalised images and returns logits. Nobody but
-    its owner knows its normalisation and size: ``mean``, ``std`` and (unless
-    the network has an ``img_size``) ``input_size`` must be set.
+    The network takes the normalised images and returns logits. Only its owner
+    knows its normalisation and size, so ``mean`` and ``std`` must be set, and
+    ``input_size`` too unless the network has an ``img_size``.
 
     Args:
-        factory: ``'package.module:function'``, of an installed package or
-            one on ``PYTHONPATH``; or the callable itself.
+        factory: ``'package.module:function'`` of an installed package or one
+            on ``PYTHONPATH``; or the callable itself.
         arguments: Keyword arguments of the factory.
-        **options: Everything else of
-            :class:`~tadfkd.teachers.loaded.LoadedTeacher`. Without a
-            ``checkpoint``, the factory is relied on for the weights.
+        **options: Other arguments of
+            :class:`~tadfkd.teachers.checkpoint_teacher.CheckpointTeacher`.
+            Without a ``checkpoint``, the factory must load the weights.
 
     Raises:
-        UserError: If the factory cannot be imported, fails, or makes no
-            network.
+        UserError: If the factory cannot be imported, fails, or does not
+            return a network.
     """
 
     def __init__(self,
@@ -49,13 +49,13 @@ class ModuleTeacher(LoadedTeacher):
         try:
             network = factory(**(arguments or {}))
         except Exception as error:
-            # The factory is the user's program: it can fail in any way.
+            # The factory is the user's code: it can raise any exception.
             raise UserError(f'the factory {name} of the teacher failed '
-                            f'({type(error).__name__}: {error}): mend it, or '
-                            'change model.teacher.arguments') from error
+                            f'({type(error).__name__}: {error}): correct it, '
+                            'or change model.teacher.arguments') from error
         if not isinstance(network, nn.Module):
-            raise UserError(f'the factory {name} of the teacher must make a '
-                            'torch.nn.Module, got '
+            raise UserError(f'the factory {name} of the teacher must return '
+                            'a torch.nn.Module, got '
                             f'{type(network).__name__}: return the network')
         options.setdefault('has_weights', True)
         super().__init__(network, {}, **options)
@@ -69,7 +69,7 @@ def _import(path: str) -> Callable[..., nn.Module]:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        # Importing runs the user's program.
+        # Importing runs the user's code.
         raise UserError(f'the module {module_name} cannot be imported '
                         f'({type(error).__name__}: {error}): set '
                         'model.teacher.factory to package.module:function, '
@@ -82,20 +82,20 @@ def _import(path: str) -> Callable[..., nn.Module]:
 
 @MODELS.register_module()
 class TorchScriptTeacher(BaseTeacher):
-    """A TorchScript file, for a network whose source is lost.
+    """A TorchScript file, for a network whose source code is lost.
 
-    Its layers cannot be listened to: there are no batch-norm statistics and
-    no penultimate features. ``mean``, ``std`` and ``input_size`` must be
-    set, as the file does not tell.
+    torch cannot put hooks on its layers, so there are no batch-norm
+    statistics and no penultimate features. ``mean``, ``std`` and
+    ``input_size`` must be set, because the file does not contain them.
 
     Args:
         checkpoint: A file written by ``torch.jit.save``.
-        trust_checkpoint: Must be True: TorchScript is a program, and running
-            it cannot be restricted.
-        **fields: Everything else of :class:`BaseTeacher`.
+        trust_checkpoint: Must be True. TorchScript is a program, and torch
+            cannot restrict what it does.
+        **fields: Other arguments of :class:`BaseTeacher`.
 
     Raises:
-        UserError: If the file is not trusted, or no TorchScript.
+        UserError: If the file is not trusted, or is not TorchScript.
     """
 
     def __init__(self,
@@ -108,16 +108,17 @@ class TorchScriptTeacher(BaseTeacher):
                             'teacher does not exist: set '
                             'model.teacher.checkpoint')
         if not _is_torch_script(path):
-            raise UserError(f'{checkpoint} is no TorchScript file: name one '
-                            'written by torch.jit.save, or give a state dict '
-                            'as the checkpoint of another type of teacher')
+            raise UserError(
+                f'{checkpoint} is not a TorchScript file: name one '
+                'written by torch.jit.save, or choose another '
+                'type of teacher for a state dict')
         if not trust_checkpoint:
             raise UserError(
                 f'the TorchScript file {checkpoint} is a program and was not '
                 'run: set model.teacher.trust_checkpoint=True if you trust '
                 'whoever made it')
         network = _load(path, torch.device('cpu'))
-        super().__init__(network, _told_by(network), **fields)
+        super().__init__(network, _facts_from_weights(network), **fields)
         self.path = path
         self.facts['weights'] = Fact(checkpoint, 'model.teacher')
 
@@ -128,13 +129,14 @@ class TorchScriptTeacher(BaseTeacher):
         super()._apply(fn, recurse)
         device = self.input_adapter.mean.device
         if device != before and device.type != 'meta':
-            # What was frozen into constants moves by loading it again only.
+            # torch.jit.freeze turns weights into constants. They do not move
+            # with the module, so the file is loaded again.
             self.network = _load(self.path, device)
         return self
 
 
 def _is_torch_script(path: Path) -> bool:
-    """By the names in the archive; nothing is read."""
+    """Whether the archive has TorchScript's records; they are not read."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(
@@ -147,7 +149,7 @@ def _load(path: Path, device: torch.device) -> torch.jit.ScriptModule:
     try:
         network = torch.jit.load(path, map_location=device)
     except Exception as error:
-        # The bytes are anybody's.
+        # Damaged bytes can raise any exception.
         reason = str(error).strip().partition('\n')[0]
         raise UserError(f'{path} cannot be read as TorchScript '
                         f'({reason or type(error).__name__}): name a file '
@@ -158,8 +160,8 @@ def _load(path: Path, device: torch.device) -> torch.jit.ScriptModule:
     return network
 
 
-def _told_by(network: torch.jit.ScriptModule) -> Facts:
-    """The first weight of four dimensions is that of the first convolution."""
+def _facts_from_weights(network: torch.jit.ScriptModule) -> Facts:
+    """The first weight of four dimensions is the first convolution's."""
     for parameter in (*network.parameters(), *network.buffers()):
         if parameter.ndim == 4:
             return dict(

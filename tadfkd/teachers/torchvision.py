@@ -6,27 +6,27 @@ import torchvision
 from tadfkd.classifiers.facts import Fact, Facts
 from tadfkd.errors import UserError, nearest
 from tadfkd.registry import MODELS
-from tadfkd.teachers.loaded import LoadedTeacher
+from tadfkd.teachers.checkpoint_teacher import CheckpointTeacher
 
 
 @MODELS.register_module()
-class TorchvisionTeacher(LoadedTeacher):
-    """A classifier of torchvision by name, frozen.
+class TorchvisionTeacher(CheckpointTeacher):
+    """A torchvision classifier by name, frozen.
 
-    Size and normalisation are those of torchvision's own weights; a network
-    with another number of classes was trained by its owner, so there the
-    fields ``mean``, ``std`` and ``input_size`` must be set.
+    Size and normalisation are those of torchvision's own weights. A network
+    with another number of classes was trained elsewhere, so the fields
+    ``mean``, ``std`` and ``input_size`` must be set for it.
 
     Args:
         model: A name in ``torchvision.models``, such as ``'resnet18'``.
-        arguments: Of torchvision's function that builds it, for example
-            ``dict(num_classes=10)``.
-        **options: Everything else of
-            :class:`~tadfkd.teachers.loaded.LoadedTeacher`.
+        arguments: Arguments of torchvision's function that builds it, for
+            example ``dict(num_classes=10)``.
+        **options: Other arguments of
+            :class:`~tadfkd.teachers.checkpoint_teacher.CheckpointTeacher`.
 
     Raises:
-        UserError: If there is no such model or checkpoint, or it does not
-            cover the network's weights.
+        UserError: If there is no such model or checkpoint, or the checkpoint
+            does not contain exactly the network's weights.
     """
 
     def __init__(self,
@@ -35,8 +35,8 @@ class TorchvisionTeacher(LoadedTeacher):
                  **options: Any) -> None:
         known = torchvision.models.list_models(module=torchvision.models)
         if model not in known:
-            raise UserError('model.teacher.model names the torchvision model '
-                            f'{model!r}, which it does not have: '
+            raise UserError(f'torchvision has no model {model!r}, which '
+                            'model.teacher.model names: '
                             f'{nearest(str(model), known)}')
         arguments = dict(arguments or {})
         try:
@@ -46,18 +46,18 @@ class TorchvisionTeacher(LoadedTeacher):
             raise UserError(f'torchvision cannot build {model} ({error}): '
                             'change model.teacher.arguments') from error
         weights = torchvision.models.get_model_weights(model).DEFAULT
-        found: Facts = dict(channel_order=Fact('rgb', 'torchvision'))
+        facts: Facts = dict(channel_order=Fact('rgb', 'torchvision'))
         own_classes = len(weights.meta['categories'])
         if arguments.get('num_classes', own_classes) == own_classes:
-            found |= _found(weights)
-            # As torchvision does where it loads these weights itself.
+            facts |= _facts_from_torchvision(weights)
+            # torchvision sets it when it loads these weights itself.
             if 'transform_input' not in arguments and hasattr(
                     network, 'transform_input'):
                 network.transform_input = True
-        super().__init__(network, found, **options)
+        super().__init__(network, facts, **options)
 
 
-def _found(weights: torchvision.models.WeightsEnum) -> Facts:
+def _facts_from_torchvision(weights: torchvision.models.WeightsEnum) -> Facts:
     transforms = weights.transforms()
     source = f"torchvision's {weights}"
     size = transforms.crop_size

@@ -15,7 +15,7 @@ from tadfkd.apis import distill, load_config
 from tadfkd.apis import test as evaluate
 from tadfkd.apis import train
 from tadfkd.checkpoints.reading import read_checkpoint
-from tadfkd.classifiers.outputs import build_classifier
+from tadfkd.classifiers.build import build_classifier
 from tadfkd.datasets import Digits
 from tadfkd.errors import UserError
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from tadfkd.apis import check_teacher
 from tadfkd.apis.teacher_check import teacher_from
-from tadfkd.classifiers.outputs import build_classifier
+from tadfkd.classifiers.build import build_classifier
 from tadfkd.errors import UserError
 from tadfkd.evaluation import teacher_page
 

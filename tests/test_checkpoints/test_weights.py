@@ -1,17 +1,13 @@
 """Weights are found in a checkpoint, and every key of them must fit."""
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 import torch
-from mmengine.model import BaseModel
-from mmengine.runner import Runner
 from mmpretrain.models import TimmClassifier
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.checkpoints.weights import find_weights, load_weights
 from tadfkd.errors import UserError
 
@@ -204,13 +200,6 @@ def test_position_embeddings_are_not_resized(
     target.load_state_dict(weights)
 
 
-def test_shapes_that_a_networks_own_rules_fail_on_are_refused() -> None:
-    target = vision_transformer()
-    weights = changed(target) | dict(pos_embed=torch.zeros(3))
-    with pytest.raises(UserError, match='teacher.pth does not fit the netwo'):
-        load_weights(target, weights, 'teacher.pth')
-
-
 class Wrapped(nn.Module):
     """Holds a network as mmpretrain's wrapper of timm's networks does."""
 
@@ -304,16 +293,6 @@ def test_a_prefix_of_the_network_itself_is_added_or_kept() -> None:
     assert said == 'the file itself'
 
 
-def test_what_is_beside_the_weights_stays_and_is_refused_later() -> None:
-    content = state_dict('module.') | {'extra': torch.zeros(1)}
-    found, _ = find_weights(content, OWN, 'teacher.pth')
-    assert found.keys() == {*OWN, 'extra'}
-    with pytest.raises(UserError, match='has head.bias with and without'):
-        find_weights(
-            state_dict('module.') | {'head.bias': torch.zeros(2)}, OWN,
-            'teacher.pth')
-
-
 def test_an_entry_is_taken_by_name() -> None:
     content = dict(
         state_dict=state_dict(), best=dict(model=state_dict('module.', 1)))
@@ -344,41 +323,3 @@ def test_what_has_no_weights_is_said_to_have_none(content: dict,
     with pytest.raises(UserError, match=message) as caught:
         find_weights(content, OWN, 'teacher.pth')
     assert str(caught.value).startswith('teacher.pth ')
-
-
-class Descent(BaseModel):
-    """One weight that loses 1 every iteration, at a learning rate of 1."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(2))
-
-    def forward(self, mode: str, **data: object) -> dict:
-        return dict(loss=self.weight.sum())
-
-
-def test_mmengine_saves_averaged_weights_as_the_state_dict(
-        tmp_path: Path) -> None:
-    loader = dict(
-        batch_size=1,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=[dict(x=torch.zeros(1))] * 4)
-    runner = Runner(
-        Descent(),
-        str(tmp_path),
-        train_dataloader=loader,
-        train_cfg=dict(by_epoch=True, max_epochs=1),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0)),
-        custom_hooks=[dict(type='EMAHook', momentum=0.5)],
-        experiment_name='test_of_ema')
-    runner.train()
-    assert runner.model.weight.tolist() == [-4, -4]
-    content = read_checkpoint(tmp_path / 'epoch_1.pth')
-    found, said = find_weights(content, ['weight'], 'epoch_1.pth')
-    assert said == "'state_dict'"
-    # The first iteration copies, the others average with what is there.
-    assert found['weight'].tolist() == [-3.125, -3.125]
-    raw, said = find_weights(content, ['weight'], 'epoch_1.pth',
-                             'ema_state_dict')
-    assert said == "'ema_state_dict', without the prefix 'module.'"
-    assert raw.keys() == {'weight'} and raw['weight'].tolist() == [-4, -4]

@@ -1,12 +1,14 @@
-"""What configs tell of classifiers."""
+"""Facts about a classifier from its config and its network."""
 from typing import Any
 
 import pytest
+import torch
 from mmengine.config import Config
 from torch import nn
 
-from tadfkd.classifiers.facts import Fact, facts_of
-from tadfkd.classifiers.outputs import build_classifier
+from tadfkd.classifiers.build import build_classifier
+from tadfkd.classifiers.facts import (Fact, facts_of, own_input_size,
+                                      own_num_channels)
 
 TINY = dict(
     type='ImageClassifier',
@@ -40,7 +42,6 @@ def test_a_model_dict_alone_tells_classes_and_activation() -> None:
 
 @pytest.mark.parametrize('preprocessor, mean, std', [
     (dict(), [0.0], [1.0]),
-    (dict(to_rgb=True), [0.0], [1.0]),
     (dict(mean=[51.0], std=[25.5]), [51.0], [25.5]),
     (dict(type='ClsDataPreprocessor', mean=[1, 2, 3],
           std=[4, 5, 6]), [1, 2, 3], [4, 5, 6]),
@@ -100,3 +101,33 @@ def test_timm_tells_only_what_is_recorded() -> None:
         num_classes=4, mean=(0.2, ), std=None,
         input_size=(3, 8, 9)) == order | dict(
             mean=Fact([51.0], source), input_size=Fact((8, 9), source))
+
+
+class SaysItsSize(nn.Module):
+    """A network that keeps its size under some name."""
+
+    def __init__(self, **attributes: object) -> None:
+        super().__init__()
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+
+@pytest.mark.parametrize('attributes, size', [
+    (dict(img_size=24), (24, 24)),
+    (dict(image_size=(24, 20)), (24, 20)),
+    (dict(img_size=[24, 20]), (24, 20)),
+    (dict(img_size=torch.Size((24, 20))), (24, 20)),
+    (dict(img_size=(3, 24, 20)), None),
+    (dict(size=24), None),
+])
+def test_a_network_may_know_its_size(attributes: dict,
+                                     size: tuple[int, int] | None) -> None:
+    assert own_input_size(SaysItsSize(**attributes)) == size
+    within = nn.Sequential(nn.ReLU(), nn.Sequential(SaysItsSize(**attributes)))
+    assert own_input_size(within) == size
+
+
+def test_the_first_convolution_tells_the_channels() -> None:
+    assert own_num_channels(
+        nn.Sequential(nn.ReLU(), nn.Conv2d(2, 3, 1), nn.Conv2d(3, 4, 1))) == 2
+    assert own_num_channels(nn.Linear(3, 4)) is None

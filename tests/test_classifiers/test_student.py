@@ -1,4 +1,4 @@
-"""Students: named or written out, with a head for the teacher's classes."""
+"""Students by name or by model dict, with the teacher's class count."""
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,7 @@ def write_config(path: Path, model: dict, **others: object) -> str:
 
 @pytest.mark.parametrize('name, layer', [
     ('resnet18_8xb16_cifar10', 'head.fc'),
-    ('mobilenet-v3-small-050_3rdparty_in1k', 'head.layers.1.fc'),
     ('deit-tiny_4xb256_in1k', 'head.layers.head'),
-    ('shufflenet-v2-1x_16xb64_in1k', 'head.fc'),
 ])
 def test_a_student_of_the_zoo_gets_a_head_for_the_classes(
         name: str, layer: str) -> None:
@@ -39,7 +37,7 @@ def test_a_student_of_the_zoo_gets_a_head_for_the_classes(
 
 def test_a_student_that_classifies_in_its_backbone_gets_the_classes(
         tmp_path: Path) -> None:
-    # As VGG and AlexNet do; their smallest has 60 million weights.
+    # VGG and AlexNet do so too, but the smallest has 60 million weights.
     path = write_config(
         tmp_path / 'lenet.py',
         dict(
@@ -56,14 +54,6 @@ def test_a_student_that_classifies_in_its_backbone_gets_the_classes(
                                                          8))).shape == (2, 7)
 
 
-def test_a_vgg_of_the_zoo_gets_the_classes_in_its_backbone() -> None:
-    from tadfkd.classifiers.configs import find_classifier, with_num_classes
-    model, _ = find_classifier('vgg11_8xb32_in1k', 'model.student')
-    changed = with_num_classes(model, 7)
-    assert changed['backbone']['num_classes'] == 7
-    assert changed['head'] == model['head']
-
-
 @pytest.mark.parametrize('student', [
     'timm::test_resnet',
     dict(type='TimmClassifier', model_name='test_resnet'),
@@ -73,7 +63,7 @@ def test_a_student_of_timm_gets_the_classes(student: str | dict) -> None:
     network, adapter, _ = build_student(student, 7)
     assert classifier_logits(network, adapter(torch.rand(2, 3, 32,
                                                          32))).shape == (2, 7)
-    # It is trained here, so timm's record of its own training is no matter.
+    # The student is trained here, so timm's normalisation does not apply.
     torch.testing.assert_close(
         adapter(torch.full((1, 3, 4, 4), 0.75)), torch.full((1, 3, 4, 4), 0.5))
 
@@ -119,7 +109,6 @@ def test_a_name_without_class_count_names_the_field() -> None:
 
 
 @pytest.mark.parametrize('size, expected', [(24, (24, 24)),
-                                            ((20, 24), (20, 24)),
                                             ([20, 24], (20, 24))])
 def test_a_size_of_the_users_wins(size: object, expected: tuple) -> None:
     for student in ('resnet18_8xb16_cifar10', classifier(in_channels=3)):
@@ -128,39 +117,13 @@ def test_a_size_of_the_users_wins(size: object, expected: tuple) -> None:
         assert adapter(torch.rand(1, 3, 8, 8)).shape[2:] == expected
 
 
-@pytest.mark.parametrize('size', [0, '24', (1, 2, 3), 2.5])
+@pytest.mark.parametrize('size', [0, '24', (1, 2, 3)])
 def test_a_size_that_is_none_names_the_field(size: object) -> None:
     with pytest.raises(
             UserError,
             match='student_input_size must be .*set '
             'model.student_input_size'):
         build_student(classifier(), 5, size)
-
-
-def test_a_model_dict_sees_images_at_their_own_size() -> None:
-    _, adapter, _ = build_student(classifier(), 5)
-    assert adapter.input_size is None
-    assert adapter(torch.rand(1, 1, 5, 9)).shape == (1, 1, 5, 9)
-
-
-@pytest.mark.parametrize('preprocessor, mean, std', [
-    (None, 127.5, 127.5),
-    (dict(), 0.0, 1.0),
-    (dict(mean=[51.0], std=[25.5]), 51.0, 25.5),
-])
-def test_a_model_dict_is_normalised_as_it_says(preprocessor: dict | None,
-                                               mean: float,
-                                               std: float) -> None:
-    student = classifier()
-    del student['data_preprocessor']
-    if preprocessor is not None:
-        student['data_preprocessor'] = preprocessor
-    _, adapter, _ = build_student(student, 5)
-    images_BCHW = torch.rand(2, 1, 4, 4)
-    np.testing.assert_allclose(
-        adapter(images_BCHW), (255 * images_BCHW.numpy() - mean) / std,
-        rtol=1e-4,
-        atol=1e-5)
 
 
 def test_a_config_is_normalised_and_ordered_as_it_says(tmp_path: Path) -> None:
@@ -201,19 +164,6 @@ def test_a_named_student_loads_no_weights_of_its_own(tmp_path: Path) -> None:
     assert network.backbone.init_cfg == [
         dict(type='Kaiming', layer=['Conv2d'])
     ]
-
-
-def test_a_model_dict_may_begin_with_weights_of_its_own(
-        tmp_path: Path) -> None:
-    first, _, _ = build_student(classifier(), 5)
-    path = tmp_path / 'weights.pth'
-    torch.save(first.state_dict(), path)
-    student = classifier()
-    student['init_cfg'] = dict(type='Pretrained', checkpoint=str(path))
-    network, _, _ = build_student(student, 5)
-    network.init_weights()
-    assert torch.equal(network.head.fc.weight, first.head.fc.weight)
-    assert student['init_cfg']['checkpoint'] == str(path)
 
 
 def test_a_model_dict_that_knows_its_size_sees_images_of_it() -> None:

@@ -1,14 +1,15 @@
-"""The frozen teacher, with a network that is nobody's."""
-import copy
+"""The frozen teacher, with small networks."""
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from mmengine.model import BaseModule, revert_sync_batchnorm
+from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from tadfkd.errors import UserError
+from tadfkd.networks.compiling import compile_in_place
 from tadfkd.teachers import BaseTeacher
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -36,7 +37,7 @@ class MixedNorms(nn.Module):
 
 
 class PlainTeacher(BaseTeacher):
-    """Whose network returns logits."""
+    """A teacher whose source says nothing."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__(
@@ -101,60 +102,6 @@ def test_gradients_of_the_statistics_reach_the_images(
             assert gradient.norm() > 0
 
 
-def test_init_weights_of_a_parent_keeps_the_loaded_weights() -> None:
-    set_to_zero = dict(type='Constant', layer='Linear', val=0.0, bias=0.0)
-
-    class Initialised(BaseModule):
-        """Forgets its weights when it is told to initialise them."""
-
-        def __init__(self) -> None:
-            super().__init__(init_cfg=set_to_zero)
-            self.head = nn.Linear(3, 2)
-
-        def forward(self, inputs_BCHW: Tensor) -> Tensor:
-            return self.head(inputs_BCHW.mean((2, 3)))
-
-    class Parent(BaseModule):
-        """Holds the network twice, once in a teacher."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.teacher = PlainTeacher(Initialised())
-            self.bare = Initialised()
-
-    parent = Parent()
-    before = parent.teacher.network.head.weight.clone()
-    parent.init_weights()
-    assert not parent.bare.head.weight.any(), 'the recursion never ran'
-    assert torch.equal(parent.teacher.network.head.weight, before)
-
-
-def test_statistics_equal_those_of_each_layers_input(
-        teacher: PlainTeacher, images_BCHW: Tensor) -> None:
-    inputs = {}
-    handles = [
-        layer.register_forward_hook(
-            lambda layer, args, _: inputs.__setitem__(layer, args[0].numpy()))
-        for layer in norms(teacher)
-    ]
-    with torch.no_grad():
-        statistics = teacher(images_BCHW, with_bn=True).bn_statistics
-    for handle in handles:
-        handle.remove()
-
-    assert [value.ndim for value in inputs.values()] == [4, 4, 2]
-    assert len(statistics) == 3
-    for (layer, value), found in zip(inputs.items(), statistics):
-        rows_NF = np.moveaxis(value.astype(np.float64), 1,
-                              -1).reshape(-1, value.shape[1])
-        mean_F = rows_NF.sum(0) / len(rows_NF)
-        variance_F = ((rows_NF - mean_F)**2).sum(0) / len(rows_NF)
-        np.testing.assert_allclose(found.mean_F, mean_F, 1e-4, 1e-6)
-        np.testing.assert_allclose(found.variance_F, variance_F, 1e-4, 1e-6)
-        assert torch.equal(found.running_mean_F, layer.running_mean)
-        assert torch.equal(found.running_variance_F, layer.running_var)
-
-
 def test_statistics_are_float32_also_under_autocast(
         teacher: PlainTeacher, images_BCHW: Tensor) -> None:
     with torch.autocast('cpu', torch.bfloat16):
@@ -180,46 +127,6 @@ def test_hooks_exist_only_in_forwards_that_ask(teacher: PlainTeacher,
     assert num_hooks(teacher) == 0
 
 
-def test_no_hooks_are_left_by_a_forward_that_fails(
-        teacher: PlainTeacher) -> None:
-    # Too small for the second convolution.
-    teacher.input_adapter.input_size = (4, 4)
-    with pytest.raises(RuntimeError, match='[Kk]ernel size'):
-        teacher(torch.rand(2, 3, 4, 4), with_bn=True, with_features=True)
-    assert num_hooks(teacher) == 0
-
-
-def test_no_forward_changes_the_network(teacher: PlainTeacher,
-                                        images_BCHW: Tensor) -> None:
-    before = {
-        name: value.clone()
-        for name, value in teacher.network.state_dict().items()
-    }
-    teacher.train()
-    teacher(images_BCHW, with_bn=True, with_features=True)
-    teacher(images_BCHW)
-    for name, value in teacher.network.state_dict().items():
-        assert torch.equal(value, before[name]), name
-
-
-def test_asking_for_more_does_not_change_the_logits(
-        teacher: PlainTeacher, images_BCHW: Tensor) -> None:
-    asked = teacher(images_BCHW, with_bn=True, with_features=True)
-    assert torch.equal(asked.logits_BK, teacher(images_BCHW).logits_BK)
-
-
-def test_features_are_the_input_of_the_last_linear_layer(
-        teacher: PlainTeacher, images_BCHW: Tensor) -> None:
-    output = teacher(images_BCHW, with_features=True)
-    head = teacher.network.head
-    assert output.features_BF.shape == (6, 7)
-    np.testing.assert_allclose(
-        output.logits_BK,
-        output.features_BF.numpy() @ head.weight.numpy().T + head.bias.numpy(),
-        rtol=1e-5,
-        atol=1e-6)
-
-
 def test_maps_are_the_inputs_of_the_layers_that_are_named(
         teacher: PlainTeacher, images_BCHW: Tensor) -> None:
     layers = teacher.network.maps
@@ -232,23 +139,6 @@ def test_maps_are_the_inputs_of_the_layers_that_are_named(
     assert output.features_BF is None and output.bn_statistics is None
     assert torch.equal(output.logits_BK, teacher(images_BCHW).logits_BK)
     assert num_hooks(teacher) == 0
-
-
-def test_maps_that_were_not_asked_for_are_none(teacher: PlainTeacher,
-                                               images_BCHW: Tensor) -> None:
-    assert teacher(images_BCHW).maps is None
-    assert teacher(images_BCHW, with_bn=True, with_features=True).maps is None
-
-
-def test_gradients_of_the_maps_reach_the_images_but_no_parameter(
-        teacher: PlainTeacher, images_BCHW: Tensor) -> None:
-    images_BCHW.requires_grad_()
-    output = teacher(images_BCHW, maps_at=(teacher.network.maps[3], ))
-    assert output.maps is not None
-    output.maps[0].square().sum().backward()
-    assert images_BCHW.grad is not None
-    assert (images_BCHW.grad.flatten(1).norm(dim=1) > 0).all()
-    assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
 def test_everything_may_be_asked_for_in_one_forward(
@@ -279,34 +169,9 @@ def test_features_of_a_network_without_such_a_layer_are_a_user_error(
     assert teacher(images_BCHW).logits_BK.shape == (6, 3)
     with pytest.raises(
             UserError,
-            match='Sequential has no layer that gives one value a class.*'
+            match='Sequential has no layer with one output per class.*'
             'algorithm'):
         teacher(images_BCHW, with_features=True)
-
-
-def test_statistics_of_a_network_without_batch_norm_are_empty(
-        images_BCHW: Tensor) -> None:
-    teacher = PlainTeacher(
-        nn.Sequential(nn.Flatten(), nn.Linear(3 * 9 * 8, 2)))
-    assert teacher(images_BCHW, with_bn=True).bn_statistics == ()
-
-
-def test_batch_norm_without_running_statistics_is_left_out(
-        images_BCHW: Tensor) -> None:
-    network = MixedNorms()
-    network.maps[1] = nn.BatchNorm2d(4, track_running_stats=False)
-    statistics = PlainTeacher(network)(images_BCHW, with_bn=True).bn_statistics
-    assert [len(layer.mean_F) for layer in statistics] == [5, 7]
-
-
-def test_images_are_normalised_by_mean_and_std_in_units_of_255(
-        teacher: PlainTeacher, images_BCHW: Tensor) -> None:
-    mean_C = np.array([128.0, 100.0, 90.0])[:, None, None]
-    std_C = np.array([60.0, 50.0, 70.0])[:, None, None]
-    inputs_BCHW = (images_BCHW.numpy() * 255 - mean_C) / std_C
-    torch.testing.assert_close(
-        teacher(images_BCHW).logits_BK,
-        teacher.network(torch.from_numpy(inputs_BCHW).float()))
 
 
 class OneNorm(nn.Module):
@@ -360,17 +225,6 @@ def test_statistics_of_any_batch_norm_are_those_of_its_input(
                                values.var(axes), 1e-4, 1e-6)
     assert torch.equal(statistics.running_mean_F, norm.running_mean)
     assert torch.equal(statistics.running_variance_F, norm.running_var)
-
-
-def test_converted_batch_norm_answers_on_one_processor(
-        images_BCHW: Tensor) -> None:
-    network = MixedNorms()
-    converted = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(network))
-    plain, synchronised = PlainTeacher(network), PlainTeacher(converted)
-    assert len(synchronised.bn_layers) == 3
-    torch.testing.assert_close(
-        synchronised(images_BCHW).logits_BK,
-        plain(images_BCHW).logits_BK)
 
 
 @pytest.mark.parametrize('norm', [
@@ -427,55 +281,6 @@ def test_a_layer_that_no_forward_uses_does_not_classify(
     assert teacher(images_BCHW, with_features=True).features_BF.shape == (6, 7)
 
 
-def test_the_state_is_that_of_the_network(teacher: PlainTeacher) -> None:
-    own = teacher.network.state_dict()
-    assert list(teacher.state_dict()) == [f'network.{key}' for key in own]
-    assert len([*teacher.children()]) == 2
-
-
-def test_a_copy_answers_by_itself(teacher: PlainTeacher,
-                                  images_BCHW: Tensor) -> None:
-    before = teacher(images_BCHW, with_bn=True, with_features=True)
-    copied = copy.deepcopy(teacher)
-    nn.init.zeros_(teacher.network.head.weight)
-    after = copied(images_BCHW, with_bn=True, with_features=True)
-    assert torch.equal(after.logits_BK, before.logits_BK)
-    assert torch.equal(after.features_BF, before.features_BF)
-    assert len(after.bn_statistics) == 3
-
-
-@pytest.mark.parametrize('channel_order', ['rgb', 'bgr'])
-def test_the_order_of_channels_reaches_the_network(
-        channel_order: str, images_BCHW: Tensor) -> None:
-    network = MixedNorms()
-    teacher = BaseTeacher(
-        network, {},
-        input_size=(9, 8),
-        mean=[0.0, 0.0, 255.0],
-        std=[255.0] * 3,
-        channel_order=channel_order)
-    seen = []
-    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    teacher(images_BCHW)
-    red, green, blue = images_BCHW.unbind(1)
-    # Mean and deviation are in the network's order.
-    expected = torch.stack(
-        [red, green, blue -
-         1] if channel_order == 'rgb' else [blue, green, red - 1], 1)
-    torch.testing.assert_close(seen[0], expected)
-
-
-def test_a_grey_teacher_takes_grey_images() -> None:
-    network = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(4, 2))
-    teacher = BaseTeacher(network, {}, input_size=6, mean=[51.0], std=[25.5])
-    assert teacher.facts['num_channels'].value == 1
-    images_BCHW = torch.rand(3, 1, 6, 6)
-    torch.testing.assert_close(
-        teacher(images_BCHW).logits_BK, network(10 * images_BCHW - 2))
-
-
 def test_a_normalisation_for_other_channels_names_the_fields() -> None:
     grey = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
@@ -483,13 +288,6 @@ def test_a_normalisation_for_other_channels_names_the_fields() -> None:
     with pytest.raises(
             UserError, match='model.teacher.mean|model.teacher.num_channels'):
         PlainTeacher(grey)
-
-
-def test_an_impossible_deviation_names_the_field() -> None:
-    with pytest.raises(
-            UserError,
-            match='std must be a finite number > 0.*model.teacher.std'):
-        BaseTeacher(MixedNorms(), {}, input_size=9, mean=[0.0], std=[0.0])
 
 
 def test_images_of_a_size_that_the_network_cannot_take_name_the_field(
@@ -507,32 +305,9 @@ def test_the_class_count_is_checked() -> None:
     assert facts['num_classes'].value == 3
     with pytest.raises(
             UserError,
-            match='has 3 classes, but 4 are set in model.teacher.*'
+            match='has 3 classes, but num_classes=4 is set in model.teacher.*'
             'model.teacher.num_classes'):
         BaseTeacher(MixedNorms(), {}, num_classes=4, **fields)
-
-
-def test_images_of_any_size_are_resized_with_their_gradient(
-        teacher: PlainTeacher) -> None:
-    images_BCHW = torch.rand(2, 3, 30, 20, requires_grad=True)
-    output = teacher(images_BCHW, with_bn=True)
-    (output.logits_BK.square().sum() +
-     output.bn_statistics[0].mean_F.sum()).backward()
-    # Antialiased: almost every pixel counts.
-    assert (images_BCHW.grad != 0).float().mean() > 0.95
-
-
-def test_layers_may_be_called_by_keyword(images_BCHW: Tensor) -> None:
-
-    class ByKeyword(MixedNorms):
-        """The same network, written in another manner."""
-
-        def forward(self, inputs_BCHW: Tensor) -> Tensor:
-            maps_BF = self.maps(inputs_BCHW)
-            return self.head(input=self.vectors(maps_BF))
-
-    output = PlainTeacher(ByKeyword())(images_BCHW, with_features=True)
-    assert output.features_BF.shape == (6, 7)
 
 
 def test_layers_that_a_runner_replaced_still_tell(images_BCHW: Tensor) -> None:
@@ -547,11 +322,21 @@ def test_layers_that_a_runner_replaced_still_tell(images_BCHW: Tensor) -> None:
         assert torch.equal(first.mean_F, second.mean_F)
 
 
-def test_one_mean_serves_grey_images_as_three_channels() -> None:
-    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(32, 2))
-    teacher = BaseTeacher(
-        network, {}, input_size=6, mean=[51.0], std=[25.5], grey_to_rgb=True)
-    grey_BCHW = torch.rand(2, 1, 6, 6)
-    torch.testing.assert_close(
-        teacher(grey_BCHW).logits_BK,
-        network((10 * grey_BCHW - 2).repeat(1, 3, 1, 1)))
+def test_a_compiled_network_still_runs_its_hooks(teacher: PlainTeacher,
+                                                 images_BCHW: Tensor) -> None:
+    eager = teacher(images_BCHW, with_bn=True, with_features=True)
+    compiled = []
+
+    def backend(graph: torch.fx.GraphModule, _: list) -> Callable:
+        compiled.append(graph)
+        return graph.forward
+
+    compile_in_place(dict(backend=backend), teacher.network)
+    torch.testing.assert_close(teacher(images_BCHW).logits_BK, eager.logits_BK)
+    assert compiled
+    compiled.clear()
+    output = teacher(images_BCHW, with_bn=True, with_features=True)
+    assert not compiled and len(output.bn_statistics) == 3
+    assert torch.equal(output.features_BF, eager.features_BF)
+    for layer, expected in zip(output.bn_statistics, eager.bn_statistics):
+        assert torch.equal(layer.mean_F, expected.mean_F)

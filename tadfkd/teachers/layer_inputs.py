@@ -1,4 +1,4 @@
-"""What is read of the layers of a teacher in a forward."""
+"""What a teacher reads from the inputs of its layers in a forward pass."""
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -9,8 +9,8 @@ from tadfkd.utils.precision import at_least_float32
 
 def has_running_statistics(module: nn.Module) -> bool:
     """Whether it normalises by statistics of the training data."""
-    # By what it has: frozen and fused batch norms have classes of their own.
-    # Those of instance norm are of another kind.
+    # Not by class, because frozen and fused batch norms have their own
+    # classes. The statistics of instance norm are per image, not per batch.
     return isinstance(getattr(module, 'running_mean', None), Tensor) \
         and isinstance(getattr(module, 'running_var', None), Tensor) \
         and not isinstance(module, _InstanceNorm | torch.jit.ScriptModule)
@@ -29,7 +29,7 @@ def read_bn_statistics(layer: nn.Module, inputs: Tensor) -> BNStatistics:
 
 
 def read_features(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """One vector a sample: the mean over positions, if there are any."""
+    """One vector per sample: the mean over positions, if there are any."""
     if inputs.ndim > 2 and isinstance(layer, nn.Conv2d):
         return inputs.flatten(2).mean(2)
     return inputs.flatten(1, -2).mean(1) if inputs.ndim > 2 else inputs
