@@ -1,6 +1,6 @@
-"""CIFAR teachers as public code names and computes them, with random weights.
+"""CIFAR teachers with the names and operations of public code.
 
-Written for the tests, from the names of weights and the order of operations.
+Written for the tests; the weights are random.
 """
 import torch
 from torch import Tensor, nn

@@ -1,11 +1,11 @@
-"""VGG as the literature on distillation has it for 32x32 images."""
+"""The VGG of the distillation literature, for 32x32 images."""
 from collections.abc import Sequence
 from typing import Any
 
 from mmpretrain.models.backbones import VGG
 from torch import nn
 
-from tadfkd.errors import UserError
+from tadfkd.errors import UserError, require_choice
 from tadfkd.registry import MODELS
 
 
@@ -14,19 +14,19 @@ class CIFARVGG(VGG):
     """mmpretrain's VGG with max pooling after some of its stages only.
 
     Teachers of the distillation literature halve a 32x32 image three times
-    (64x64: four times) and average the 4x4 that is left; mmpretrain's VGG
-    pools after all five stages. Its names of weights stay. A
+    (a 64x64 image four times) and average the remaining 4x4 map. mmpretrain's
+    VGG pools after all five stages. The names of the weights are the same. A
     ``GlobalAveragePooling`` neck and a ``LinearClsHead`` of
     ``in_channels=512`` follow.
 
     Args:
-        depth: 8 (one convolution a stage), 11, 13, 16 or 19.
+        depth: 8 (one convolution per stage), 11, 13, 16 or 19.
         pooled_stages: The stages, from 0 to 4, that end in 2x2 max pooling.
-        options: See mmpretrain's ``VGG``; ``norm_cfg=dict(type='BN')`` for
-            batch norm.
+        options: Other arguments of mmpretrain's ``VGG``, such as
+            ``norm_cfg=dict(type='BN')`` for batch norm.
 
     Raises:
-        UserError: If there is no such network.
+        UserError: If ``depth`` or ``pooled_stages`` is not allowed.
     """
 
     arch_settings = {8: (1, 1, 1, 1, 1), **VGG.arch_settings}
@@ -35,14 +35,12 @@ class CIFARVGG(VGG):
                  depth: int,
                  pooled_stages: Sequence[int] = (0, 1, 2),
                  **options: Any) -> None:
-        if depth not in self.arch_settings:
-            raise UserError(f'depth must be one of {[*self.arch_settings]}, '
-                            f'got {depth!r}: set backbone.depth')
+        require_choice('backbone', 'depth', depth, self.arch_settings)
         if not set(pooled_stages) <= set(range(5)):
             raise UserError('pooled_stages must be within 0 to 4, got '
                             f'{pooled_stages!r}: set backbone.pooled_stages')
         super().__init__(depth, **options)
         for stage, (_, end) in enumerate(self.range_sub_modules):
             if stage not in pooled_stages:
-                # Its place stays, so that mmpretrain's numbering does.
+                # Keep the index, so that the names of later layers stay.
                 self.features[end - 1] = nn.Identity()

@@ -4,7 +4,7 @@ from typing import Literal
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from tadfkd.errors import UserError, require_at_least
+from tadfkd.errors import UserError, require_at_least, require_choice
 from tadfkd.registry import MODELS
 
 Transition = Literal['activated', 'input']
@@ -55,22 +55,22 @@ class WideResNet(BaseModule):
     Source: Zagoruyko and Komodakis 2016, arXiv 1605.07146.
 
     Args:
-        depth: d, 10, 16, 22, 28, 34, 40 and so on.
+        depth: d = 6n + 4: 10, 16, 22, 28, 34, 40 and so on.
         widen_factor: k, >= 1.
-        in_channels: C of the images.
+        in_channels: C of the images, >= 1.
         stem_channels: Output channels of the first convolution.
         dropout: Probability between a block's two convolutions, in [0, 1).
-        conv_bias: Whether convolutions have a bias. The paper's have none; a
-            much-used reimplementation's do.
-        transition: How a stage begins. ``'activated'`` as the paper's code:
+        conv_bias: Whether convolutions have a bias. Those of the paper have
+            none; those of a widely used reimplementation do.
+        transition: How a stage begins. ``'activated'`` is the paper's code:
             the first convolution has the stride, and the 1x1 shortcut takes
-            the input after batch norm and ReLU. ``'input'`` as that
+            the input after batch norm and ReLU. ``'input'`` is the
             reimplementation: the second convolution has the stride, and the
-            shortcut takes the input as it is.
-        init_cfg: See mmengine's ``BaseModule``; None is He's initialisation.
+            shortcut takes the raw input.
+        init_cfg: See mmengine's ``BaseModule``; None is He initialisation.
 
     Raises:
-        UserError: If there is no such network.
+        UserError: If a value is not allowed.
     """
 
     def __init__(self,
@@ -101,9 +101,8 @@ class WideResNet(BaseModule):
         if dropout >= 1:
             raise UserError(f'dropout must be < 1, got {dropout}: set '
                             'backbone.dropout')
-        if transition not in ('activated', 'input'):
-            raise UserError("transition must be 'activated' or 'input', got "
-                            f'{transition!r}: set backbone.transition')
+        require_choice('backbone', 'transition', transition,
+                       ('activated', 'input'))
         self.conv1 = nn.Conv2d(
             in_channels, stem_channels, 3, padding=1, bias=conv_bias)
         channels = stem_channels
@@ -127,8 +126,8 @@ class WideResNet(BaseModule):
             x_BCHW: Normalised images.
 
         Returns:
-            One (B, 64k, H/4, W/4) tensor, in a tuple as mmpretrain's
-            backbones have it.
+            One (B, 64k, H/4, W/4) tensor in a tuple, as mmpretrain's
+            backbones return it.
         """
         x_BCHW = self.conv1(x_BCHW)
         for stage in (self.layer1, self.layer2, self.layer3):

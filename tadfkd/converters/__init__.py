@@ -1,4 +1,7 @@
-"""Public CIFAR checkpoints -> mmpretrain checkpoints, checked in numbers."""
+"""How does a public CIFAR checkpoint become an mmpretrain checkpoint?
+
+The logits of both networks are compared before anything is written.
+"""
 from tadfkd.converters.conversion import (STATISTICS, Conversion, convert,
                                           read_network)
 from tadfkd.converters.source import PublicNetwork, source_weights

@@ -1,11 +1,11 @@
-"""Networks in eval mode, straight from a public state dict.
+"""Logits straight from a public state dict, to compare conversions with.
 
-What a conversion is compared with: no module, no name of mmpretrain, only the
-source's own keys. Weights do not tell strides, pooling and the epsilon of
-batch norm; they are those of the public code (and torch's default, 1e-5).
+There are no modules and no names of mmpretrain, only the keys of the source.
+Strides, pooling and the epsilon of batch norm (1e-5) are those of the public
+code, because weights do not contain them.
 
-Every function takes the source's weights and inputs_BCHW of the same dtype,
-and returns logits_BK.
+Every function takes the weights of the source and inputs_BCHW of the same
+dtype, and returns logits_BK. Batch norm uses the running statistics.
 """
 import itertools
 import re
@@ -44,7 +44,7 @@ def _classify(weights: Weights, x_BCHW: Tensor) -> Tensor:
 
 
 def _blocks(weights: Weights, template: str) -> list[tuple[str, int]]:
-    """Every block's name, by stage and number, with its stride."""
+    """The names of all blocks in order, with their strides."""
     blocks = []
     for stage in range(1, 5):
         for index in itertools.count():
@@ -60,7 +60,7 @@ def resnet_logits(weights: Weights, inputs_BCHW: Tensor) -> Tensor:
     x_BCHW = _norm(weights, 'bn1', _conv(weights, 'conv1', inputs_BCHW, 1))
     x_BCHW = x_BCHW.relu()
     for block, stride in _blocks(weights, 'layer{}.{}'):
-        # The 3x3 convolution strides: a bottleneck's second.
+        # The 3x3 convolution strides; in a bottleneck, it is the second.
         last = 3 if f'{block}.conv3.weight' in weights else 2
         out_BCHW = x_BCHW
         for number in range(1, last + 1):
@@ -97,7 +97,7 @@ def wide_resnet_logits(weights: Weights, inputs_BCHW: Tensor) -> Tensor:
 
 
 def vgg_logits(weights: Weights, inputs_BCHW: Tensor) -> Tensor:
-    """A VGG: ``features`` of one row, or ``block0`` to ``block4``."""
+    """A VGG with one ``features``, or with ``block0`` to ``block4``."""
     layers = sorted({
         (match[1], int(match[2]))
         for match in (re.match(r'(features|block\d)\.(\d+)\.', key)
@@ -111,11 +111,11 @@ def vgg_logits(weights: Weights, inputs_BCHW: Tensor) -> Tensor:
         else:
             x_BCHW = _conv(weights, name, x_BCHW, 1)
         if after == (folder, number + 1):
-            # Its batch norm comes before the ReLU.
+            # Batch norm follows, then the ReLU.
             continue
         x_BCHW = x_BCHW.relu()
         if folder == 'features':
-            # The number after the ReLU's is missing where pooling has it.
+            # Pooling takes the number after the ReLU's, so it is missing.
             pools = after != (folder, number + 2)
         else:
             in_three = folder in ('block0', 'block1', 'block2')

@@ -1,10 +1,10 @@
-"""ResNets with a 3x3 stem and four stages, as CIFAR teachers have them."""
+"""Read ResNets of CIFAR teachers: a 3x3 stem and four stages."""
 from tadfkd.converters.reference import resnet_logits
 from tadfkd.converters.source import (HEAD_RULES, PublicNetwork, Weights,
                                       count_blocks, pooled_head, renamed)
 from tadfkd.errors import UserError
 
-#: (blocks a stage, convolutions a block) -> depth, as in mmpretrain.
+#: (blocks per stage, convolutions per block) -> depth, as in mmpretrain.
 DEPTHS: dict[tuple[tuple[int, ...], int], int] = {
     ((2, 2, 2, 2), 2): 18,
     ((3, 4, 6, 3), 2): 34,
@@ -27,13 +27,13 @@ def read_resnet(weights: Weights) -> PublicNetwork:
     The projections are named ``shortcut`` or ``downsample``.
 
     Args:
-        weights: The source's, unwrapped.
+        weights: The weights of the source, without wrappers.
 
     Returns:
         The network, on mmpretrain's ``ResNet_CIFAR``.
 
     Raises:
-        UserError: If it is a ResNet that mmpretrain does not have, or none.
+        UserError: If mmpretrain does not have this ResNet.
     """
     blocks = count_blocks(weights, r'layer(\d+)\.(\d+)\.conv1\.weight')
     convolutions = 3 if 'layer1.0.conv3.weight' in weights else 2

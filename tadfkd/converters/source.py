@@ -1,4 +1,4 @@
-"""A public state dict: unwrapped, described, its keys renamed."""
+"""Unwrap a public state dict and rename its keys."""
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from tadfkd.checkpoints.weights import find_weights
 from tadfkd.errors import UserError
 
 Weights = Mapping[str, Tensor]
-#: Patterns of module names in the source -> names in an mmpretrain classifier.
+#: Patterns of module names in the source -> names in mmpretrain.
 Rules = Mapping[str, str]
 
 LAYOUTS = ('ResNet and WideResNet with conv1, bn1, layer1.0.conv1, ..., '
@@ -21,18 +21,18 @@ HEAD_RULES = {'|'.join(HEADS): 'head.fc'}
 
 @dataclass(frozen=True)
 class PublicNetwork:
-    """What a public state dict turned out to hold.
+    """The network in a public state dict.
 
     Attributes:
-        architecture: For people, as ``'ResNet-34'``.
-        layout: The keys that it was recognised by.
+        architecture: A name for people, such as ``'ResNet-34'``.
+        layout: The keys by which the network was recognised.
         in_channels: C of the images.
         num_classes: K.
         features: F, the input size of the linear classifier.
         backbone: Config of the mmpretrain backbone.
-        weights: Float32, under the names of an mmpretrain classifier.
+        weights: In float32, with the names of an mmpretrain classifier.
         reference: (source weights, inputs_BCHW) -> logits_BK in eval mode,
-            without any module.
+            from :mod:`tadfkd.converters.reference`.
     """
     architecture: str
     layout: str
@@ -63,29 +63,29 @@ class PublicNetwork:
 
 
 def source_weights(checkpoint: Mapping, name: str) -> dict[str, Tensor]:
-    """The state dict in a checkpoint, in float32 as networks hold it.
+    """The state dict in a checkpoint, in float32.
 
-    It may be nested as :func:`~tadfkd.checkpoints.weights.find_weights` knows
-    it, and its keys may all begin with ``module.``.
+    :func:`~tadfkd.checkpoints.weights.find_weights` searches for it. A prefix
+    ``module.`` of all keys is removed.
 
     Args:
         checkpoint: The dictionary in the file.
         name: The file, for messages.
 
     Raises:
-        UserError: If there are other things than named tensors in it, or
-            the same numbers again and again.
+        UserError: If it does not hold named tensors only, or if many tensors
+            share one storage.
     """
     weights, _ = find_weights(checkpoint, (), name)
-    # What is small in a file, because its names share their numbers, is not
-    # when it is converted or a network is built of its shapes.
+    # Tensors that share a storage are small in the file, but not after the
+    # conversion, and not in a network of their shapes.
     storages = [value.untyped_storage() for value in weights.values()]
     held = sum({each.data_ptr(): each.nbytes() for each in storages}.values())
     needed = sum(value.nbytes for value in weights.values())
     if needed > 4 * held + 2**24:
         raise UserError(f'{name} has {needed} bytes of weights that share '
-                        f'{held} bytes, and at most 4 weights may share one: '
-                        'save a state dict whose tensors are their own')
+                        f'{held} bytes, but at most 4 weights may share one '
+                        'byte: save a state dict of separate tensors')
     prefix = 'module.'
     if not all(key.startswith(prefix) for key in weights):
         prefix = ''
@@ -97,7 +97,7 @@ def source_weights(checkpoint: Mapping, name: str) -> dict[str, Tensor]:
 
 
 def head_of(weights: Weights) -> str:
-    """Name of the linear classifier.
+    """The name of the linear classifier.
 
     Raises:
         UserError: If there is not exactly one.
@@ -116,14 +116,14 @@ def head_of(weights: Weights) -> str:
 
 
 def pooled_head(weights: Weights, channels: int) -> tuple[str, int]:
-    """Name and class count of a classifier that follows global pooling.
+    """The name and class count of a classifier after global pooling.
 
     Args:
-        weights: The source's.
-        channels: Of the last feature map.
+        weights: The weights of the source.
+        channels: Channels of the last feature map.
 
     Raises:
-        UserError: If the classifier takes anything but one number a channel.
+        UserError: If the classifier does not take one number per channel.
     """
     head = head_of(weights)
     num_classes, features = weights[f'{head}.weight'].shape
@@ -136,9 +136,9 @@ def pooled_head(weights: Weights, channels: int) -> tuple[str, int]:
 
 
 def count_blocks(weights: Weights, pattern: str) -> tuple[int, ...]:
-    """Blocks a stage, by a pattern with two groups: stage and block.
+    """The number of blocks per stage, for all stages that match.
 
-    Stages count from the first that matches to the last.
+    The pattern has two groups: the numbers of the stage and of the block.
     """
     blocks: dict[int, set[int]] = {}
     for key in weights:
@@ -149,15 +149,15 @@ def count_blocks(weights: Weights, pattern: str) -> tuple[int, ...]:
 
 
 def renamed(weights: Weights, rules: Rules, what: str) -> dict[str, Tensor]:
-    """The same tensors under other names, every key accounted for.
+    """The same tensors under other names.
 
     Args:
-        weights: The source's.
+        weights: The weights of the source.
         rules: Tried in order on the part of a key before its last dot.
-        what: The layout that the source was taken for, for the message.
+        what: The recognised network, for the message.
 
     Raises:
-        UserError: If no rule fits a key, or two keys get the same name.
+        UserError: If no rule matches a key, or two keys get the same name.
     """
     result: dict[str, Tensor] = {}
     unknown = []
@@ -182,12 +182,12 @@ def renamed(weights: Weights, rules: Rules, what: str) -> dict[str, Tensor]:
 
 
 def _shown(keys: list[str]) -> str:
-    """The first three, and that there are more."""
+    """The first three keys, for a message."""
     return ', '.join(keys[:3]) + (', ...' if len(keys) > 3 else '')
 
 
 def unknown_layout(weights: Weights) -> UserError:
-    """The error for a state dict that nothing here recognises."""
-    return UserError(f'the state dict begins with {_shown([*weights])}, which '
-                     'is of no layout that can be converted: convert one of '
-                     f'the known layouts ({LAYOUTS})')
+    """The error for a state dict of an unknown layout."""
+    return UserError(f'the state dict begins with {_shown([*weights])}, whose '
+                     'layout is unknown: convert one of the known layouts '
+                     f'({LAYOUTS})')

@@ -1,4 +1,4 @@
-"""VGGs with one linear layer, with or without batch norm."""
+"""Read VGGs with one linear layer, with or without batch norm."""
 import re
 from itertools import pairwise
 
@@ -16,21 +16,21 @@ WIDTHS = (64, 128, 256, 512, 512)
 def read_vgg(weights: Weights, image_size: int) -> PublicNetwork:
     """A VGG named ``features.0, ..., classifier`` or ``block0.0, ...``.
 
-    ``features`` numbers its pooling too, so that a gap in the numbers shows
-    where it is; the last stage ends in it. Networks of ``block`` pool after
-    their first three stages, at 64x64 pixels after the fourth too, and average
-    what is left.
+    The layers of ``features`` are numbered with the pooling layers, so a gap
+    in the numbers shows a pooling layer. The last stage ends in one too.
+    Networks of ``block`` pool after their first three stages, and for 64x64
+    pixels after the fourth; then they average the map.
 
     Args:
-        weights: The source's, unwrapped.
-        image_size: Height and width that the network is for.
+        weights: The weights of the source, without wrappers.
+        image_size: Height and width of the network's images.
 
     Returns:
         The network, on mmpretrain's ``VGG`` or, for ``block``, on
         :class:`tadfkd.backbones.CIFARVGG`.
 
     Raises:
-        UserError: If it is no VGG that these have.
+        UserError: If neither class has this VGG.
     """
     by_block = 'block0.0.weight' in weights
     convolutions = [
@@ -42,7 +42,7 @@ def read_vgg(weights: Weights, image_size: int) -> PublicNetwork:
     depths = {
         blocks: depth
         for depth, blocks in CIFARVGG.arch_settings.items()
-        # mmpretrain's own has no depth of 8.
+        # mmpretrain's VGG has no depth of 8.
         if by_block or depth > 8
     }
     depth = depths.get(tuple(len(stage) for stage in stages))
@@ -89,12 +89,12 @@ def _has_norm(weights: Weights) -> bool:
 
 
 def _stages(convolutions: list[str], with_norm: bool) -> list[list[str]]:
-    """Convolutions between pooling layers, by their numbers."""
+    """Groups of convolutions between pooling layers, by their numbers."""
     order = sorted(
         convolutions,
         key=lambda name: [int(number) for number in re.findall(r'\d+', name)])
     stages = [order[:1]]
-    # A convolution, perhaps its batch norm, and its ReLU.
+    # A convolution, batch norm if there is any, and a ReLU.
     unit = 3 if with_norm else 2
     for before, name in pairwise(order):
         stage_before, number_before = before.split('.')
@@ -113,7 +113,7 @@ def _stages(convolutions: list[str], with_norm: bool) -> list[list[str]]:
 
 
 def _rules(stages: list[list[str]], with_norm: bool) -> dict[str, str]:
-    """mmpretrain counts a convolution with its norm and ReLU as one layer."""
+    """mmpretrain numbers a convolution, its norm and ReLU as one layer."""
     rules = dict(HEAD_RULES)
     layer = 0
     for stage in stages:
@@ -130,7 +130,7 @@ def _rules(stages: list[list[str]], with_norm: bool) -> dict[str, str]:
 
 
 def _with_biases(weights: dict) -> dict:
-    """mmpretrain's convolutions have a bias before batch norm, too."""
+    """Add zero biases, as mmpretrain's convolutions always have a bias."""
     return {
         key.replace('.conv.weight', '.conv.bias'): torch.zeros(len(value))
         for key, value in weights.items() if key.endswith('.conv.weight')

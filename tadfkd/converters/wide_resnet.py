@@ -1,4 +1,4 @@
-"""WideResNets in their two public layouts."""
+"""Read WideResNets in their two public layouts."""
 from tadfkd.converters.reference import wide_resnet_logits
 from tadfkd.converters.source import (HEAD_RULES, PublicNetwork, Weights,
                                       count_blocks, pooled_head, renamed)
@@ -15,10 +15,10 @@ RULES = {
 
 
 def is_wide_resnet(weights: Weights) -> bool:
-    """Whether keys ``conv1, layer1.0.conv1, ...`` are those of a WideResNet.
+    """Whether a state dict with ``layer1.0.conv1`` is a WideResNet.
 
-    Its ``bn1`` comes last, and so has the width of the last stage; a ResNet's
-    follows ``conv1``.
+    Its ``bn1`` follows the last stage and has the width of that stage. The
+    ``bn1`` of a ResNet follows ``conv1``.
     """
     keys = 'conv1.weight', 'bn1.weight', 'layer3.0.conv1.weight'
     if any(key not in weights for key in keys):
@@ -29,18 +29,19 @@ def is_wide_resnet(weights: Weights) -> bool:
 def read_wide_resnet(weights: Weights) -> PublicNetwork:
     """A WideResNet named ``block1.layer.0.conv1`` or ``layer1.0.conv1``.
 
-    The two differ in more than names: blocks named ``layer`` have the stride
-    in the second convolution, project their input before batch norm, and may
-    have biases (``transition`` of :class:`tadfkd.backbones.WideResNet`).
+    The two layouts differ in more than names. Blocks named ``layer`` have the
+    stride in the second convolution, project their input before batch norm,
+    and may have biases: see ``transition`` of
+    :class:`tadfkd.backbones.WideResNet`.
 
     Args:
-        weights: The source's, unwrapped.
+        weights: The weights of the source, without wrappers.
 
     Returns:
         The network, on :class:`tadfkd.backbones.WideResNet`.
 
     Raises:
-        UserError: If it is no WideResNet of three like stages.
+        UserError: If it is not a WideResNet of three equal stages.
     """
     by_block = 'block1.layer.0.conv1.weight' in weights
     first = 'block1.layer.0' if by_block else 'layer1.0'

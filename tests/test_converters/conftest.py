@@ -36,5 +36,5 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.fixture(params=NETWORKS)
 def public_network(request: pytest.FixtureRequest) -> tuple[str, nn.Module]:
-    """Its architecture, perhaps with more words after it, and the network."""
+    """The architecture, perhaps followed by details, and the network."""
     return request.param, NETWORKS[request.param]()

@@ -1,4 +1,4 @@
-"""Public checkpoints, converted, loaded as a teacher and compared."""
+"""Public checkpoints are converted, loaded as teachers and compared."""
 import copy
 import dataclasses
 import math
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.checkpoints.weights import load_weights
-from tadfkd.classifiers.outputs import build_classifier
+from tadfkd.classifiers.build import build_classifier
 from tadfkd.converters import (STATISTICS, convert, read_network, resnet,
                                source_weights)
 from tadfkd.converters.conversion import check_parity
@@ -46,7 +46,7 @@ def compare(network: nn.Module,
     std = torch.tensor(STD[:channels]).view(-1, 1, 1)
     expected = copy.deepcopy(network).double()((255 * images - mean) / std)
     adapter, teacher = teacher.input_adapter, teacher.double()
-    # The adapter's figures were rounded to float32.
+    # The adapter's buffers were rounded to float32.
     adapter.mean, adapter.std = mean.double() / 255, std.double() / 255
     logits = teacher(images).logits_BK
     assert expected.std(0).min() > 0
@@ -91,17 +91,6 @@ def test_the_checkpoint_is_complete_and_float32(tmp_path: Path) -> None:
     compare(network, conversion.checkpoint)
 
 
-def test_counters_of_batch_norm_are_kept(tmp_path: Path) -> None:
-    checkpoint = converted(PublicWideResNet(), tmp_path)
-    state = read_checkpoint(checkpoint)['state_dict']
-    counters = [
-        value for key, value in state.items()
-        if key.endswith('num_batches_tracked')
-    ]
-    assert len(counters) == 7
-    assert set(map(int, counters)) == {7}
-
-
 def test_the_config_needs_nothing_but_itself(tmp_path: Path) -> None:
     checkpoint = converted(PublicWideResNet(num_classes=4), tmp_path)
     config = Config.fromfile(checkpoint.with_suffix('.py'))
@@ -119,7 +108,7 @@ def test_the_usual_statistics_are_those_of_the_configs(dataset: str) -> None:
 
 
 def pairs_of_a_shape(weights: dict[str, Tensor]) -> list[tuple[str, str]]:
-    """Keys that could be mistaken for each other without an error."""
+    """Keys of equal shape, whose swap raises no error when loading."""
     last: dict[tuple, str] = {}
     pairs = []
     for key, value in weights.items():
@@ -176,7 +165,7 @@ def test_a_network_that_is_not_finite_is_refused(value: float,
         converted(network, tmp_path)
 
 
-def test_another_stride_is_no_parity() -> None:
+def test_another_stride_is_found() -> None:
     weights = source_weights(PublicWideResNet().state_dict(), 'source')
     found = read_network(weights)
     other = dataclasses.replace(

@@ -1,4 +1,4 @@
-"""The functional forwards, against modules of the tests' own."""
+"""The functional forward passes against modules."""
 import torch
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""VGGs: what is found out, and which are refused."""
+"""VGGs are recognised or refused."""
 import re
 
 import pytest
@@ -27,7 +27,7 @@ def test_depth_and_pooling_are_read_from_the_numbers(norm: bool) -> None:
         for match in (re.match(r'backbone.features.(\d+)\.conv', key)
                       for key in found.weights) if match
     }
-    # mmpretrain counts pooling, which has no weights.
+    # mmpretrain numbers the pooling layers, which have no weights.
     assert layers == {*range(17)} - {2, 5, 9, 13}
 
 
@@ -69,7 +69,7 @@ def test_other_depths_and_widths_are_refused(widths: tuple,
 
 def test_other_layers_between_are_refused() -> None:
     weights = FeaturesVGG().state_dict()
-    # As with dropout after the first pooling, from which on numbers shift.
+    # Dropout after the first pooling layer shifts the numbers.
     shifted = {}
     for key, value in weights.items():
         folder, number, *leaf = key.split('.')
@@ -80,21 +80,13 @@ def test_other_layers_between_are_refused() -> None:
         read_network(shifted)
 
 
-def test_grey_images_are_refused() -> None:
-    weights = FeaturesVGG().state_dict()
-    weights['features.0.weight'] = torch.zeros(64, 1, 3, 3)
-    with pytest.raises(UserError, match='3 input channels, got 1'):
-        read_network(weights)
-
-
-def test_images_too_small_for_five_poolings_are_refused() -> None:
-    weights = FeaturesVGG().state_dict()
-    with pytest.raises(UserError, match='at least 32 .* got 16'):
-        read_network(weights, 16)
-
-
-def test_three_linear_layers_are_refused() -> None:
-    weights = FeaturesVGG().state_dict()
-    weights['classifier.0.weight'] = weights.pop('classifier.weight')
-    with pytest.raises(UserError, match='one linear classifier'):
-        read_network(weights)
+@pytest.mark.parametrize('changed, size, message', [
+    ({'features.0.weight': torch.zeros(64, 1, 3, 3)}, 32,
+     '3 input channels, got 1'),
+    ({}, 16, 'at least 32 .* got 16'),
+    ({'fc.weight': torch.zeros(10, 512)}, 32, 'one linear classifier'),
+])  # yapf: disable
+def test_other_networks_are_refused(changed: dict, size: int,
+                                    message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_network(FeaturesVGG().state_dict() | changed, size)

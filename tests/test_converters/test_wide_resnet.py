@@ -1,4 +1,4 @@
-"""WideResNets: what is found out, and which are refused."""
+"""WideResNets are recognised or refused."""
 import pytest
 import torch
 from public_networks import PublicWideResNet
@@ -7,7 +7,7 @@ from tadfkd.converters import read_network
 from tadfkd.errors import UserError
 
 
-def test_depth_width_and_layout_are_found_out() -> None:
+def test_depth_width_and_layout_are_recognised() -> None:
     source = PublicWideResNet(40, 2, in_channels=1, num_classes=100)
     found = read_network(source.state_dict())
     assert found.architecture == 'WRN-40-2'

@@ -1,10 +1,10 @@
 """Convert a public CIFAR teacher to an mmpretrain checkpoint and config.
 
-Architecture, widths, classes and layout are found out from the state dict; it
-is read without running any code in it. Nothing is written unless the new
-network computes what the source does, on random images. What weights do not
-tell is taken from the public code: strides, pooling, and 1e-5 in batch norm;
-so look at the new teacher's accuracy if you have images.
+Architecture, widths, classes and layout are recognised from the state dict,
+which is read without running code in it. Nothing is written unless both
+networks give the same logits on random images. Strides, pooling and batch
+norm's epsilon (1e-5) are those of the public code, because weights do not
+contain them. If you have images, check the new teacher's accuracy.
 """
 import argparse
 
@@ -20,46 +20,47 @@ def parse_arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', help='a public checkpoint')
     parser.add_argument(
-        'destination', help='the new .pth file; a .py is written beside it')
+        'destination',
+        help='the new .pth file; a .py file is written beside it')
     parser.add_argument(
         '--dataset',
         choices=sorted(STATISTICS),
-        help='normalised by the usual mean and standard deviation of this '
-        "data set, which are those of this project's configs")
+        help='the data set whose mean and standard deviation normalised the '
+        "inputs, with the values of this project's configs")
     for name in ('mean', 'std'):
         parser.add_argument(
             f'--{name}',
             nargs='+',
             type=float,
             metavar='VALUE',
-            help='what the inputs were normalised by, per channel, in units '
-            'of [0, 255]')
+            help=f'the {name} that normalised the inputs, per channel, in '
+            'units of [0, 255]')
     parser.add_argument(
         '--image-size',
         type=int,
         default=32,
-        help='height and width that the network is for (default: 32)')
+        help="height and width of the network's images (default: 32)")
     return parser.parse_args()
 
 
 def statistics(
         arguments: argparse.Namespace) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation; the user must say which."""
+    """Mean and standard deviation, from the data set or as numbers."""
     by_name = arguments.dataset is not None
     given = [arguments.mean is not None, arguments.std is not None]
     if given != [not by_name] * 2:
         raise UserError(
-            'the weights do not tell what the inputs were normalised by, got '
-            'neither --dataset nor --mean and --std, or a mixture: give '
-            f'--dataset {" or ".join(sorted(STATISTICS))}, or both --mean and '
-            '--std in units of [0, 255]')
+            'the normalisation of the inputs must be given by --dataset or '
+            'by --mean and --std, got none or a mixture: give --dataset '
+            f'{" or ".join(sorted(STATISTICS))}, or both --mean and --std in '
+            'units of [0, 255]')
     if by_name:
         return STATISTICS[arguments.dataset]
     return arguments.mean, arguments.std
 
 
 def main() -> None:
-    """Parse, build, call."""
+    """Convert, and print what was written."""
     arguments = parse_arguments()
     conversion = convert(arguments.source, arguments.destination,
                          *statistics(arguments), arguments.image_size)
