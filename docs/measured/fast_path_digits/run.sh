@@ -9,7 +9,7 @@ python tools/compare_algorithms.py configs/tadfkd/resnet18w16_to_resnet18w8_digi
     --seeds 0 1 2 --jobs 2 --record "$folder/plain.json"
 python tools/compare_algorithms.py configs/tadfkd/resnet18w16_to_resnet18w8_digits.py \
     --seeds 0 1 2 --jobs 2 --record "$folder/channels_last_folded.json" \
-    --cfg-options model.channels_last=True model.teacher.fold_bn=True
+    --cfg-options model.channels_last=True
 python - "$folder" <<'END'
 import json, pathlib, sys
 folder = pathlib.Path(sys.argv[1])
