@@ -5,7 +5,6 @@ import os
 import pickle
 import threading
 import time
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -200,14 +199,6 @@ def test_mmengine_reads_by_the_same_rules_within_the_block(
         raise KeyError('the run failed')
     assert CheckpointLoader._schemes is before
     assert not trace.exists()
-
-
-def test_settings_of_a_script_are_data(tmp_path: Path) -> None:
-    # As timm's and torchvision's training scripts save them.
-    path = save(
-        dict(model=dict(a=torch.ones(2)), args=Namespace(lr=0.1, amp=None)),
-        tmp_path / 'a.pth')
-    assert read_checkpoint(path)['args'] == Namespace(lr=0.1, amp=None)
 
 
 @both_formats

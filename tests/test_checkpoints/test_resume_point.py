@@ -100,11 +100,6 @@ def test_a_run_that_has_saved_nothing_has_no_checkpoint(
     assert newest_intact(tmp_path / 'missing') == (None, [])
 
 
-def test_a_work_directory_can_be_moved(work_dir: Path) -> None:
-    moved = work_dir.rename(work_dir.with_name('moved'))
-    assert newest_intact(moved)[0] == moved / 'epoch_10_step_4.pth'
-
-
 def test_all_damaged_is_a_user_error_that_names_them(work_dir: Path) -> None:
     for path in work_dir.glob('*.pth'):
         truncate(path)

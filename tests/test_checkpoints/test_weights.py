@@ -281,18 +281,6 @@ def test_weights_are_found_wherever_they_are(content: dict,
     assert all(value.tolist() == [1, 1] for value in found.values())
 
 
-def test_a_prefix_of_the_network_itself_is_added_or_kept() -> None:
-    own = [f'model.{name}' for name in OWN]
-    for prefix, added in (('', True), ('module.', True), ('model.', False),
-                          ('model._orig_mod.', True)):
-        found, said = find_weights(state_dict(prefix), own, 'teacher.pth')
-        assert sorted(found) == sorted(own), prefix
-        assert ("with the prefix 'model.'" in said) is added
-    own = [f'module.{name}' for name in OWN]
-    _, said = find_weights(state_dict('module.'), own, 'a')
-    assert said == 'the file itself'
-
-
 def test_an_entry_is_taken_by_name() -> None:
     content = dict(
         state_dict=state_dict(), best=dict(model=state_dict('module.', 1)))

@@ -172,15 +172,6 @@ def test_one_part_gets_the_class_count(model: dict) -> None:
     assert '9' in repr(model)
 
 
-@pytest.mark.parametrize('kind, key',
-                         [('TimmClassifier', 'num_classes'),
-                          ('HuggingFaceClassifier', 'num_labels')])
-def test_a_wrapped_model_gets_the_class_count_as_its_library_calls_it(
-        kind: str, key: str) -> None:
-    model = dict(type=kind, model_name='x')
-    assert with_num_classes(model, 4) == model | {key: 4}
-
-
 @pytest.mark.parametrize('model', [
     dict(type='X'),
     dict(type='X', backbone=dict(type='ResNet', num_classes=-1), head=None),

@@ -95,14 +95,3 @@ def test_a_part_that_is_not_there_names_the_field(output: object,
         as_logits(output, 2, 'Net', part)
     assert f'no part {part!r}: change model.teacher.output' in str(
         caught.value)
-
-
-@pytest.mark.parametrize('output', [
-    (torch.zeros(2, 5), torch.zeros(2, 4)),
-    (torch.zeros(2, 5), None),
-    [],
-    None,
-])
-def test_what_cannot_be_added_is_a_user_error(output: object) -> None:
-    with pytest.raises(UserError, match='model.teacher.output'):
-        as_logits(output, 2, 'Net', 'sum')

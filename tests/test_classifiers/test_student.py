@@ -164,24 +164,3 @@ def test_a_named_student_loads_no_weights_of_its_own(tmp_path: Path) -> None:
     assert network.backbone.init_cfg == [
         dict(type='Kaiming', layer=['Conv2d'])
     ]
-
-
-def test_a_model_dict_that_knows_its_size_sees_images_of_it() -> None:
-    student = dict(
-        type='ImageClassifier',
-        backbone=dict(
-            type='VisionTransformer',
-            arch=dict(
-                embed_dims=8,
-                num_layers=1,
-                num_heads=2,
-                feedforward_channels=8),
-            img_size=24,
-            patch_size=8),
-        head=dict(
-            type='VisionTransformerClsHead', num_classes=5, in_channels=8))
-    network, adapter, _ = build_student(student, 5)
-    assert adapter.input_size == (24, 24)
-    assert classifier_logits(network, adapter(torch.rand(2, 3, 8,
-                                                         8))).shape == (2, 5)
-    assert build_student(student, 5, 16)[1].input_size == (16, 16)

@@ -2,8 +2,8 @@
 import pytest
 import torch
 
-from tadfkd.converters.source import (head_of, pooled_head,
-                                      renamed, source_weights)
+from tadfkd.converters.source import (head_of, pooled_head, renamed,
+                                      source_weights)
 from tadfkd.errors import UserError
 
 ONE = torch.ones(1)

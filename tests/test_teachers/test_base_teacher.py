@@ -253,24 +253,6 @@ def test_features_of_a_classifying_convolution_are_means_over_positions(
     assert output.logits_BK.shape == (6, 3)
 
 
-def test_features_of_tokens_are_means_over_them(images_BCHW: Tensor) -> None:
-
-    class Tokens(nn.Module):
-        """Classifies each pixel."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.head = nn.Linear(3, 4)
-
-        def forward(self, inputs_BCHW: Tensor) -> Tensor:
-            return self.head(inputs_BCHW.flatten(2).transpose(1, 2)).mean(1)
-
-    teacher = PlainTeacher(Tokens())
-    output = teacher(images_BCHW, with_features=True)
-    torch.testing.assert_close(output.features_BF,
-                               teacher.input_adapter(images_BCHW).mean((2, 3)))
-
-
 def test_a_layer_that_no_forward_uses_does_not_classify(
         images_BCHW: Tensor) -> None:
     network = MixedNorms()
@@ -279,15 +261,6 @@ def test_a_layer_that_no_forward_uses_does_not_classify(
     teacher = PlainTeacher(network)
     assert teacher.classification_layer is network.head
     assert teacher(images_BCHW, with_features=True).features_BF.shape == (6, 7)
-
-
-def test_a_normalisation_for_other_channels_names_the_fields() -> None:
-    grey = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(4, 2))
-    with pytest.raises(
-            UserError, match='model.teacher.mean|model.teacher.num_channels'):
-        PlainTeacher(grey)
 
 
 def test_images_of_a_size_that_the_network_cannot_take_name_the_field(

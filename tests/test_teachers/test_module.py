@@ -107,13 +107,6 @@ def test_a_factory_that_makes_no_network_is_a_user_error(
     assert '\n' not in str(caught.value) and len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize('name', list(FIELDS))
-def test_only_its_owner_knows_normalisation_and_size(name: str) -> None:
-    fields = {field: value for field, value in FIELDS.items() if field != name}
-    with pytest.raises(UserError, match=f'set model.teacher.{name} to'):
-        ModuleTeacher(convolutional, **fields)
-
-
 def script(kind: str, network: nn.Module, path: Path) -> str:
     """A TorchScript file of a network."""
     if kind == 'traced':

@@ -67,14 +67,6 @@ def test_what_nobody_tells_is_assumed() -> None:
     assert resolved(mean=[1, 2, 3], std=[1, 2, 3])['num_channels'].value == 3
 
 
-def test_numbers_may_be_whole_tuples_or_alone() -> None:
-    facts = resolved(mean=(1, 2), std=(3, 4.5), input_size=[6, 7])
-    assert facts['mean'].value == [1.0, 2.0]
-    assert facts['std'].value == [3.0, 4.5]
-    assert facts['input_size'].value == (6, 7)
-    assert resolved(mean=5, std=6, input_size=7)['mean'].value == [5.0]
-
-
 @pytest.mark.parametrize('name', ['input_size', 'mean', 'std'])
 def test_what_cannot_be_found_out_is_asked_for_by_name(name: str) -> None:
     with pytest.raises(UserError) as caught:
