@@ -73,14 +73,6 @@ def test_with_gpus_mmengine_joins_the_group_before_any_rank_is_asked(
     assert calls[1:] == ['barrier', 'destroy_process_group']
 
 
-@pytest.mark.parametrize('timeout', [0, 'long', True])
-def test_a_time_out_is_a_number_of_seconds(one_process: None,
-                                           timeout: object) -> None:
-    with pytest.raises(UserError, match='env_cfg.dist_cfg.timeout'):
-        with process_group('pytorch', dict(timeout=timeout)):
-            pass
-
-
 @pytest.mark.parametrize('launcher, message', [
     ('mpi', '--launcher mpi .*tools/dist_train.sh'),
     ('slurm', 'srun did not start.*slurm_train'),

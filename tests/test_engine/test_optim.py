@@ -6,7 +6,6 @@ import pytest
 import torch
 from algorithm_helpers import make_algorithm
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.registry import MODEL_WRAPPERS
 from torch import Tensor, nn
 
 from tadfkd.algorithms import BaseDFKD
@@ -58,22 +57,6 @@ def test_each_network_has_its_own_parameters_and_settings() -> None:
     assert wrappers.get_lr() == {'student.lr': [0.1], 'generator.lr': [0.2]}
 
 
-def test_the_networks_are_found_behind_a_wrapper(
-        monkeypatch: pytest.MonkeyPatch) -> None:
-
-    class Wrapper(nn.Module):
-        """Like the distributed ones, holds the model as ``module``."""
-
-        def __init__(self, module: nn.Module) -> None:
-            super().__init__()
-            self.module = module
-
-    monkeypatch.setitem(MODEL_WRAPPERS.module_dict, 'Wrapper', Wrapper)
-    model = TwoNetworks()
-    wrappers = PerNetworkConstructor(dict(student=sgd(0.1)))(Wrapper(model))
-    assert managed(wrappers, 'student')[0] is model.student.weight
-
-
 def test_an_unknown_network_is_answered_with_the_nearest() -> None:
     constructor = PerNetworkConstructor(dict(studnet=sgd(0.1)))
     with pytest.raises(
@@ -105,20 +88,6 @@ def test_matrix_products_of_a_step_run_in_bfloat16() -> None:
         assert model(inputs_BF).dtype == torch.bfloat16
         assert (inputs_BF @ inputs_BF.T).dtype == torch.bfloat16
     assert model(inputs_BF).dtype == torch.float32
-
-
-def test_parameters_and_their_updates_stay_in_float32() -> None:
-    model = nn.Linear(3, 2)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-    wrapper = AutocastOptimWrapper(optimizer=optimizer)
-    before = model.weight.clone()
-    with wrapper.optim_context(model):
-        loss = model(torch.rand(4, 3)).float().square().mean()
-    wrapper.update_params(loss)
-    assert model.weight.dtype == torch.float32
-    assert not torch.equal(model.weight, before)
-    state = optimizer.state[model.weight]
-    assert state['momentum_buffer'].dtype == torch.float32
 
 
 class Scaled(OptimWrapper):

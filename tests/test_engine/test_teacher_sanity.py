@@ -8,7 +8,6 @@ import torch
 from mmengine.config import Config
 
 from tadfkd.apis import distill, load_config, train
-from tadfkd.engine.hooks import TeacherSanityHook
 from tadfkd.errors import UserError
 
 
@@ -69,11 +68,3 @@ def test_a_run_is_the_same_with_and_without_the_check(
     first, second = weights
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
-
-
-@pytest.mark.parametrize('field, value', [('min_top1', -1),
-                                          ('min_top1', 'high'),
-                                          ('num_images', 1)])
-def test_a_wrong_number_is_a_user_error(field: str, value: object) -> None:
-    with pytest.raises(UserError, match=f'{field} must be .*TeacherSanity'):
-        TeacherSanityHook(**{field: value})

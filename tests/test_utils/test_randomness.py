@@ -120,18 +120,6 @@ def test_a_shared_stream_draws_the_same_numbers_in_every_process() -> None:
     assert not torch.equal(again[0], shared[0])
 
 
-def test_a_shared_stream_is_that_of_no_single_rank() -> None:
-    draws = [
-        torch.rand(
-            5,
-            generator=RandomStreams(seed, rank).fresh('noise', CPU, shared),
-            dtype=torch.float64)
-        for seed, rank, shared in ((7, 0, True), (7, 0, False), (7, 1, False),
-                                   (8, 0, True))
-    ]
-    assert len({tuple(numbers.tolist()) for numbers in draws}) == 4
-
-
 def test_a_position_of_another_kind_of_device_is_a_user_error() -> None:
     streams = RandomStreams(7)
     # A GPU's generator has a state of 16 bytes.
