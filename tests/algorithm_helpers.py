@@ -1,14 +1,14 @@
 """What the tests of all algorithms share."""
+import functools
 import io
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
+import pytest
 import torch
 from mmengine.optim import OptimWrapperDict
 from mmengine.registry import init_default_scope
@@ -16,41 +16,38 @@ from tiny_networks import classifier
 from torch import Tensor, nn
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.apis import load_config, train
-from tadfkd.checkpoints.reading import read_checkpoint
+from tadfkd.apis import load_config
 from tadfkd.engine import PerNetworkConstructor
 from tadfkd.evaluation import calibrate_batch_norm
 from tadfkd.registry import MODELS, SELECTORS
 from tadfkd.selectors import BaseSelector
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+DIGITS = 'resnet18w16_to_resnet18w8_digits'
 NUM_CLASSES = 5
 
 #: Every algorithm by its registered name.
 ALGORITHMS = ('ADI', 'CMI', 'DAFL', 'DFAD', 'DFQ', 'DeepInversion', 'FastDFKD',
               'KAKR', 'MAD', 'NAYER', 'PREDFKD', 'RandomNoiseKD',
               'SpaceshipNet', 'TADFKD', 'VanillaKD', 'ZSKT')
+#: Those that fill a pool by syntheses.
+INVERTING = ('ADI', 'CMI', 'DeepInversion', 'FastDFKD', 'NAYER',
+             'SpaceshipNet')
 
-_INVERSION = dict(pool=dict(capacity=24), num_generator_steps=2)
-_REPLAY = dict(replay_batch_size=4, num_replay_steps=1)
-#: What an algorithm needs beside networks and a batch size, and what makes
-#: its steps few.
-_ARGUMENTS: dict[str, dict[str, Any]] = dict(
-    ADI=_INVERSION,
-    CMI=_INVERSION | dict(
-        num_features=32, embedding_size=4, bank_capacity=24, num_negatives=6),
-    DeepInversion=_INVERSION,
-    FastDFKD=_INVERSION,
-    KAKR=_REPLAY
-    | dict(replay=dict(type='BufferReplay', num_batches=2, batch_size=4)),
-    NAYER=_INVERSION | dict(synthesis_batch_size=10),
-    SpaceshipNet=_INVERSION | dict(bank_capacity=24),
-    VanillaKD=dict(
-        data_preprocessor=dict(
-            type='mmpretrain.ClsDataPreprocessor',
-            mean=[0.0],
-            std=[255.0],
-            to_rgb=False)))
+#: In place of the numbers of a config, where it has them.
+_SMALL: dict[str, Any] = dict(
+    batch_size=8,
+    num_student_steps=1,
+    warmup_iterations=0,
+    pool=dict(capacity=24),
+    bank_capacity=24,
+    num_features=32,
+    embedding_size=4,
+    num_negatives=6,
+    synthesis_batch_size=10,
+    replay_batch_size=4,
+    num_replay_steps=1)
+BUFFER = dict(type='BufferReplay', num_batches=2, batch_size=4)
 
 
 @SELECTORS.register_module()
@@ -68,48 +65,79 @@ class KeepEvery(BaseSelector):
         return index_B.float(), index_B % self.n == 0
 
 
-def make_algorithm(type: str, **changes: Any) -> BaseDFKD:
-    """An algorithm with tiny networks, in training mode.
+@functools.cache
+def _leaf(type: str, leaf: str) -> dict[str, Any]:
+    """The ``model`` of a shipped config."""
+    return load_config(CONFIGS / type.lower() / f'{leaf}.py').model.to_dict()
 
-    Teacher and student are drawn apart, answer each image differently, and
-    are of five classes and one channel; images have 8 pixels a side (16 where
-    class activation maps are needed), a batch has 8 of them.
+
+def make_algorithm(type: str, leaf: str = DIGITS, **changes: Any) -> Any:
+    """The algorithm of a shipped config with tiny networks, in training mode.
+
+    The losses, their weights and the selector are those of the config.
+    Teacher and student have different weights, and their answers differ from
+    image to image. Images have 5 classes, one channel, and 8 pixels per side
+    (16 where class activation maps are needed); a batch has 8 images.
 
     Args:
         type: The registered name.
+        leaf: Name of the config in the folder of the algorithm.
         **changes: Arguments of the model, in place of those here.
     """
+    config = _leaf(type, leaf)
     init_default_scope('tadfkd')
     # At 8 pixels the last map of a ResNet is a single pixel.
     size = 16 if type == 'SpaceshipNet' else 8
-    config = dict(
-        type=type,
-        teacher=dict(
-            type='MMPretrainTeacher',
-            model=classifier(NUM_CLASSES),
-            input_size=size,
-            allow_random_weights=True),
+    config = config | {
+        name: value
+        for name, value in _SMALL.items() if name in config
+    } | dict(
+        teacher=tiny_teacher(classifier(NUM_CLASSES), size),
         student=classifier(NUM_CLASSES),
-        generator=_generator(type, size),
-        batch_size=8) | _ARGUMENTS.get(type, {})
-    if type == 'PREDFKD':
-        config |= _REPLAY | dict(
-            replay=dict(
-                type='GenerativeReplay',
-                autoencoder=dict(
-                    type='VariationalAutoencoder',
-                    width=4,
-                    decoder=_generator('', size))))
-    model: BaseDFKD = MODELS.build(config | changes)
+        generator=_generator(type, size))
+    if type in INVERTING:
+        config['num_generator_steps'] = 2
+    if config.get('replay', {}).get('type') == 'BufferReplay':
+        config['replay'] = BUFFER
+    elif 'replay' in config:
+        config['replay'] = dict(
+            type='GenerativeReplay',
+            autoencoder=dict(
+                type='VariationalAutoencoder',
+                width=4,
+                decoder=_generator('', size)))
+    model = MODELS.build(config | changes)
     # Without this a network of random weights says the same of all images.
-    nn.init.normal_(model.student.head.fc.weight)
-    if model.teacher is not None:
-        nn.init.normal_(model.teacher.network.head.fc.weight)
-        channels = model.generator.image_channels
+    for layer in filter(None, map(_last_layer, _classifiers(model).values())):
+        nn.init.normal_(layer.weight)
+    if _last_layer(getattr(model.teacher, 'network', None)):
         calibrate_batch_norm(
-            model.teacher, torch.rand(32, channels,
-                                      *model.generator.image_size))
+            model.teacher,
+            torch.rand(32, model.generator.image_channels,
+                       *model.generator.image_size))
     return model.train()
+
+
+def _classifiers(model: Any) -> dict[str, Any]:
+    networks = dict(student=model.student)
+    if model.teacher is not None:
+        networks['teacher'] = model.teacher.network
+    return networks
+
+
+def _last_layer(network: Any) -> Any:
+    """That of a tiny network, or None."""
+    layer = getattr(getattr(network, 'head', None), 'fc', None)
+    return layer if isinstance(layer, nn.Linear) else None
+
+
+def tiny_teacher(model: dict, input_size: int = 8) -> dict[str, Any]:
+    """The config of a teacher with random weights."""
+    return dict(
+        type='MMPretrainTeacher',
+        model=model,
+        input_size=input_size,
+        allow_random_weights=True)
 
 
 def _generator(type: str, size: int) -> dict[str, Any]:
@@ -129,11 +157,27 @@ def _generator(type: str, size: int) -> dict[str, Any]:
     return dict(type='UpsamplingGenerator', **network)
 
 
-def optimisers(model: BaseDFKD, lr: float = 1e-3) -> OptimWrapperDict:
-    """Plain SGD, which has no state, for each network that is trained."""
+#: A generator that is told the class of each image.
+CONDITIONAL = _generator('', 8) | dict(
+    type='ConditionalGenerator', num_classes=NUM_CLASSES)
+
+
+def optimisers(model: BaseDFKD,
+               lr: float = 1e-3,
+               optimizer: str = 'SGD',
+               **wrapper: Any) -> OptimWrapperDict:
+    """For each network that is trained; plain SGD has no state.
+
+    Args:
+        model: The algorithm.
+        lr: Learning rate.
+        optimizer: Its class.
+        **wrapper: Other arguments of the optimiser wrappers.
+    """
     return PerNetworkConstructor({
         name:
-        dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=lr))
+        dict(type='OptimWrapper', optimizer=dict(type=optimizer, lr=lr))
+        | wrapper
         for name in model.trained_networks
     })(
         model)
@@ -171,67 +215,174 @@ def assert_changed(module: nn.Module, before: dict[str, Tensor]) -> None:
                for name, value in module.named_parameters())
 
 
-@contextmanager
-def count_forwards(model: BaseDFKD) -> Iterator[dict[str, list[int]]]:
-    """Batch sizes of every forward of each network."""
-    sizes: dict[str, list[int]] = dict(teacher=[], student=[], generator=[])
-    handles = [
-        getattr(model, name).register_forward_pre_hook(
-            lambda _, inputs, name=name: sizes[name].append(len(inputs[0])))
-        for name in sizes
-    ]
-    yield sizes
-    for handle in handles:
-        handle.remove()
+def as_set(*images_BCHW: Tensor) -> set[bytes]:
+    """To look images up bit for bit."""
+    return {
+        image.numpy().tobytes()
+        for batch in images_BCHW
+        for image in batch
+    }
 
 
-@contextmanager
-def record_images(model: BaseDFKD, *names:
-                  str) -> Iterator[list[tuple[str, Tensor]]]:
-    """What the generator makes, and what teacher and student are shown.
+@dataclass
+class Call:
+    """One forward of a network.
 
-    Args:
-        model: The algorithm.
-        *names: Further networks whose output is recorded.
+    Attributes:
+        network: ``'teacher'``, ``'student'`` or another name.
+        images_BCHW: What teacher and student see, in [0, 1]; what any other
+            network makes.
+        training: Whether the network was in training mode.
+        graph: Whether gradients were recorded.
+        inputs: All positional arguments.
+        latents_BZ: The first of them, copied.
+        logits_BK: The answer of teacher and student, in float64.
     """
-    calls: list[tuple[str, Tensor]] = []
-    handles = [
-        module.register_forward_pre_hook(
-            lambda _, inputs, name=name: calls.append((name, copy(inputs[0]))))
-        for name, module in (('teacher', model.teacher),
-                             ('student', model.student_input))
-    ] + [
-        model.get_submodule(name).register_forward_hook(
-            lambda _, inputs, images_BCHW, name=name: calls.append(
-                (name, copy(images_BCHW)))) for name in ('generator', *names)
-    ]
-    yield calls
-    for handle in handles:
-        handle.remove()
 
-
-def copy(values: Tensor) -> Tensor:
-    """Without graph."""
-    return values.detach().clone()
+    network: str
+    images_BCHW: Tensor
+    training: bool
+    graph: bool
+    inputs: tuple
+    latents_BZ: Any
+    logits_BK: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
 class OptimiserStep:
-    """What was there when an optimiser was about to step.
+    """An optimiser is about to step.
 
     Attributes:
         network: Whose optimiser it is.
-        gradients: For each network of the model of which any parameter has a
-            gradient, zero or not, the norm of all of them.
+        gradients: For each network that has gradients, zero or not, their
+            norm.
     """
 
     network: str
     gradients: dict[str, float]
 
 
-def record_gradients(model: BaseDFKD,
-                     wrappers: OptimWrapperDict) -> list[OptimiserStep]:
-    """Filled with the optimiser steps from now on, in their order."""
+@dataclass
+class Iteration:
+    """What happened in one call of ``train_step``."""
+
+    losses: dict[str, float]
+    calls: list[Call]
+    steps: list[OptimiserStep]
+
+    def of(self, network: str, **conditions: bool) -> list[Call]:
+        """The forwards of a network, in order.
+
+        Args:
+            network: Its name.
+            **conditions: Attributes of :class:`Call`.
+        """
+        return [
+            call for call in self.calls if call.network == network and all(
+                getattr(call, name) == value
+                for name, value in conditions.items())
+        ]
+
+    @property
+    def made(self) -> list[Tensor]:
+        """The images of each forward of the generator."""
+        return [call.images_BCHW for call in self.of('generator')]
+
+    def latents(self) -> list[Tensor]:
+        """Copies of what the generator was given, for each forward."""
+        return [call.latents_BZ for call in self.of('generator')]
+
+    def labels(self) -> list[int]:
+        """Classes that the last forward of the generator was asked for."""
+        return self.of('generator')[-1].inputs[1].tolist()
+
+    @property
+    def order(self) -> list[str]:
+        """The network of each optimiser step."""
+        return [step.network for step in self.steps]
+
+    def assert_losses(self, **networks: dict[str, float]) -> None:
+        """The losses are those expected, and so are their sums.
+
+        Args:
+            **networks: For each network the expected terms.
+        """
+        expected = {}
+        for network, terms in networks.items():
+            for name, value in (terms
+                                | dict(total=sum(terms.values()))).items():
+                expected[f'{network}_{name}'] = pytest.approx(
+                    value, rel=2e-3, abs=1e-5)
+        assert self.losses == expected
+
+
+def one_iteration(model: Any,
+                  wrappers: OptimWrapperDict | None = None,
+                  also: tuple[str, ...] = (),
+                  data: Any = None) -> Iteration:
+    """Call ``train_step`` once and record what happens.
+
+    Args:
+        model: The algorithm.
+        wrappers: Optimisers; None takes plain SGD.
+        also: Names of submodules whose output is recorded as well.
+        data: What ``train_step`` is given.
+    """
+    wrappers = wrappers or optimisers(model)
+    with watch(model, *also) as calls:
+        steps, handles = _record_gradients(model, wrappers)
+        losses = model.train_step(data, wrappers)
+    for handle in handles:
+        handle.remove()
+    assert not any(value.requires_grad for value in losses.values())
+    return Iteration({
+        name: value.item()
+        for name, value in losses.items()
+    }, calls, steps)
+
+
+@contextmanager
+def watch(model: Any, *also: str) -> Iterator[list[Call]]:
+    """Record the forwards of teacher, student and generator.
+
+    Args:
+        model: The algorithm.
+        *also: Names of other submodules whose output is recorded.
+    """
+    calls: list[Call] = []
+
+    def record(name: str, module: nn.Module, images: Tensor,
+               inputs: tuple) -> None:
+        calls.append(
+            Call(name,
+                 images.detach().clone(), module.training,
+                 torch.is_grad_enabled(), inputs,
+                 None if inputs[0] is None else inputs[0].detach().clone()))
+
+    def answered(_: Any, inputs: tuple, logits_BK: Tensor) -> None:
+        calls[-1].logits_BK = logits_BK.detach().double().numpy()
+
+    entrances = dict(teacher=model.teacher, student=model.student_input)
+    handles = []
+    for name, network in _classifiers(model).items():
+        handles.append(entrances[name].register_forward_pre_hook(
+            lambda _, inputs, name=name, network=network: record(
+                name, network, inputs[0], inputs)))
+        if _last_layer(network):
+            handles.append(
+                _last_layer(network).register_forward_hook(answered))
+    for name in ('generator', *also):
+        handles.append(
+            model.get_submodule(name).register_forward_hook(
+                lambda module, inputs, images, name=name: record(
+                    name, module, images, inputs)))
+    yield calls
+    for handle in handles:
+        handle.remove()
+
+
+def _record_gradients(model: Any,
+                      wrappers: OptimWrapperDict) -> tuple[list, list]:
     steps: list[OptimiserStep] = []
 
     def record(network: str) -> None:
@@ -241,10 +392,12 @@ def record_gradients(model: BaseDFKD,
         }
         steps.append(OptimiserStep(network, found))
 
-    for name, wrapper in wrappers.items():
+    handles = [
         wrapper.optimizer.register_step_pre_hook(
             lambda *_, name=name: record(name))
-    return steps
+        for name, wrapper in wrappers.items()
+    ]
+    return steps, handles
 
 
 def has_gradient(module: nn.Module) -> bool:
@@ -260,137 +413,6 @@ def gradient_norm(module: nn.Module) -> float:
             if parameter.grad is not None))**0.5
 
 
-def double(values: Tensor) -> np.ndarray:
-    """For NumPy, in which the equations of the tests are written."""
-    return values.detach().double().numpy()
-
-
-def softmax_of(logits_BK: Tensor, temperature: float = 1.0) -> np.ndarray:
-    """Row by row."""
-    scaled_BK = double(logits_BK) / temperature
-    exponentials_BK = np.exp(scaled_BK - scaled_BK.max(1, keepdims=True))
-    return exponentials_BK / exponentials_BK.sum(1, keepdims=True)
-
-
-def kl_of(student_BK: Tensor,
-          teacher_BK: Tensor,
-          temperature: float = 1.0) -> float:
-    """t^2 KL(softmax T / t || softmax S / t), mean over samples."""
-    p_BK = softmax_of(teacher_BK, temperature)
-    q_BK = softmax_of(student_BK, temperature)
-    rows_B = (p_BK * (np.log(p_BK) - np.log(q_BK))).sum(1)
-    return temperature**2 * float(rows_B.mean())
-
-
-def js_of(student_BK: Tensor, teacher_BK: Tensor, temperature: float) -> float:
-    """1/2 KL(P || M) + 1/2 KL(Q || M), mean over samples."""
-    p_BK = softmax_of(student_BK, temperature)
-    q_BK = softmax_of(teacher_BK, temperature)
-    m_BK = (p_BK + q_BK) / 2
-    rows_B = (p_BK * np.log(p_BK / m_BK) + q_BK * np.log(q_BK / m_BK)).sum(1)
-    return float(rows_B.mean()) / 2
-
-
-def l1_of(student_BK: Tensor, teacher_BK: Tensor) -> float:
-    """mean |S - T|."""
-    return float(np.abs(double(student_BK) - double(teacher_BK)).mean())
-
-
-def cross_entropy_of(logits_BK: Tensor,
-                     labels_B: Tensor | None = None) -> np.ndarray:
-    """CE(T, y) sample by sample, y = argmax T without labels."""
-    p_BK = softmax_of(logits_BK)
-    classes_B = p_BK.argmax(1) if labels_B is None else labels_B.numpy()
-    return -np.log(p_BK[np.arange(len(p_BK)), classes_B])
-
-
-def balance_of(logits_BK: Tensor) -> float:
-    """sum_k pbar_k log pbar_k, in nats."""
-    mean_K = softmax_of(logits_BK).mean(0)
-    return float((mean_K * np.log(mean_K)).sum())
-
-
-@torch.no_grad()
-def features_of(model: BaseDFKD, images_BCHW: Tensor) -> np.ndarray:
-    """What enters the teacher's last layer, read by a hook of the test."""
-    found: list[Tensor] = []
-    handle = model.teacher.network.head.fc.register_forward_pre_hook(
-        lambda _, inputs: found.append(inputs[0]))
-    model.teacher(images_BCHW)
-    handle.remove()
-    return double(found[0])
-
-
-@torch.no_grad()
-def bn_distance_of(model: BaseDFKD, images_BCHW: Tensor) -> float:
-    """sum_l ||mu_l - muhat_l|| + ||var_l - varhat_l|| of the teacher, read by
-    hooks of the test."""
-    distances: list[float] = []
-
-    def read(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x_CN = np.moveaxis(double(inputs[0]), 1, 0)
-        x_CN = x_CN.reshape(len(x_CN), -1)
-        distances.append(
-            np.linalg.norm(x_CN.mean(1) - double(layer.running_mean)) +
-            np.linalg.norm(x_CN.var(1) - double(layer.running_var)))
-
-    handles = [
-        layer.register_forward_pre_hook(read)
-        for layer in model.teacher.network.modules()
-        if isinstance(layer, nn.BatchNorm2d)
-    ]
-    model.teacher(images_BCHW)
-    for handle in handles:
-        handle.remove()
-    assert len(distances) > 10
-    return float(sum(distances))
-
-
-def surest(model: BaseDFKD, images_BCHW: Tensor, count: int) -> Tensor:
-    """The images with the least CE(T, argmax T), in their order."""
-    with torch.no_grad():
-        loss_B = cross_entropy_of(model.teacher(images_BCHW).logits_BK)
-    return images_BCHW[sorted(np.argsort(loss_B)[:count].tolist())]
-
-
-#: Dotted options that shrink the digits config of an algorithm, beside those
-#: of all.
-_SHRUNK: dict[str, dict[str, Any]] = dict(
-    ADI={'model.generator.batch_size': 8},
-    CMI={
-        'model.num_features': 32,
-        'model.embedding_size': 4,
-        'model.bank_capacity': 24,
-        'model.num_negatives': 6
-    },
-    DeepInversion={'model.generator.batch_size': 8},
-    FastDFKD={'model.warmup_iterations': 1},
-    KAKR={
-        'model.replay_batch_size': 4,
-        'model.replay.batch_size': 4,
-        'model.replay.interval': 1
-    },
-    NAYER={
-        'model.synthesis_batch_size': 10,
-        'model.generator.num_noisy_layers': 1
-    },
-    PREDFKD={
-        'model.replay_batch_size': 4,
-        'model.num_replay_steps': 1,
-        'model.replay.autoencoder.width': 4,
-        'model.replay.autoencoder.decoder.width': 4,
-        'model.replay.autoencoder.decoder.latent_size': 8
-    },
-    SpaceshipNet={'model.bank_capacity': 24})
-_INVERTING = ('ADI', 'CMI', 'DeepInversion', 'FastDFKD', 'NAYER',
-              'SpaceshipNet')
-_NARROW = {
-    'backbone.base_channels': 4,
-    'backbone.stem_channels': 4,
-    'head.in_channels': 32
-}
-
-
 def shrinking_options(type: str, checkpoint: str) -> dict[str, Any]:
     """Dotted options that make a digits config of an algorithm run for three
     short iterations.
@@ -399,96 +421,47 @@ def shrinking_options(type: str, checkpoint: str) -> dict[str, Any]:
         type: The registered name.
         checkpoint: The teacher's, of the fixture ``tiny_teacher_checkpoint``.
     """
+    leaf = _leaf(type, DIGITS)
+    small = dict(_SMALL, num_student_steps=2, num_generator_steps=2)
+    if type not in INVERTING:
+        del small['num_generator_steps']
+    # The warm-up of FastDFKD ends within the run.
+    small['warmup_iterations'] = min(1, leaf.get('warmup_iterations', 0))
     merged: dict[str, Any] = {
-        f'{network}.{key}': value
+        f'model.{name}': value
+        for name, value in small.items() if name in leaf
+    } | {
+        f'model.generator.{name}': value
+        for name, value in dict(
+            latent_size=16, width=4, batch_size=8, num_noisy_layers=1).items()
+        if name in leaf['generator']
+    } | {
+        f'{network}.{name}': value
         for network in ('model.teacher.model', 'model.student')
-        for key, value in _NARROW.items()
+        for name, value in {
+            'backbone.base_channels': 4,
+            'backbone.stem_channels': 4,
+            'head.in_channels': 32
+        }.items()
     } | {
         'model.teacher.checkpoint': checkpoint,
-        'model.batch_size': 8,
-        'model.num_student_steps': 2,
         'train_cfg.max_epochs': 1,
         'default_hooks.logger.interval': 1,
         'default_hooks.samples.num_images': 8,
         'default_hooks.summary.num_images': 8
     }
+    if type == 'KAKR':
+        merged |= {'model.replay.batch_size': 4, 'model.replay.interval': 1}
+    if type == 'PREDFKD':
+        merged |= {
+            'model.replay.autoencoder.width': 4,
+            'model.replay.autoencoder.decoder.width': 4,
+            'model.replay.autoencoder.decoder.latent_size': 8
+        }
     if type == 'VanillaKD':
         # Of 1198 digits.
-        merged['train_dataloader.batch_size'] = 400
-    else:
-        merged['train_dataloader.dataset.num_steps'] = 3
-    if type in _INVERTING:
-        merged |= {
-            'model.num_generator_steps': 2,
-            'model.pool.capacity': 24,
-        }
-    if type not in ('ADI', 'DeepInversion', 'RandomNoiseKD', 'VanillaKD'):
-        merged |= {'model.generator.latent_size': 16}
-        merged |= {'model.generator.width': 4}
-    return merged | _SHRUNK.get(type, {})
-
-
-def runs_three_iterations(
-    type: str,
-    checkpoint: str,
-    folder: Path,
-    options: dict[str, Any] | None = None,
-    leaf: str = 'resnet18w16_to_resnet18w8_digits'
-) -> tuple[BaseDFKD, list[dict[str, float]]]:
-    """Run three iterations of an algorithm's config as a user would.
-
-    It has been checked then that the log of each iteration is finite, that
-    all networks of ``trained_networks`` have changed, and that the teacher is
-    still the one of the checkpoint.
-
-    Args:
-        type: The registered name.
-        checkpoint: The teacher's, of the fixture ``tiny_teacher_checkpoint``.
-        folder: An empty one.
-        options: Dotted keys of the config, in place of those here.
-        leaf: Name of the config below the algorithm's folder.
-
-    Returns:
-        The trained model, and the losses in the log of each iteration.
-    """
-    merged = shrinking_options(type, checkpoint) | (options or {})
-    config = load_config(
-        CONFIGS / type.lower() / f'{leaf}.py',
-        merged,
-        work_dir=str(folder / type),
-        evaluate=False)
-    # The Runner draws the weights, so they are only known at the first step.
-    first: dict[str, dict[str, Tensor]] = {}
-    cls = MODELS.get(type)
-    train_step = cls.train_step
-
-    def watched(self: BaseDFKD, *inputs: Any,
-                **named: Any) -> dict[str, Tensor]:
-        for name in self.trained_networks:
-            first.setdefault(name, snapshot(getattr(self, name)))
-        return train_step(self, *inputs, **named)
-
-    with mock.patch.object(cls, 'train_step', watched):
-        model = train(config)
-    for name in model.trained_networks:
-        assert_changed(getattr(model, name), first[name])
-    weights = read_checkpoint(checkpoint)
-    for name, value in model.teacher.network.state_dict().items():
-        assert torch.equal(value, weights[name]), name
-    [log] = (folder / type).glob('*/vis_data/scalars.json')
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
-    # The measures at the end of an epoch are a row of their own.
-    rows = [row for row in rows if 'iter' in row]
-    networks = ('student_', 'generator_', 'replay_')
-    losses = [{
-        name: value
-        for name, value in row.items() if name.startswith(networks)
-    } for row in rows]
-    assert len(losses) == 3
-    assert all(losses)
-    for row in losses:
-        assert torch.isfinite(torch.tensor([*row.values()])).all()
-    return model, losses
+        return merged | {'train_dataloader.batch_size': 400}
+    return merged | {'train_dataloader.dataset.num_steps': 3}
 
 
 def continues_exactly(type: str, num_steps: int = 1, **changes: Any) -> None:

@@ -4,7 +4,8 @@ Nothing here goes through the losses, the teacher or the algorithms of the
 package: the networks are asked directly, and normalised for by hand.
 """
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,44 @@ def layer_inputs(network: nn.Module, images_BCHW: Tensor,
     return inputs
 
 
+def penultimate(network: Any, images_BCHW: Tensor) -> np.ndarray:
+    """The input of the last linear layer."""
+    return layer_inputs(network, images_BCHW, [network.head.fc])[0]
+
+
+def stage_outputs(network: Any, images_BCHW: Tensor,
+                  stages: Sequence[int]) -> list[np.ndarray]:
+    """What these stages of a ResNet make."""
+    maps: list[np.ndarray] = []
+    handles = [
+        getattr(network.backbone, f'layer{stage}').register_forward_hook(
+            lambda *inputs: maps.append(inputs[-1].detach().double().numpy()))
+        for stage in stages
+    ]
+    logits(network, images_BCHW)
+    for handle in handles:
+        handle.remove()
+    return maps
+
+
+def class_prior(network: Any,
+                images_BCHW: Tensor,
+                one_hot: float,
+                balance: float,
+                activation: float,
+                labels_B: Sequence[int] | None = None) -> dict[str, float]:
+    """Cross-entropy, balance in decimal logarithms, and activation."""
+    logits_BK = logits(network, images_BCHW)
+    if labels_B is None:
+        labels_B = logits_BK.argmax(1).tolist()
+    mean_K = softmax(logits_BK).mean(0)
+    features_BF = penultimate(network, images_BCHW)
+    return dict(
+        one_hot=one_hot * cross_entropy(logits_BK, labels_B),
+        balance=balance * float((mean_K * np.log10(mean_K)).sum()),
+        activation=-activation * float(np.abs(features_BF).mean()))
+
+
 def batch_norms(network: nn.Module) -> list[Any]:
     """The layers, in the order of the forward."""
     return [
@@ -46,21 +85,28 @@ def batch_norms(network: nn.Module) -> list[Any]:
     ]
 
 
+@contextmanager
+def recorded_inputs(network: nn.Module) -> Iterator[list[tuple[Any, Tensor]]]:
+    """Each batch norm with its input and the graph, in the order of the
+    forward."""
+    inputs: list[tuple[Any, Tensor]] = []
+    handles = [
+        layer.register_forward_pre_hook(lambda layer, args: inputs.append(
+            (layer, args[0]))) for layer in batch_norms(network)
+    ]
+    yield inputs
+    for handle in handles:
+        handle.remove()
+
+
 def bn_statistics(network: nn.Module,
                   images_BCHW: Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
     """Mean and biased variance of each batch norm's input."""
-    called: list[nn.Module] = []
-    layers = batch_norms(network)
-    handles = [
-        layer.register_forward_pre_hook(lambda layer, _: called.append(layer))
-        for layer in layers
-    ]
-    maps = layer_inputs(network, images_BCHW, layers)
-    for handle in handles:
-        handle.remove()
-    by_layer = dict(zip(called, maps))
+    with recorded_inputs(network) as inputs:
+        logits(network, images_BCHW)
+    by_layer = {layer: map_.double().numpy() for layer, map_ in inputs}
     return [(by_layer[layer].mean((0, 2, 3)), by_layer[layer].var((0, 2, 3)))
-            for layer in layers]
+            for layer in batch_norms(network)]
 
 
 def bn_distance(network: nn.Module,
@@ -161,4 +207,13 @@ def agreeing(model: Any, half_of_BCHW: Tensor | None = None) -> Any:
         first, second = student_BK.mean(0).argsort()[:-3:-1]
         margins_B = student_BK[:, first] - student_BK[:, second]
         layer.bias.data[second] += float(np.median(margins_B))
+    return model
+
+
+def twins(model: Any) -> Any:
+    """The model with a student that is its teacher, and stays so without a
+    learning rate."""
+    model.student.load_state_dict(model.teacher.network.state_dict())
+    for layer in batch_norms(model.student):
+        layer.momentum = 0.0
     return model

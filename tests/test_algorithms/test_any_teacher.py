@@ -1,17 +1,24 @@
 """A whole iteration with a teacher of each kind."""
-import logging
-from collections.abc import Callable, Iterator
+import copy
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from mmengine.logging import MMLogger
-from mmengine.optim import OptimWrapper
+from algorithm_helpers import (assert_changed, assert_identical,
+                               make_algorithm, one_iteration, optimisers,
+                               snapshot)
 from tiny_networks import classifier, convolutional, save_hugging_face
-from torch import Tensor
 
 FIELDS = dict(mean=[127.5] * 3, std=[63.75] * 3, input_size=32)
+GENERATOR = dict(
+    type='UpsamplingGenerator',
+    latent_size=6,
+    image_size=16,
+    image_channels=3,
+    width=4)
 
 
 def of_mmpretrain(folder: Path) -> dict:
@@ -73,122 +80,53 @@ def of_a_frozen_script(folder: Path) -> dict:
         type='TorchScriptTeacher', checkpoint=str(path), trust_checkpoint=True)
 
 
-WITH_BATCH_NORM = [
+BATCH_NORM = [
     of_mmpretrain, of_timm, of_transformers, of_torchvision, of_a_factory
 ]
-SCRIPTS = [of_a_script, of_a_frozen_script]
+EACH = pytest.mark.parametrize(
+    'kind', [*BATCH_NORM, of_a_script, of_a_frozen_script],
+    ids=lambda kind: kind.__name__)
 
 
-@pytest.fixture
-def messages() -> Iterator[list[str]]:
-    """What is logged."""
-    texts: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: texts.append(record.getMessage())
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(handler)
-    yield texts
-    logger.removeHandler(handler)
-
-
-@pytest.fixture
-def make(make_model: Callable, tmp_path: Path) -> Callable:
-    """Builds a distillation of RGB images from a teacher of some kind."""
-
-    def build(kind: Callable[[Path], dict], **changes: Any) -> Any:
-        return make_model(**dict(
-            teacher=kind(tmp_path) | FIELDS,
+def make(teacher: dict, **changes: Any) -> Any:
+    """A distillation of RGB images."""
+    return make_algorithm(
+        'TADFKD',
+        **dict(
+            teacher=teacher | FIELDS,
             student=classifier(in_channels=3),
-            generator=dict(
-                type='UpsamplingGenerator',
-                latent_size=6,
-                image_size=16,
-                image_channels=3,
-                width=4)) | changes)
-
-    return build
+            generator=GENERATOR,
+            image_losses={}) | changes)
 
 
-def record_gradients(wrapper: OptimWrapper) -> list[Tensor]:
-    """Filled with those of the next steps, just before they are taken."""
-    gradients: list[Tensor] = []
-
-    def record(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        gradients.extend(parameter.grad.clone()
-                         for group in optimizer.param_groups
-                         for parameter in group['params'])
-
-    wrapper.optimizer.register_step_pre_hook(record)
-    return gradients
-
-
-@pytest.mark.parametrize(
-    'kind', WITH_BATCH_NORM + SCRIPTS, ids=lambda kind: kind.__name__)
+@EACH
 def test_an_iteration_trains_both_networks_and_leaves_the_teacher(
-        make: Callable, make_optimisers: Callable, kind: Callable,
-        messages: list[str]) -> None:
-    model = make(kind).train()
-    optimisers = make_optimisers(model)
-    gradients = {
-        name: record_gradients(optimisers[name])
-        for name in ('student', 'generator')
-    }
-    images_BCHW = torch.rand(3, 3, 16, 16)
-    before = {
-        name: value.clone()
-        for name, value in model.teacher.state_dict().items()
-    }
-    answer_BK = model.teacher(images_BCHW).logits_BK
-    has_batch_norm = kind in WITH_BATCH_NORM
-
-    losses = model.train_step(None, optimisers)
-
-    assert all(torch.isfinite(value) for value in losses.values())
-    assert ('generator_bn' in losses) == has_batch_norm
-    for name in ('student', 'generator'):
-        assert gradients[name]
-        assert all(
-            torch.isfinite(gradient).all() for gradient in gradients[name])
-        assert sum(gradient.norm() for gradient in gradients[name]) > 0
-    after = model.teacher.state_dict()
-    assert after.keys() == before.keys()
-    changed = [
-        name for name in before if not torch.equal(after[name], before[name])
-    ]
-    assert changed == []
-    assert all(parameter.grad is None
-               for parameter in model.teacher.parameters())
-    torch.testing.assert_close(model.teacher(images_BCHW).logits_BK, answer_BK)
-    warned = [text for text in messages if 'bn_loss is left out' in text]
-    assert len(warned) == (0 if has_batch_norm else 1)
-
-
-@pytest.mark.parametrize(
-    'kind', WITH_BATCH_NORM + SCRIPTS, ids=lambda kind: kind.__name__)
-def test_the_teacher_alone_moves_the_generator(make: Callable,
-                                               make_optimisers: Callable,
-                                               kind: Callable) -> None:
-    # Without batch-norm and image terms, and without a way through the
-    # student: only the teacher's logits tell the generator anything.
-    model = make(
-        kind,
-        bn_loss=dict(type='BNStatisticsLoss', loss_weight=0.0),
-        image_losses={}).train()
+        kind: Callable, tmp_path: Path) -> None:
+    model = make(kind(tmp_path))
+    # A student that says the same of all images: the teacher alone moves the
+    # generator.
     torch.nn.init.zeros_(model.student.head.fc.weight)
-    wrapper = make_optimisers(model)['generator']
-    gradients = record_gradients(wrapper)
-    model.generator_step(wrapper)
-    assert sum(gradient.norm() for gradient in gradients) > 0
+    images_BCHW = torch.rand(3, 3, 16, 16)
+    before = copy.deepcopy(model.teacher.state_dict())
+    answer_BK = model.teacher(images_BCHW).logits_BK
+    seen = one_iteration(model, optimisers(model, lr=1e-9))
+    assert seen.order == ['student', 'generator']
+    for step in seen.steps:
+        assert 0 < step.gradients[step.network] < math.inf
+        assert set(step.gradients) == {step.network}
+    assert ('generator_bn' in seen.losses) == (kind in BATCH_NORM)
+    assert_identical(model.teacher.state_dict(), before)
+    torch.testing.assert_close(model.teacher(images_BCHW).logits_BK, answer_BK)
 
 
 def test_a_named_student_learns_from_a_teacher_of_another_library(
-        make: Callable, make_optimisers: Callable) -> None:
+        tmp_path: Path) -> None:
     pytest.importorskip('timm')
     model = make(
-        of_a_factory, student='timm::test_resnet', student_input_size=32)
+        of_a_factory(tmp_path),
+        student='timm::test_resnet',
+        student_input_size=32)
     assert model.num_classes == 5
-    before = [value.clone() for value in model.student.parameters()]
-    losses = model.train().train_step(None, make_optimisers(model))
-    assert all(torch.isfinite(value) for value in losses.values())
-    assert any(not torch.equal(old, new)
-               for old, new in zip(before, model.student.parameters()))
+    before = snapshot(model.student)
+    one_iteration(model)
+    assert_changed(model.student, before)

@@ -1,4 +1,4 @@
-"""A part of the wrong kind is told when it is built, not in training."""
+"""A part of the wrong kind is refused when it is built, not in training."""
 from typing import Any
 
 import pytest
@@ -16,35 +16,40 @@ PIXELS = dict(
     type='PixelGenerator', batch_size=8, image_size=16, image_channels=1)
 
 
-@pytest.mark.parametrize('algorithm, changes, message', [
-    ('NAYER', dict(generator=PLAIN),
-     'NAYER needs a generator with reset_noise and draw_noise, as '
-     'LabelEmbeddingGenerator has, got UpsamplingGenerator: set '
-     'model.generator.type'),
-    ('SpaceshipNet', dict(generator=PIXELS), 'feature_layers and encode'),
-    ('FastDFKD', dict(generator=PIXELS, reset_iteration=3),
-     'FastDFKD needs a generator with project'),
-    ('TADFKD', dict(generator=dict(type='L1Loss')),
-     'generator must be a BaseGenerator, got L1Loss'),
-    ('TADFKD', dict(teacher=PLAIN),
-     'teacher must be a BaseTeacher, got UpsamplingGenerator'),
-    ('TADFKD', dict(image_losses=dict(l2=dict(type='L1Loss'))),
-     'model.image_losses.l2 fails on an example .*teacher_BK'),
-    ('TADFKD', dict(image_losses=dict(l2=[])),
-     'image_losses.l2 must be a loss that gives one number, got Sequential'),
-    ('DFAD', dict(student_loss=dict(type='ClassPrior')),
-     'model.student_loss fails on an example'),
-    ('DFAD', dict(augment=dict(type='OneHotLoss')),
-     'model.augment fails on blank images'),
-    ('DAFL', dict(class_prior=dict(type='ImageL2Loss')),
-     'model.class_prior fails on an example'),
-    ('PREDFKD', dict(replay=PLAIN), 'replay must be a BaseReplay'),
-    ('CMI', dict(contrastive_loss=dict(type='TotalVariationLoss')),
-     'model.contrastive_loss fails on an example'),
-])
-def test_a_part_of_another_kind_is_refused(algorithm: str, changes: dict[str,
-                                                                         Any],
+@pytest.mark.parametrize(
+    'algorithm, field, config, message',
+    [
+        ('NAYER', 'generator', PLAIN,
+         'NAYER needs a generator with reset_noise and draw_noise, as '
+         'LabelEmbeddingGenerator has, got UpsamplingGenerator: set '
+         'model.generator.type'),
+        ('SpaceshipNet', 'generator', PIXELS, 'feature_layers and encode'),
+        ('TADFKD', 'generator', dict(type='L1Loss'),
+         'generator must be a BaseGenerator, got L1Loss'),
+        ('TADFKD', 'teacher', PLAIN,
+         'teacher must be a BaseTeacher, got UpsamplingGenerator'),
+        ('PREDFKD', 'replay', PLAIN, 'replay must be a BaseReplay'),
+        ('DFAD', 'augment', dict(type='OneHotLoss'), 'model.augment fails on'),
+        # Losses of another kind.
+        ('TADFKD', 'image_losses', dict(l2=dict(type='L1Loss')),
+         'image_losses.l2 must be a ImageLoss, got L1Loss'),
+        ('TADFKD', 'bn_loss', dict(type='L1Loss'), 'must be a StatisticsLoss'),
+        ('DFAD', 'student_loss', dict(type='TotalVariationLoss'),
+         'student_loss must be a LogitsLoss, got TotalVariationLoss: set '
+         'model.student_loss.type'),
+        ('DFAD', 'adversarial_loss', dict(type='OneHotLoss'), 'a LogitsLoss'),
+        ('DAFL', 'class_prior', dict(type='ImageL2Loss'),
+         'must be a ClassPrior'),
+        ('CMI', 'one_hot_loss', dict(type='KLLoss'), 'must be a LabelLoss'),
+        ('CMI', 'contrastive_loss', dict(type='TotalVariationLoss'),
+         'must be a InfoNCELoss'),
+        ('ZSKT', 'attention_loss', dict(type='L1Loss'),
+         'must be a AttentionTransferLoss'),
+    ])
+def test_a_part_of_another_kind_is_refused(algorithm: str, field: str,
+                                           config: dict[str, Any],
                                            message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        make_algorithm(algorithm, **changes)
+        make_algorithm(algorithm, **{field: config})
     assert '\n' not in str(caught.value)
+    assert f'set model.{field}' in str(caught.value) or field == 'augment'
