@@ -24,8 +24,9 @@ lint-types: $(VENV)/.installed
 
 lint-style: $(VENV)/.installed
 	$(BIN)/ruff check .
-	$(BIN)/isort --check-only --quiet tadfkd benchmarks tools tests setup.py
-	$(BIN)/yapf --diff --recursive tadfkd benchmarks tools tests configs setup.py
+	$(BIN)/isort --check-only --quiet tadfkd benchmarks examples tools tests setup.py
+	$(BIN)/yapf --diff --recursive tadfkd benchmarks examples tools tests configs \
+		setup.py
 
 docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet -r requirements/docs.txt

@@ -1,0 +1,208 @@
+"""CMI (arXiv 2105.08584) in one file: python examples/cmi_plain.py
+
+A test shows that the two steps equal those of the framework bit for bit.
+"""
+import torch
+from mmpretrain.models import ResNet_CIFAR
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import nn
+from torch.nn import functional
+from torch.optim import SGD, Adam
+
+
+class ResNet18(nn.Module):
+    """Grey images in [0, 1] -> logits of 10 classes."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.backbone = ResNet_CIFAR(
+            18, in_channels=1, stem_channels=width, base_channels=width)
+        self.head = nn.Linear(8 * width, 10)
+
+    def features(self, images):
+        mean, std = torch.tensor([[77.7], [81.2]]) / 255
+        return self.backbone((images - mean) / std)[0].mean((2, 3))
+
+    def forward(self, images):
+        return self.head(self.features(images))
+
+
+def make_generator(latent_size=128, n=32):
+    """Latents -> grey images in [0, 1] of 16 x 16 pixels."""
+    return nn.Sequential(
+        nn.Linear(latent_size, 32 * n), nn.Unflatten(1, (2 * n, 4, 4)),
+        nn.BatchNorm2d(2 * n), nn.LeakyReLU(0.2), nn.Upsample(scale_factor=2),
+        nn.Conv2d(2 * n, 2 * n, 3, padding=1), nn.BatchNorm2d(2 * n),
+        nn.LeakyReLU(0.2), nn.Upsample(scale_factor=2),
+        nn.Conv2d(2 * n, n, 3, padding=1), nn.BatchNorm2d(n),
+        nn.LeakyReLU(0.2), nn.Conv2d(n, 1, 3, padding=1), nn.Sigmoid())
+
+
+def make_projection(features=128, size=64):
+    """Features of the teacher -> embeddings, which are told apart."""
+    return nn.Sequential(
+        nn.Linear(features, size), nn.ReLU(), nn.Linear(size, size))
+
+
+class Memory:
+    """Keeps the newest rows: the pool of images, the bank of features."""
+
+    def __init__(self, capacity, *shape):
+        self.rows, self.added = torch.empty(capacity, *shape), 0
+
+    def add(self, rows):
+        places = self.added + torch.arange(len(rows))
+        self.rows[places % len(self.rows)] = rows
+        self.added += len(rows)
+
+    def sample(self, size, stream):
+        filled = min(self.added, len(self.rows))
+        return self.rows[torch.randint(filled, (size, ), generator=stream)]
+
+
+def local_view(images, stream):
+    """A random part of each image, enlarged to the whole, and random flip."""
+    area, *centre, flip = torch.rand(4, len(images), generator=stream)
+    side = (0.25 + 0.75 * area).sqrt()
+    transform = torch.zeros(len(images), 2, 3)
+    transform[:, 0, 0] = torch.where(flip < 0.5, -side, side)
+    transform[:, 1, 1] = side
+    transform[:, :, 2] = ((1 - side) * (2 * torch.stack(centre) - 1)).T
+    grid = functional.affine_grid(
+        transform, list(images.shape), align_corners=False)
+    return functional.grid_sample(
+        images, grid, padding_mode='border', align_corners=False)
+
+
+def with_bn_distance(teacher, images):
+    """The teacher's features, and how far the inputs of its batch norms are
+    from their statistics of the training data."""
+    distances = []
+
+    def read(layer, inputs):
+        if isinstance(layer, nn.BatchNorm2d):
+            variance, mean = torch.var_mean(*inputs, (0, 2, 3), unbiased=False)
+            distances.append((mean - layer.running_mean).norm())
+            distances.append((variance - layer.running_var).norm())
+
+    hook = nn.modules.module.register_module_forward_pre_hook(read)
+    features = teacher.features(images)
+    hook.remove()
+    return features, sum(distances)
+
+
+def agreed_divergence(student_logits, teacher_logits):
+    """KL(T || S), 0 where student and teacher do not say the same class."""
+    agreed = student_logits.argmax(1) == teacher_logits.argmax(1)
+    divergence = functional.kl_div(
+        student_logits.log_softmax(1),
+        teacher_logits.log_softmax(1),
+        reduction='none',
+        log_target=True).sum(1)
+    return (divergence * agreed).mean()
+
+
+def info_nce(queries, keys):
+    """Find query i in key i, among all other keys."""
+    queries, keys = (functional.normalize(rows) for rows in (queries, keys))
+    return functional.cross_entropy(queries @ keys.T / 0.1,
+                                    torch.arange(len(queries)))
+
+
+def synthesis(teacher, student, generator, projection, projection_adam, bank,
+              streams, size, num_steps, num_negatives):
+    """Invert the teacher into one batch; returns the images of least loss.
+
+    CE(T(x), y) + BN(x) - 0.5 KL(T(x) || S(x)) where both agree + 0.8 InfoNCE
+    """
+    latents = torch.randn(
+        size, generator[0].in_features, generator=streams['latents'])
+    labels = torch.randint(10, (size, ), generator=streams['labels'])
+    # The generator starts again from new weights; the projection learns on.
+    seed = torch.randint(2**62, (), generator=streams['generator'])
+    torch.manual_seed(int(seed))
+    for layer in generator.modules():
+        if hasattr(layer, 'reset_parameters'):
+            layer.reset_parameters()
+    adam = Adam([latents.requires_grad_(), *generator.parameters()], 1e-3,
+                (0.5, 0.999))
+    student.eval().requires_grad_(False)
+    lowest = torch.inf
+    for _ in range(num_steps):
+        images = generator(latents)
+        keys, bn_distance = with_bn_distance(teacher, images)
+        logits = teacher.head(keys)
+        divergence = agreed_divergence(student(images), logits)
+        queries = teacher.features(local_view(images, streams['local']))
+        if bank.added > 0:
+            keys = torch.cat((keys, bank.sample(num_negatives,
+                                                streams['bank'])))
+        embeddings = projection(torch.cat((queries, keys)))
+        contrastive = info_nce(embeddings[:size], embeddings[size:])
+        loss = functional.cross_entropy(logits, labels) + bn_distance - \
+            0.5 * divergence + 0.8 * contrastive
+        update(loss, adam, projection_adam)
+        if loss < lowest:
+            best, lowest = images.detach(), loss.detach()
+    student.train().requires_grad_(True)
+    bank.add(teacher.features(best))
+    return best
+
+
+def student_step(teacher, student, optimizer, images):
+    """20^2 KL(T || S) at temperature 20."""
+    logs = [(network(images) / 20).log_softmax(1)
+            for network in (student, teacher)]
+    divergence = functional.kl_div(
+        *logs, reduction='batchmean', log_target=True)
+    update(400 * divergence, optimizer)
+
+
+def update(loss, *optimizers):
+    loss.backward()
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def main(epochs=10, num_generator_steps=40, num_student_steps=50, size=64):
+    torch.manual_seed(0)
+    digits, classes = map(torch.tensor, load_digits(return_X_y=True))
+    digits = functional.interpolate(
+        digits.view(-1, 1, 8, 8).float() / 16, scale_factor=2)
+    images, tests, labels, answers = train_test_split(
+        digits, classes, test_size=1 / 3)
+    teacher, student, generator = ResNet18(16), ResNet18(8), make_generator()
+    optimizer = SGD(teacher.parameters(), 0.1, 0.9)
+    for rows in torch.randint(len(images), (150, 128)):
+        loss = functional.cross_entropy(teacher(images[rows]), labels[rows])
+        update(loss, optimizer)
+    teacher.eval().requires_grad_(False)
+
+    projection = make_projection()
+    projection_adam = Adam(projection.parameters(), 1e-3, (0.5, 0.999))
+    optimizer = SGD(student.parameters(), 0.1, 0.9, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    pool, bank = Memory(960, 1, 16, 16), Memory(960, 128)
+    streams = {
+        name: torch.Generator().manual_seed(seed)
+        for seed, name in enumerate(('latents', 'labels', 'generator', 'local',
+                                     'bank', 'pool'))
+    }
+    for epoch in range(epochs):
+        pool.add(
+            synthesis(teacher, student, generator, projection, projection_adam,
+                      bank, streams, size, num_generator_steps, 256))
+        for _ in range(num_student_steps):
+            student_step(teacher, student, optimizer,
+                         pool.sample(size, streams['pool']))
+        schedule.step()
+        for name, network in ('teacher', teacher), ('student', student.eval()):
+            right = (network(tests).argmax(1) == answers).float().mean()
+            print(f'epoch {epoch + 1}: {name} {100 * right:.2f} %')
+        student.train()
+
+
+if __name__ == '__main__':
+    main()
