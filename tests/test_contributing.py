@@ -62,5 +62,5 @@ def test_the_examples_config_trains(margin_selector: None,
         # The teacher is not confident of an untrained generator's images.
         options=tiny_options | {'model.selector.min_margin': 0.0})
     model = train(config)
-    assert type(model.selector).__name__ == 'MarginSelector'
+    assert type(model.candidates.selector).__name__ == 'MarginSelector'
     assert (tmp_path / 'run/summary.json').is_file()
