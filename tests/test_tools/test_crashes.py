@@ -63,14 +63,18 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_like_a_whole_one(
     work_dir, whole = tmp_path / 'run', tmp_path / 'whole'
     process = run_forked(TRAIN, [*arguments, '--work-dir', str(whole)])
     assert process.returncode == 0, process.stdout + process.stderr
-    output = tmp_path / 'output'
+    outputs = [tmp_path / 'stdout', tmp_path / 'stderr']
+
+    def text() -> str:
+        return ''.join(output.read_text() for output in outputs)
+
     # As Slurm starts it again and again: there is nothing to resume yet.
     stopped = start_forked(
         TRAIN, [*arguments, '--work-dir',
-                str(work_dir), '--resume'], dict(os.environ), [output, output])
+                str(work_dir), '--resume'], dict(os.environ), outputs)
     try:
         until = time.monotonic() + 120
-        while 'Checkpoints will be' not in output.read_text():
+        while 'Checkpoints will be' not in text():
             assert stopped.exitcode is None and time.monotonic() < until
             time.sleep(0.01)
         os.killpg(stopped.pid, signal.SIGTERM)
@@ -78,13 +82,12 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_like_a_whole_one(
         assert stopped.exitcode == INTERRUPTED
     finally:
         stopped.kill()
-    assert 'starts from the beginning' in output.read_text()
-    assert 'Traceback' not in output.read_text()
-    *_, last = output.read_text().splitlines()
-    match = re.fullmatch(
-        r'stopped by SIGTERM and saved after \d of 9 iterations, go on by '
-        r'--resume: (.*)', last)
-    assert match is not None, last
+    assert 'starts from the beginning' in text()
+    assert 'Traceback' not in text()
+    match = re.search(
+        r'^stopped by SIGTERM and saved after \d of 9 iterations, go on by '
+        r'--resume: (.*)$', text(), re.MULTILINE)
+    assert match is not None, text()
     _, script, *words = shlex.split(match[1])
     process = run_forked(Path(script), words)
     assert process.returncode == 0, process.stdout + process.stderr

@@ -25,7 +25,8 @@ def test_a_process_that_dies_or_hangs_ends_the_run(
         'train_cfg.max_epochs': 100000
     }
     port, checkpoint = free_port(), tmp_path / 'last_checkpoint'
-    outputs = [tmp_path / 'rank_0.txt', tmp_path / 'rank_1.txt']
+    outputs = [[tmp_path / f'{name}_{rank}' for name in ('stdout', 'stderr')]
+               for rank in range(2)]
     # As torchrun starts them on two machines, each of which sees only its own.
     first, second = (
         start_forked(
@@ -41,18 +42,17 @@ def test_a_process_that_dies_or_hangs_ends_the_run(
                 WORLD_SIZE='2',
                 LOCAL_RANK='0',
                 MASTER_ADDR='127.0.0.1',
-                MASTER_PORT=str(port)), [outputs[rank]] * 2)
-        for rank in range(2))
+                MASTER_PORT=str(port)), outputs[rank]) for rank in range(2))
     try:
         until = time.monotonic() + 120
         while not checkpoint.exists():
-            assert first.exitcode is None, outputs[0].read_text()
+            assert first.exitcode is None, outputs[0][1].read_text()
             assert time.monotonic() < until
             time.sleep(0.05)
         os.kill(second.pid, how)
         # With room for a machine that is busy.
         first.join(TIMEOUT + 15)
-        assert first.exitcode not in (0, None), outputs[0].read_text()
+        assert first.exitcode not in (0, None), outputs[0][1].read_text()
     finally:
         for process in (first, second):
             process.kill()
