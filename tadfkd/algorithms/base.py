@@ -188,7 +188,7 @@ class BaseDFKD(BaseModel):
 
         The gradient is that of the means over the samples of all processes.
         A step with a loss or gradient that is not finite is skipped and
-        counted (:class:`~tadfkd.engine.skip_nonfinite.SkipNonfiniteSteps`).
+        counted (:class:`~tadfkd.engine.skip_nonfinite.GuardedOptimWrapper`).
 
         Args:
             network: Name of the network that the step trains.
