@@ -7,7 +7,8 @@ from mmpretrain.models import ResNet_CIFAR
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
-from torch.nn import functional
+from torch.nn.functional import (affine_grid, cross_entropy, grid_sample,
+                                 interpolate, kl_div, normalize)
 from torch.optim import SGD, Adam
 
 
@@ -69,15 +70,13 @@ def local_view(images, stream):
     transform[:, 0, 0] = torch.where(flip < 0.5, -side, side)
     transform[:, 1, 1] = side
     transform[:, :, 2] = ((1 - side) * (2 * torch.stack(centre) - 1)).T
-    grid = functional.affine_grid(
-        transform, list(images.shape), align_corners=False)
-    return functional.grid_sample(
+    grid = affine_grid(transform, list(images.shape), align_corners=False)
+    return grid_sample(
         images, grid, padding_mode='border', align_corners=False)
 
 
 def with_bn_distance(teacher, images):
-    """The teacher's features, and how far the inputs of its batch norms are
-    from their statistics of the training data."""
+    """The teacher's features, and how far images are from training data."""
     distances = []
 
     def read(layer, inputs):
@@ -95,19 +94,15 @@ def with_bn_distance(teacher, images):
 def agreed_divergence(student_logits, teacher_logits):
     """KL(T || S), 0 where student and teacher do not say the same class."""
     agreed = student_logits.argmax(1) == teacher_logits.argmax(1)
-    divergence = functional.kl_div(
-        student_logits.log_softmax(1),
-        teacher_logits.log_softmax(1),
-        reduction='none',
-        log_target=True).sum(1)
+    log_p, log_q = student_logits.log_softmax(1), teacher_logits.log_softmax(1)
+    divergence = kl_div(log_p, log_q, reduction='none', log_target=True).sum(1)
     return (divergence * agreed).mean()
 
 
 def info_nce(queries, keys):
     """Find query i in key i, among all other keys."""
-    queries, keys = (functional.normalize(rows) for rows in (queries, keys))
-    return functional.cross_entropy(queries @ keys.T / 0.1,
-                                    torch.arange(len(queries)))
+    queries, keys = (normalize(rows) for rows in (queries, keys))
+    return cross_entropy(queries @ keys.T / 0.1, torch.arange(len(queries)))
 
 
 def synthesis(teacher, student, generator, projection, projection_adam, bank,
@@ -140,7 +135,7 @@ def synthesis(teacher, student, generator, projection, projection_adam, bank,
                                                 streams['bank'])))
         embeddings = projection(torch.cat((queries, keys)))
         contrastive = info_nce(embeddings[:size], embeddings[size:])
-        loss = functional.cross_entropy(logits, labels) + bn_distance - \
+        loss = cross_entropy(logits, labels) + bn_distance - \
             0.5 * divergence + 0.8 * contrastive
         update(loss, adam, projection_adam)
         if loss < lowest:
@@ -154,8 +149,7 @@ def student_step(teacher, student, optimizer, images):
     """20^2 KL(T || S) at temperature 20."""
     logs = [(network(images) / 20).log_softmax(1)
             for network in (student, teacher)]
-    divergence = functional.kl_div(
-        *logs, reduction='batchmean', log_target=True)
+    divergence = kl_div(*logs, reduction='batchmean', log_target=True)
     update(400 * divergence, optimizer)
 
 
@@ -169,14 +163,13 @@ def update(loss, *optimizers):
 def main(epochs=10, num_generator_steps=40, num_student_steps=50, size=64):
     torch.manual_seed(0)
     digits, classes = map(torch.tensor, load_digits(return_X_y=True))
-    digits = functional.interpolate(
-        digits.view(-1, 1, 8, 8).float() / 16, scale_factor=2)
+    digits = interpolate(digits.view(-1, 1, 8, 8).float() / 16, scale_factor=2)
     images, tests, labels, answers = train_test_split(
         digits, classes, test_size=1 / 3)
     teacher, student, generator = ResNet18(16), ResNet18(8), make_generator()
     optimizer = SGD(teacher.parameters(), 0.1, 0.9)
     for rows in torch.randint(len(images), (150, 128)):
-        loss = functional.cross_entropy(teacher(images[rows]), labels[rows])
+        loss = cross_entropy(teacher(images[rows]), labels[rows])
         update(loss, optimizer)
     teacher.eval().requires_grad_(False)
 
@@ -185,11 +178,10 @@ def main(epochs=10, num_generator_steps=40, num_student_steps=50, size=64):
     optimizer = SGD(student.parameters(), 0.1, 0.9, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     pool, bank = Memory(960, 1, 16, 16), Memory(960, 128)
-    streams = {
-        name: torch.Generator().manual_seed(seed)
-        for seed, name in enumerate(('latents', 'labels', 'generator', 'local',
-                                     'bank', 'pool'))
-    }
+    names = 'latents', 'labels', 'generator', 'local', 'bank', 'pool'
+    streams = {name: torch.Generator() for name in names}
+    for seed, stream in enumerate(streams.values()):
+        stream.manual_seed(seed)
     for epoch in range(epochs):
         pool.add(
             synthesis(teacher, student, generator, projection, projection_adam,
