@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.health import health_table
-from benchmarks.scale import memory_table, scale_table
 from benchmarks.step_path import path_table
 from tadfkd.apis.comparison import comparison_table
 from tadfkd.utils.files import write_atomically
@@ -37,8 +36,9 @@ def write_tables(root: Path) -> None:
 def pages(root: Path) -> list[Path]:
     """The Markdown files that may have tables."""
     return [
-        root / 'README.md', *sorted((root / 'docs').glob('*.md')),
-        *sorted((root / 'configs').glob('*/README.md'))
+        root / 'README.md', root / 'CONTRIBUTING.md', *sorted(
+            (root / 'docs').glob('*.md')), *sorted(
+                (root / 'configs').glob('*/README.md'))
     ]
 
 
@@ -59,8 +59,8 @@ def with_tables(page: str, measured: Path) -> str:
     return _TABLE.sub(table, page)
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    lines = [[*head]]
+def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    lines = [[str(cell) for cell in head]]
     lines.append(['---'] * len(lines[0]))
     lines += [[str(cell).replace('|', '\\|') for cell in row] for row in rows]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
@@ -72,8 +72,8 @@ def _step(record: dict[str, Any]) -> str:
             'student update s', 'rounds', 'GFLOP/s', 'peak MiB')
     rows = []
     for name, report in record.items():
-        student, generator = (report['steps'][step]
-                              for step in ('student', 'generator'))
+        student, generator = (
+            report['steps'][step] for step in ('student', 'generator'))
         rows.append([
             f'`{name}`', f'{report["framework_s"]:.2f}',
             f'{report["framework_over_bare"]:.3f}',
@@ -97,13 +97,23 @@ def _fast_path(record: dict[str, list[dict]]) -> str:
         last = [summary['student_top1_last'] for summary in summaries]
         rows.append([
             f'`{name}`', ', '.join(str(run['seed']) for run in runs),
-            ', '.join(f'{value:.2f}' for value in last),
-            f'{statistics.fmean(last):.2f}',
+            ', '.join(f'{value:.2f}'
+                      for value in last), f'{statistics.fmean(last):.2f}',
             *(f'{statistics.fmean(each[key] for each in summaries):.{digits}f}'
               for key, digits in (('student_top1_last_k_mean', 2),
                                   ('wall_seconds', 0)))
         ])
     return _table(head, rows)
+
+
+def _scale(record: dict[str, Any]) -> str:
+    return _table(('size', 'values', 'seconds', 'fitted line', 'within'), ([
+        axis, ', '.join(map(str, row['sizes'])), ', '.join(
+            f'{seconds:.3f}' for seconds in row['seconds']),
+        f'{row["intercept"]:.3f} + {row["slope"]:.2g} x size',
+        f'{100 * row["largest_residual"]:.1f} %'
+    ] for axis, row in ((axis, record[axis])
+                        for axis in ('batch_size', 'num_classes'))))
 
 
 def _demo(record: dict[str, Any]) -> str:
@@ -141,9 +151,10 @@ def _families(records: list[dict]) -> str:
             'best epoch (extra)', 'config')
     return _table(head, ([
         record['teacher'], record['norm'], record['parameters'],
-        record['setting'], record['seed'], *(f'{record[key]:.2f}' for key in (
-            'teacher_top1', 'student_last', 'student_mean_last_k',
-            'student_best')), f'`{Path(record["config"]).name}`'
+        record['setting'], record['seed'],
+        *(f'{record[key]:.2f}'
+          for key in ('teacher_top1', 'student_last', 'student_mean_last_k',
+                      'student_best')), f'`{Path(record["config"]).name}`'
     ] for record in sorted(records, key=lambda each: each['teacher'])))
 
 
@@ -151,9 +162,8 @@ def _zoo_steps(zoo: dict[str, Any]) -> str:
     head = ('backbone / head', 'model', 'input', 'order', 'parameters',
             'multiply-adds', 'BN', 'features', 'at the image',
             'of the generator', 'seconds', 'verdict')
-    return _table(
-        head, (_zoo_step(name, result) for name, result in sorted(
-            zoo['run'].items(), key=lambda item: item[1]['family'])))
+    return _table(head, (_zoo_step(name, result) for name, result in sorted(
+        zoo['run'].items(), key=lambda item: item[1]['family'])))
 
 
 def _zoo_step(name: str, result: dict) -> list[object]:
@@ -198,8 +208,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = dict(
     fast_path_digits=('fast_path_digits', _fast_path),
     fast_path_fashion_mnist=('fast_path_fashion_mnist', _fast_path),
     health=('health', health_table),
-    memory=('memory', memory_table),
-    scale=('scale', scale_table),
+    scale=('scale', _scale),
     step=('step', _step),
     step_path=('step_path', path_table),
     tadfkd_digits=('tadfkd_digits', _demo),

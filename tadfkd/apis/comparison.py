@@ -16,12 +16,10 @@ from tadfkd.apis.command_line import checkout_commit
 from tadfkd.apis.config import load_config
 from tadfkd.apis.runs import distill
 from tadfkd.errors import UserError, require_at_least
-from tadfkd.utils.files import write_atomically, write_json
+from tadfkd.utils.files import write_json
 
 Options = dict[str, Any] | None
 
-#: Marks in a page, with the table of results between them.
-BEGIN, END = '<!-- comparison -->', '<!-- end of comparison -->'
 _COLUMNS = ('config', 'seeds', 'student, last epoch', 'worst seed',
             'mean of the last {k}', 'best epoch (extra)', 'agreement',
             'student steps', 'generator steps', 'images generated', 'seconds')
@@ -176,22 +174,3 @@ def _row(config: str, runs: list[dict]) -> tuple[float, list[str]]:
         f'{mean("generator_steps"):.0f}', f'{mean("images_generated"):.0f}',
         f'{mean("wall_seconds"):.0f}'
     ]
-
-
-def rewrite_table(page: str | os.PathLike, table: str) -> None:
-    """Replace the table of a file; see :func:`replace_table`."""
-    text = replace_table(Path(page).read_text(), table)
-    write_atomically(page, text.encode())
-
-
-def replace_table(page: str, table: str) -> str:
-    """Replace the table between the marks of a page.
-
-    Raises:
-        ValueError: If the page has no such marks.
-    """
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f'the page has no {BEGIN} ... {END}')
-    return f'{head}{BEGIN}\n\n{table}\n\n{END}{tail}'

@@ -6,11 +6,8 @@ from typing import Any
 import pytest
 
 from tadfkd.apis import compare
-from tadfkd.apis.comparison import (BEGIN, END, _fingerprint, comparison_table,
-                                    replace_table)
+from tadfkd.apis.comparison import _fingerprint, comparison_table
 from tadfkd.errors import UserError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_run_in_the_record_does_not_run_again(
@@ -83,24 +80,3 @@ def test_a_row_has_the_last_epoch_of_all_seeds_and_the_best_as_an_extra(
     assert table.splitlines()[2] == (
         '| `a/x.py` | 0, 1, 2 | 86.00 ± 4.32 | 80.00 | 85.00 | 92.00 | 51.0 | '
         '500 | 100 | 6400 | 90 |')
-
-
-def test_only_what_is_between_the_marks_is_replaced() -> None:
-    page = f'before\n\n{BEGIN}\n\nold\n\n{END}\n\nafter\n'
-    assert replace_table(
-        page,
-        '| new |') == (f'before\n\n{BEGIN}\n\n| new |\n\n{END}\n\nafter\n')
-    with pytest.raises(ValueError, match='the page has no'):
-        replace_table('before', '| new |')
-
-
-def test_the_page_of_results_has_the_tables_of_the_records() -> None:
-    page = (ROOT / 'docs/results.md').read_text()
-    records, longer = (
-        json.loads((ROOT / f'docs/measured/{name}.json').read_text())
-        for name in ('algorithms_digits', 'algorithms_digits_long'))
-    assert page == replace_table(page, comparison_table(records))
-    assert comparison_table(longer) in page
-    for entry in records + longer:
-        assert (ROOT / entry['config']).is_file()
-        assert 'dirty' not in entry['commit']

@@ -1,4 +1,4 @@
-"""Two runs are compared bit by bit."""
+"""The ends of two runs are compared bit by bit."""
 import json
 from pathlib import Path
 
