@@ -31,7 +31,8 @@ def benchmark_step(config: str | os.PathLike,
 
     Args:
         config: Path of a config of ``configs/tadfkd/``.
-        options: See :func:`benchmark_config`. The numbers of steps stay 1.
+        options: See :func:`benchmark_config`. The numbers of steps stay 1,
+            and there is no augmentation.
         amp: Whether forward passes are in bfloat16.
         iterations: Measured iterations, >= 1.
         warmup: Iterations before these, >= 1.
@@ -43,9 +44,14 @@ def benchmark_step(config: str | os.PathLike,
         UserError: If the config is of another algorithm.
     """
     require_at_least('the benchmark', 'warmup', warmup, 1)
-    one_each = {'model.num_student_steps': 1, 'model.num_generator_steps': 1}
+    # As in examples/tadfkd_plain.py, which is the plain loop.
+    plain = {
+        'model.num_student_steps': 1,
+        'model.num_generator_steps': 1,
+        'model.augment': None
+    }
     hook = _Stopwatch(warmup)
-    with benchmark_config(config, (options or {}) | one_each, amp, iterations,
+    with benchmark_config(config, (options or {}) | plain, amp, iterations,
                           warmup) as loaded:
         train(loaded, hooks=[hook])
     if not hook.iterations:
