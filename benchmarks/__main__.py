@@ -114,6 +114,29 @@ def parse_arguments() -> argparse.Namespace:
         help='count the files that a training step runs through')
     step_path.add_argument('configs', nargs='+', metavar='CONFIG')
 
+    compare = commands.add_parser(
+        'compare',
+        parents=[options],
+        help='distil by several configs with several seeds; go on where an '
+        'earlier comparison stopped')
+    compare.add_argument(
+        'configs', nargs='+', help='paths of configs, as configs/...')
+    compare.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    compare.add_argument(
+        '--record',
+        default='work_dirs/comparison/record.json',
+        help='JSON file to which runs are added')
+    compare.add_argument(
+        '--work-dir',
+        default='work_dirs/comparison',
+        help='folder of the runs')
+    compare.add_argument('--teacher-checkpoint', metavar='FILE')
+    compare.add_argument(
+        '--jobs',
+        type=int,
+        default=1,
+        help='runs at the same time, with one thread each')
+
     commands.add_parser(
         'tables', help='write the tables of the pages from docs/measured')
 
@@ -189,6 +212,13 @@ def main() -> None:
         run_tool(lambda: check_zoo(
             Path(arguments.record), arguments.families, arguments.all_configs,
             arguments.time_limit, arguments.memory_limit))
+    elif arguments.command == 'compare':
+        from benchmarks.comparison import compare, comparison_table
+        run_tool(lambda: print(
+            comparison_table(
+                compare(arguments.configs, arguments.seeds, arguments.record,
+                        arguments.cfg_options, arguments.work_dir, arguments.
+                        teacher_checkpoint, arguments.jobs))))
     elif arguments.command == 'tables':
         from benchmarks.tables import write_tables
         run_tool(lambda: write_tables(ROOT))

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.comparison import comparison_table
 from benchmarks.health import health_table
 from benchmarks.step_path import path_table
-from tadfkd.apis.comparison import comparison_table
 from tadfkd.utils.files import write_atomically
 
 _TABLE = re.compile(r'(<!-- table (\w+) -->\n).*?(<!-- end of table -->)',

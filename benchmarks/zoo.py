@@ -18,10 +18,10 @@ import mmpretrain
 import torch
 
 from tadfkd.apis.teacher_check import check_teacher
+from tadfkd.classifiers.build import build_classifier
 from tadfkd.classifiers.configs import (find_classifier,
                                         without_pretrained_weights)
 from tadfkd.classifiers.facts import facts_of
-from tadfkd.classifiers.build import build_classifier
 from tadfkd.errors import UserError, nearest
 from tadfkd.teachers.requirements import resolve_facts
 from tadfkd.utils.files import write_json

@@ -1,9 +1,6 @@
 """What does a notebook or a tool call?"""
-from tadfkd.apis.comparison import compare
 from tadfkd.apis.config import load_config
 from tadfkd.apis.runs import distill, test, train
 from tadfkd.apis.teacher_check import check_teacher
 
-__all__ = [
-    'check_teacher', 'compare', 'distill', 'load_config', 'test', 'train'
-]
+__all__ = ['check_teacher', 'distill', 'load_config', 'test', 'train']

@@ -4,7 +4,7 @@
 set -e
 export OMP_NUM_THREADS=1
 python tools/train.py configs/teachers/resnet18w16_digits.py --seed 0
-python tools/compare_algorithms.py --seeds 0 1 2 --jobs 2 \
+python -m benchmarks compare --seeds 0 1 2 --jobs 2 \
     --record docs/measured/algorithms_digits/record.json \
     configs/adi/resnet18w16_to_resnet18w8_digits.py \
     configs/cmi/resnet18w16_to_resnet18w8_digits.py \
@@ -28,7 +28,7 @@ python tools/compare_algorithms.py --seeds 0 1 2 --jobs 2 \
     configs/vanillakd/resnet18w16_to_resnet18w8_digits.py \
     configs/zskt/resnet18w16_to_resnet18w8_digits.py
 # These configs are for twice the batch and half as many steps more.
-python tools/compare_algorithms.py --seeds 0 1 2 --jobs 2 \
+python -m benchmarks compare --seeds 0 1 2 --jobs 2 \
     --record docs/measured/algorithms_digits/record.json \
     configs/tadfkd/resnet18w16_to_resnet18w8_digits.py \
     configs/tadfkd/resnet18w16_to_resnet18w8_digits_basic.py \

@@ -4,7 +4,7 @@
 set -e
 export OMP_NUM_THREADS=1
 python tools/train.py configs/teachers/resnet18w16_digits.py --seed 0
-python tools/compare_algorithms.py --seeds 0 --jobs 2 \
+python -m benchmarks compare --seeds 0 --jobs 2 \
     --record docs/measured/algorithms_digits_long/record.json \
     configs/dafl/resnet18w16_to_resnet18w8_digits.py \
     configs/dfad/resnet18w16_to_resnet18w8_digits.py \

@@ -5,9 +5,9 @@ set -e
 export OMP_NUM_THREADS=1
 python tools/train.py configs/teachers/resnet18w16_fashion_mnist.py --seed 0
 folder=$(mktemp -d)
-python tools/compare_algorithms.py configs/tadfkd/resnet18w16_to_resnet18w8_fashion_mnist.py \
+python -m benchmarks compare configs/tadfkd/resnet18w16_to_resnet18w8_fashion_mnist.py \
     --seeds 0 1 2 --jobs 2 --record "$folder/plain.json"
-python tools/compare_algorithms.py configs/tadfkd/resnet18w16_to_resnet18w8_fashion_mnist.py \
+python -m benchmarks compare configs/tadfkd/resnet18w16_to_resnet18w8_fashion_mnist.py \
     --seeds 0 1 2 --jobs 2 --record "$folder/channels_last_folded.json" \
     --cfg-options model.channels_last=True
 python - "$folder" <<'END'

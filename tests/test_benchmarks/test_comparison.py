@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tadfkd.apis import compare
-from tadfkd.apis.comparison import _fingerprint, comparison_table
+from benchmarks.comparison import _fingerprint, compare, comparison_table
 from tadfkd.errors import UserError
 
 
