@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from tadfkd.apis.command_line import checkout_commit
+from benchmarks.records import checkout_commit
 from tadfkd.apis.config import load_config
 from tadfkd.apis.runs import distill
 from tadfkd.errors import UserError, require_at_least

@@ -3,6 +3,7 @@ import json
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -10,11 +11,21 @@ from typing import Any
 
 import torch
 
-from tadfkd.apis.command_line import checkout_commit
 from tadfkd.utils.files import write_json
 
 #: Instructions of a processor that decide how fast it multiplies.
 _FLAGS = ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16')
+
+
+def checkout_commit() -> str:
+    """The commit of the checkout in the current folder.
+
+    It ends with ``-dirty`` if files were changed. Outside of a checkout it is
+    an empty string.
+    """
+    return subprocess.run(['git', 'describe', '--always', '--dirty'],
+                          capture_output=True,
+                          text=True).stdout.strip()
 
 
 def write_record(path: str | os.PathLike,

@@ -1,7 +1,6 @@
 """Functions that the command-line tools share."""
 import argparse
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
@@ -30,15 +29,6 @@ def add_cfg_options(
         help=help)
 
 
-def typed_command(arguments: Sequence[str]) -> str:
-    """The command that a user typed to run a tool.
-
-    Args:
-        arguments: ``sys.argv`` of the tool.
-    """
-    return shlex.join(['python', *arguments])
-
-
 def resuming_command(arguments: Sequence[str]) -> str:
     """The command that resumes a run of ``tools/train.py``.
 
@@ -48,17 +38,6 @@ def resuming_command(arguments: Sequence[str]) -> str:
     # The last --resume counts, if the run itself resumed from a checkpoint.
     more = [] if arguments[-1] == '--resume' else ['--resume']
     return shlex.join([sys.executable, *arguments, *more])
-
-
-def checkout_commit() -> str:
-    """The commit of the checkout in the current folder.
-
-    It ends with ``-dirty`` if files were changed. Outside of a checkout it is
-    an empty string.
-    """
-    return subprocess.run(['git', 'describe', '--always', '--dirty'],
-                          capture_output=True,
-                          text=True).stdout.strip()
 
 
 def run_tool(main: Callable[[], object]) -> None:
