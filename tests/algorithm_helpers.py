@@ -100,8 +100,7 @@ def make_algorithm(type: str, leaf: str = DIGITS, **changes: Any) -> Any:
     if config.get('replay', {}).get('type') == 'BufferReplay':
         config['replay'] = BUFFER
     elif 'replay' in config:
-        config['replay'] = dict(
-            type='GenerativeReplay',
+        config['replay'] = config['replay'] | dict(
             autoencoder=dict(
                 type='VariationalAutoencoder',
                 width=4,
