@@ -34,7 +34,7 @@ def build_part(name: str,
     """
     part = registry.build(config)
     if not isinstance(part, kind):
-        raise UserError(f'{name} must be a {kind.__name__}, got '
+        raise UserError(f'{name} must be of type {kind.__name__}, got '
                         f'{type(part).__name__}: set model.{name}.type')
     return part
 

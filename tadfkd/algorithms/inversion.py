@@ -229,7 +229,13 @@ class InversionDFKD(BaseDFKD):
         return self.update('student', wrapper, (losses, len(images_BCHW)))
 
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
-        """Images of the pool, augmented, and the teacher's logits.
+        """Images of the pool, augmented, and the teacher's logits."""
+        views_BCHW = self.candidates.augmented(
+            SyntheticBatch(self.pool_images(self.batch_size))).views_BCHW
+        return views_BCHW, TeacherOutput(self.teacher_logits(views_BCHW))
+
+    def pool_images(self, size: int) -> Tensor:
+        """images_BCHW of the pool, drawn with replacement.
 
         Raises:
             UserError: If no synthesis has made a finite image yet.
@@ -238,11 +244,7 @@ class InversionDFKD(BaseDFKD):
             raise UserError('no synthesis has made a finite image, so there '
                             'is nothing to learn from: check the teacher, or '
                             'lower optim_wrapper.generator.optimizer.lr')
-        images_BCHW = self.pool.sample(self.batch_size,
-                                       self.streams.get('pool'))
-        views_BCHW = self.candidates.augmented(
-            SyntheticBatch(images_BCHW.to(self.device))).views_BCHW
-        return views_BCHW, TeacherOutput(self.teacher_logits(views_BCHW))
+        return self.pool.sample(size, self.streams.get('pool')).to(self.device)
 
     def reinitialize(self, module: nn.Module) -> None:
         """Draw new weights for a part of the generator, the same ones in all

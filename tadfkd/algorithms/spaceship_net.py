@@ -92,9 +92,8 @@ class SpaceshipNet(InversionDFKD):
         if size > 0 and min(map(len, self.banks)) > 0:
             made.append(
                 self.candidates.select(self.exchanged(size)).images_BCHW)
-        stored = self.pool.sample(self.batch_size - sum(map(len, made)),
-                                  self.streams.get('pool'))
-        images_BCHW = torch.cat((*made, stored.to(self.device)))
+        stored_BCHW = self.pool_images(self.batch_size - sum(map(len, made)))
+        images_BCHW = torch.cat((*made, stored_BCHW))
         views_BCHW = self.candidates.augmented(
             SyntheticBatch(images_BCHW)).views_BCHW
         return views_BCHW, self.teacher(
