@@ -11,6 +11,7 @@ from examples import tadfkd_plain
 from tadfkd.algorithms import TADFKD
 from tadfkd.errors import UserError
 from tadfkd.selectors import GMMSelector
+from tadfkd.teachers import BaseTeacher
 from tadfkd.utils.randomness import RandomStreams
 
 
@@ -80,7 +81,7 @@ class BareLoop(Copies):
 class _Teacher(nn.Module):
     """images in [0, 1] -> float32 logits_BK."""
 
-    def __init__(self, teacher: nn.Module, autocast: Any) -> None:
+    def __init__(self, teacher: BaseTeacher, autocast: Any) -> None:
         super().__init__()
         self.teacher = teacher
         self.autocast = autocast
@@ -91,8 +92,8 @@ class _Teacher(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Compiled networks run eagerly where statistics are read."""
-        stance = 'force_eager' if images_BCHW.requires_grad else 'default'
-        with self.autocast(), torch.compiler.set_stance(stance):
+        with self.autocast(), torch.compiler.set_stance(
+                'force_eager' if images_BCHW.requires_grad else 'default'):
             return self.teacher(images_BCHW).logits_BK.float()
 
 
