@@ -38,10 +38,11 @@ PIXELS = dict(
          'student_loss must be of type LogitsLoss, got TotalVariationLoss: '
          'set '
          'model.student_loss.type'),
-        ('DFAD', 'adversarial_loss', dict(type='OneHotLoss'), 'type LogitsLoss'),
+        ('DFAD', 'adversarial_loss', dict(type='OneHotLoss'),
+         'type LogitsLoss'),
         ('DAFL', 'class_prior', dict(type='ImageL2Loss'),
          'must be of type ClassPrior'),
-        ('CMI', 'one_hot_loss', dict(type='KLLoss'), 'type LabelLoss'),
+        ('CMI', 'one_hot_loss', dict(type='KLLoss'), 'LabelLoss'),
         ('CMI', 'contrastive_loss', dict(type='TotalVariationLoss'),
          'must be of type InfoNCELoss'),
         ('ZSKT', 'attention_loss', dict(type='L1Loss'),
