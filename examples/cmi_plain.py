@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
 from torch.nn.functional import (affine_grid, cross_entropy, grid_sample,
-                                 interpolate, kl_div, normalize)
+                                 kl_div, normalize)
 from torch.optim import SGD, Adam
 
 
@@ -163,7 +163,8 @@ def update(loss, *optimizers):
 def main(epochs=10, num_generator_steps=40, num_student_steps=50, size=64):
     torch.manual_seed(0)
     digits, classes = map(torch.tensor, load_digits(return_X_y=True))
-    digits = interpolate(digits.view(-1, 1, 8, 8).float() / 16, scale_factor=2)
+    digits = digits.view(-1, 1, 8, 8).float() / 16
+    digits = digits.repeat_interleave(2, 2).repeat_interleave(2, 3)
     images, tests, labels, answers = train_test_split(
         digits, classes, test_size=1 / 3)
     teacher, student, generator = ResNet18(16), ResNet18(8), make_generator()
