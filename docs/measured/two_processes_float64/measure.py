@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 TESTS = Path(__file__).resolve().parents[3] / 'tests'
-sys.path[:0] = [str(TESTS), str(TESTS / 'test_distributed')]
+sys.path[:0] = [str(TESTS.parent), str(TESTS)]
 
 import one_against_two  # noqa: E402  (lies in the folder added above)
 
