@@ -88,24 +88,6 @@ def _step(record: dict[str, Any]) -> str:
     return _table(head, rows)
 
 
-def _fast_path(record: dict[str, list[dict]]) -> str:
-    head = ('what', 'seeds', 'last epoch', 'mean', 'mean of the last 10',
-            'seconds, mean')
-    rows = []
-    for name, runs in record.items():
-        summaries = [run['summary'] for run in runs]
-        last = [summary['student_top1_last'] for summary in summaries]
-        rows.append([
-            f'`{name}`', ', '.join(str(run['seed']) for run in runs),
-            ', '.join(f'{value:.2f}'
-                      for value in last), f'{statistics.fmean(last):.2f}',
-            *(f'{statistics.fmean(each[key] for each in summaries):.{digits}f}'
-              for key, digits in (('student_top1_last_k_mean', 2),
-                                  ('wall_seconds', 0)))
-        ])
-    return _table(head, rows)
-
-
 def _scale(record: dict[str, Any]) -> str:
     return _table(('size', 'values', 'seconds', 'fitted line', 'within'), ([
         axis, ', '.join(map(str, row['sizes'])), ', '.join(
@@ -205,8 +187,6 @@ def _zoo_names(zoo: dict[str, Any]) -> str:
 TABLES: dict[str, tuple[str, Callable[[Any], str]]] = dict(
     algorithms_digits=('algorithms_digits', comparison_table),
     algorithms_digits_long=('algorithms_digits_long', comparison_table),
-    fast_path_digits=('fast_path_digits', _fast_path),
-    fast_path_fashion_mnist=('fast_path_fashion_mnist', _fast_path),
     health=('health', health_table),
     scale=('scale', _scale),
     step=('step', _step),
