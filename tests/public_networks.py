@@ -110,24 +110,22 @@ class BlockLayerWideBlock(nn.Module):
 class LayerWideBlock(nn.Module):
     """The block of ``layer1.0``: another stride, another shortcut."""
 
-    def __init__(self, channels: int, width: int, stride: int, bias: bool,
-                 name: str) -> None:
+    def __init__(self, channels: int, width: int, stride: int,
+                 bias: bool) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=bias)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=bias)
-        self.name = name
-        projection = nn.Sequential()
+        self.shortcut = nn.Sequential()
         if stride != 1 or channels != width:
-            projection = nn.Sequential(
+            self.shortcut = nn.Sequential(
                 nn.Conv2d(channels, width, 1, stride, bias=bias))
-        self.add_module(name, projection)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.conv1(torch.relu(self.bn1(x)))
         out = self.conv2(torch.relu(self.bn2(out)))
-        return out + getattr(self, self.name)(x)
+        return out + self.shortcut(x)
 
 
 class PublicWideResNet(nn.Module):
@@ -138,7 +136,6 @@ class PublicWideResNet(nn.Module):
                  factor: int = 1,
                  layers: bool = False,
                  bias: bool = False,
-                 shortcut: str = 'shortcut',
                  head: str = 'fc',
                  in_channels: int = 3,
                  num_classes: int = 10) -> None:
@@ -152,8 +149,8 @@ class PublicWideResNet(nn.Module):
             for index in range((depth - 4) // 6):
                 stride = 2 if stage and not index else 1
                 blocks.append(
-                    LayerWideBlock(channels, width, stride, bias, shortcut) if
-                    layers else BlockLayerWideBlock(channels, width, stride))
+                    LayerWideBlock(channels, width, stride, bias) if layers
+                    else BlockLayerWideBlock(channels, width, stride))
                 channels = width
             module = nn.Sequential(*blocks)
             if not layers:

@@ -2,7 +2,6 @@
 import hashlib
 import io
 import os
-import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from forged_checkpoints import Payload
-from forged_checkpoints import zipped as zip_file
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader
 from safetensors.torch import save_file
@@ -31,19 +29,6 @@ both_formats = pytest.mark.parametrize('zipped', [True, False])
 def save(content: object, path: Path, zipped: bool = True) -> Path:
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     return path
-
-
-@both_formats
-def test_a_plain_state_dict_is_read_exactly(tmp_path: Path,
-                                            zipped: bool) -> None:
-    content = dict(
-        state_dict=nn.Linear(3, 2).state_dict(),
-        meta=dict(epoch=3, name='run', rates=[0.1, None, (1, 2)]))
-    found = read_checkpoint(save(content, tmp_path / 'a.pth', zipped))
-    assert found['meta'] == content['meta']
-    assert found['state_dict'].keys() == content['state_dict'].keys()
-    for key, value in content['state_dict'].items():
-        assert torch.equal(found['state_dict'][key], value)
 
 
 @both_formats
@@ -169,13 +154,6 @@ def test_a_checkpoint_of_mmengine_is_read(tmp_path: Path,
     assert torch.equal(moments, content['optimizer']['state'][0]['exp_avg'])
 
 
-def test_what_is_trusted_here_is_not_trusted_elsewhere(tmp_path: Path) -> None:
-    path = save(mmengine_checkpoint(), tmp_path / 'a.pth')
-    read_checkpoint(path)
-    with pytest.raises(pickle.UnpicklingError):
-        torch.load(path, weights_only=True)
-
-
 def test_mmengine_reads_by_the_same_rules_within_the_block(
         tmp_path: Path) -> None:
     good = save(mmengine_checkpoint(), tmp_path / 'good.pth')
@@ -212,16 +190,6 @@ def test_a_trusted_file_may_run_code(tmp_path: Path, zipped: bool) -> None:
         'is code and not data: save a plain state dict, or, if you trust '
         'whoever made it, set model.teacher.trust_checkpoint=True')
     assert read_checkpoint(path, trusted=True)['when'] == date(2020, 1, 2)
-
-
-def test_a_trusted_file_says_what_it_lacks(tmp_path: Path) -> None:
-    stream = b'\x80\x02}X\x01\0\0\0acno_such_module\nThing\ns.'
-    path = zip_file(tmp_path / 'a.pth', stream)
-    with pytest.raises(
-            UserError, match="No module named 'no_such_module'.*install"):
-        read_checkpoint(path, trusted=True)
-    with pytest.raises(UserError, match='holds no_such_module.Thing'):
-        read_checkpoint(path)
 
 
 class Server:
@@ -315,16 +283,6 @@ def test_another_hash_than_the_name_says_is_refused(server: Server,
         assert cached(tmp_path) == []
 
 
-def test_what_cannot_be_downloaded_is_one_sentence(server: Server,
-                                                   tmp_path: Path) -> None:
-    for url in (f'{server.address}/nothing.pth', 'http://127.0.0.1:9/a.pth',
-                'http://[::1/a.pth', 'http:///a.pth', 'http://a b/c.pth'):
-        with pytest.raises(UserError, match='URL|cannot be downl') as caught:
-            read_checkpoint(url)
-        assert '\n' not in str(caught.value)
-        assert cached(tmp_path) == []
-
-
 @pytest.mark.parametrize('url', [
     'file:///etc/passwd', 'ftp://127.0.0.1/a.pth', 's3://bucket/a.pth',
     'torchvision://resnet18', 'https:///a.pth'
@@ -348,16 +306,6 @@ def test_processes_of_a_run_download_a_file_once(server: Server,
                                    [server.address + name] * 4):
                 assert found['a'].tolist() == [1, 1]
             assert server.requests.count(name) == 1
-
-
-def test_code_from_a_url_is_refused_and_not_run(server: Server,
-                                                tmp_path: Path) -> None:
-    trace = tmp_path / 'the payload ran'
-    path = save(dict(a=Payload(os.system, f'touch "{trace}"')), tmp_path / 'a')
-    server.files['/bad.pth'] = path.read_bytes()
-    with pytest.raises(UserError, match='system, which is code'):
-        read_checkpoint(f'{server.address}/bad.pth')
-    assert not trace.exists()
 
 
 def test_a_safetensors_file_is_read(server: Server, tmp_path: Path) -> None:

@@ -28,11 +28,6 @@ def test_all_weights_are_loaded_except_batch_norms_counter() -> None:
 @pytest.mark.parametrize(
     'remove, add, problem',
     [(['0.weight'], {}, '1 missing (0.weight)'),
-     ([], {
-         f'a.{index}': torch.zeros(1)
-         for index in range(9)
-     }, '9 unexpected (a.0, a.1, a.2, a.3, a.4, a.5, a.6, a.7 and 1 more)'),
-     (['1.running_mean'], {}, '1 missing (1.running_mean)'),
      ([], dict(extra=torch.zeros(1)), '1 unexpected (extra)'),
      ([], {
          '0.weight': torch.zeros(3, 5)
@@ -69,17 +64,6 @@ def test_excused_keys_may_be_missing_or_unexpected() -> None:
     assert torch.equal(target[1].weight, before)
     load_weights(target, weights, 'teacher.pth', ['1.b*', 'head.*'])
     assert torch.equal(target[1].weight, before + 1)
-
-
-def test_a_pattern_excuses_no_other_shape_and_must_match_something() -> None:
-    weights = network().state_dict() | {'0.weight': torch.zeros(7, 2)}
-    with pytest.raises(UserError, match='1 of another shape'):
-        load_weights(network(), weights, 'teacher.pth', ['0.*'])
-    with pytest.raises(UserError, match="'haed.*', which matches no weight"):
-        load_weights(network(),
-                     network().state_dict(), 'teacher.pth', ['haed.*'])
-    with pytest.raises(UserError, match=r"must be a list .* \['0.*'\]"):
-        load_weights(network(), weights, 'teacher.pth', '0.*')
 
 
 @pytest.mark.parametrize('weights', [
@@ -237,39 +221,24 @@ def state_dict(prefix: str = '', value: float = 0) -> dict[str, Tensor]:
     (dict(state_dict=state_dict('', 1), meta=dict(mmcls_version='0.23'),
           optimizer=dict(state={})), "'state_dict'"),
     (dict(model=state_dict('', 1), epoch=3), "'model'"),
-    (dict(model='resnet18', net=state_dict('', 1)), "'net'"),
-    (dict(model_state_dict=state_dict('', 1), loss=torch.zeros(())),
-     "'model_state_dict'"),
     (dict(state_dict=dict(model=state_dict('', 1))),
      "'model' in 'state_dict'"),
-    (dict(model=dict(state_dict=state_dict('', 1))),
-     "'state_dict' in 'model'"),
     (dict(state_dict=state_dict(), state_dict_ema=state_dict('', 1)),
      "'state_dict_ema'"),
     (dict(model=state_dict(),
           model_ema=dict(n_averaged=torch.tensor(3)) |
           state_dict('module.', 1)),
      "'model_ema', without the prefix 'module.'"),
-    (dict(model=state_dict('', 1), ema=dict(decay=0.9)), "'model'"),
     (dict(state_dict=state_dict('', 1), state_dict_ema=None),
      "'state_dict'"),
-    (dict(state_dict=state_dict(), ema_state_dict=state_dict('', 1)),
-     "'ema_state_dict'"),
     (dict(state_dict=state_dict('', 1), ema_state_dict=state_dict('module.'),
           message_hub={}), "'state_dict'"),
-    (state_dict('_orig_mod.', 1),
-     "the file itself, without the prefix '_orig_mod.'"),
     (state_dict('module._orig_mod.model.', 1),
      "the file itself, without the prefix 'module._orig_mod.model.'"),
-    (state_dict('model.module.', 1),
-     "the file itself, without the prefix 'model.module.'"),
     (state_dict('student.', 1) | {'generator.0.weight': torch.zeros(2)},
      "the file itself, without the prefix 'student.', leaving out generator"),
     (state_dict('student.') | state_dict('teacher.network.', 1),
      "the file itself, without the prefix 'teacher.network.', leaving out "
-     'student'),
-    (state_dict('module.student.') | state_dict('module.teacher.', 1),
-     "the file itself, without the prefix 'module.teacher.', leaving out "
      'student'),
     (dict(student=state_dict(), teacher=state_dict('', 1)), "'teacher'"),
 ])  # yapf: disable
@@ -294,20 +263,3 @@ def test_an_entry_is_taken_by_name() -> None:
         find_weights(content | dict(ema=0.9), OWN, 'teacher.pth', 'ema')
     with pytest.raises(UserError, match="so there is no 'ema'"):
         find_weights(state_dict(), OWN, 'teacher.pth', 'ema')
-
-
-@pytest.mark.parametrize('content, message', [
-    ({}, 'but has nothing: put'),
-    (dict(epoch=1, optimizer={}), 'but has epoch, optimizer: put the'),
-    (state_dict() | dict(epoch=3), 'does not hold named tensors only'),
-    ({0: torch.zeros(1)}, 'does not hold named tensors only'),
-    (dict(model=dict(model=dict(model=state_dict()))), 'has no entry with'),
-    (dict(epoch=1, student=state_dict(), best_state_dict=state_dict()),
-     'of a known name, but has best_state_dict, student: set model.teacher.'
-     'checkpoint_key to one of these entries, or put the state dict under'),
-])  # yapf: disable
-def test_what_has_no_weights_is_said_to_have_none(content: dict,
-                                                  message: str) -> None:
-    with pytest.raises(UserError, match=message) as caught:
-        find_weights(content, OWN, 'teacher.pth')
-    assert str(caught.value).startswith('teacher.pth ')

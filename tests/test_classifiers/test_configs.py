@@ -2,22 +2,13 @@
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from tadfkd.classifiers.configs import (channel_order_of, find_classifier,
                                         input_size_of, normalisation_of,
                                         with_num_classes,
-                                        without_pretrained_weights,
-                                        wrapped_library)
+                                        without_pretrained_weights)
 from tadfkd.errors import UserError
-
-
-def test_a_model_dict_is_returned_as_a_copy() -> None:
-    given = ConfigDict(type='X', head=dict(channels=[1, 2]))
-    found, config = find_classifier(given, 'model.teacher.model')
-    assert found == given and config is None
-    found['head']['channels'].append(3)
-    assert given.head.channels == [1, 2]
 
 
 def test_a_config_file_is_read_with_its_preprocessor(tmp_path: Path) -> None:
@@ -30,22 +21,6 @@ def test_a_config_file_is_read_with_its_preprocessor(tmp_path: Path) -> None:
         assert found == dict(
             type='ImageClassifier', data_preprocessor=dict(mean=[1, 2, 3]))
         assert config is not None and config.other == 5
-
-
-@pytest.mark.parametrize('model, problem', [
-    ('resnet18_8xb16_cifar11', "did you mean 'resnet18_8xb16_cifar10'?"),
-    ('no/such/config.py', 'does not exist'),
-    (18, 'got 18'),
-    (['resnet18_8xb16_cifar10'], 'a zoo name, a config path, a timm:: or '
-     'transformers:: name, or a model dict'),
-    ('mmpretrain::resnet/no_such_config.py', 'no_such_config.py'),
-])
-def test_a_classifier_that_is_not_there_names_the_field(
-        model: object, problem: str) -> None:
-    with pytest.raises(UserError) as caught:
-        find_classifier(model, 'model.teacher.model')
-    assert 'model.teacher.model' in str(caught.value)
-    assert problem in str(caught.value)
 
 
 def test_pretrained_weights_are_left_out_at_any_depth() -> None:
@@ -64,26 +39,6 @@ def test_pretrained_weights_are_left_out_at_any_depth() -> None:
         heads=({}, 'text'),
         other=pretrained)
     assert given['init_cfg'] is pretrained
-
-
-@pytest.mark.parametrize('name, kind',
-                         [('timm', 'TimmClassifier'),
-                          ('transformers', 'HuggingFaceClassifier')])
-def test_a_prefix_names_the_model_of_a_library(name: str, kind: str) -> None:
-    model, config = find_classifier(f'{name}::some/model.name',
-                                    'model.student')
-    assert model == dict(type=kind, model_name='some/model.name')
-    assert config is None
-    assert wrapped_library(model) == name
-    assert wrapped_library(dict(type=f'mmpretrain.{kind}')) == name
-    assert wrapped_library(dict(type='ImageClassifier')) is None
-
-
-def test_a_zoo_config_that_mmpretrain_cannot_read_is_a_user_error() -> None:
-    with pytest.raises(
-            UserError,
-            match="names the model 'replknet-31b_3rdparty_in1k'.*cannot read"):
-        find_classifier('replknet-31b_3rdparty_in1k', 'model.student')
 
 
 def test_a_model_without_preprocessor_is_fed_with_pixels(
@@ -181,11 +136,6 @@ def test_a_model_without_classes_cannot_be_given_any(model: dict) -> None:
     with pytest.raises(
             UserError, match='cannot be given 4 classes.*model.student'):
         with_num_classes(model, 4)
-
-
-def test_a_package_that_is_not_installed_is_not_fetched() -> None:
-    with pytest.raises(UserError, match='nowhere_at_all is not installed'):
-        find_classifier('nowhere_at_all::a/b.py', 'model.teacher.model')
 
 
 def test_a_pipeline_may_normalise_and_convert() -> None:

@@ -40,20 +40,6 @@ def test_a_model_dict_alone_tells_classes_and_activation() -> None:
     assert facts(backbone=without, head=None) == {}
 
 
-@pytest.mark.parametrize('preprocessor, mean, std', [
-    (dict(), [0.0], [1.0]),
-    (dict(mean=[51.0], std=[25.5]), [51.0], [25.5]),
-    (dict(type='ClsDataPreprocessor', mean=[1, 2, 3],
-          std=[4, 5, 6]), [1, 2, 3], [4, 5, 6]),
-])
-def test_the_preprocessor_tells_the_normalisation(preprocessor: dict,
-                                                  mean: list,
-                                                  std: list) -> None:
-    found = facts(data_preprocessor=preprocessor)
-    assert found['mean'] == (mean, 'data_preprocessor')
-    assert found['std'] == (std, 'data_preprocessor')
-
-
 def test_the_config_tells_size_and_order() -> None:
     load, crop = dict(type='LoadImageFromFile'), dict(
         type='CenterCrop', crop_size=(30, 20))

@@ -117,15 +117,6 @@ def test_a_size_of_the_users_wins(size: object, expected: tuple) -> None:
         assert adapter(torch.rand(1, 3, 8, 8)).shape[2:] == expected
 
 
-@pytest.mark.parametrize('size', [0, '24', (1, 2, 3)])
-def test_a_size_that_is_none_names_the_field(size: object) -> None:
-    with pytest.raises(
-            UserError,
-            match='student_input_size must be .*set '
-            'model.student_input_size'):
-        build_student(classifier(), 5, size)
-
-
 def test_a_config_is_normalised_and_ordered_as_it_says(tmp_path: Path) -> None:
     model = classifier(in_channels=3)
     del model['data_preprocessor']

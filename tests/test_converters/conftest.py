@@ -17,12 +17,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     lambda: PublicResNet(in_channels=1, width=6, num_classes=100),
     'WRN-16-2 block':
     lambda: PublicWideResNet(16, 2, num_classes=7),
-    'WRN-10-1 block':
-    PublicWideResNet,
     'WRN-16-1 layer':
     lambda: PublicWideResNet(16, layers=True, bias=True, head='linear'),
-    'WRN-10-2 downsample':
-    lambda: PublicWideResNet(10, 2, layers=True, shortcut='downsample'),
     'VGG-11 with batch norm features':
     FeaturesVGG,
     'VGG-11 features':

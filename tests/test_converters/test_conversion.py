@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.checkpoints.weights import load_weights
 from tadfkd.classifiers.build import build_classifier
-from tadfkd.converters import (STATISTICS, convert, read_network, resnet,
-                               source_weights)
+from tadfkd.converters import convert, read_network, source_weights
 from tadfkd.converters.conversion import check_parity
 from tadfkd.errors import UserError
 from tadfkd.teachers import MMPretrainTeacher
 
-ROOT = Path(__file__).resolve().parents[2]
 MEAN, STD = [120.0, 110.0, 100.0], [60.0, 50.0, 70.0]
 
 
@@ -99,13 +97,6 @@ def test_the_config_needs_nothing_but_itself(tmp_path: Path) -> None:
     assert config.model.head.num_classes == 4
 
 
-@pytest.mark.parametrize('dataset', STATISTICS)
-def test_the_usual_statistics_are_those_of_the_configs(dataset: str) -> None:
-    path = ROOT / f'configs/_base_/teachers/resnet34_{dataset}.py'
-    preprocessor = Config.fromfile(path).teacher.model.data_preprocessor
-    assert STATISTICS[dataset] == (preprocessor.mean, preprocessor.std)
-
-
 def pairs_of_a_shape(weights: dict[str, Tensor]) -> list[tuple[str, str]]:
     """Keys of equal shape, whose swap raises no error when loading."""
     last: dict[tuple, str] = {}
@@ -143,18 +134,6 @@ def test_the_parity_check_finds_swapped_keys(network: type[nn.Module],
             })
 
 
-def test_a_wrong_rule_writes_nothing(tmp_path: Path,
-                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    swapped = {
-        rf'(layer1\.0\.bn){number}': rf'backbone.\g<1>{3 - number}'
-        for number in (1, 2)
-    }
-    monkeypatch.setattr(resnet, 'RULES', swapped | resnet.RULES)
-    with pytest.raises(UserError, match='nothing was written'):
-        converted(PublicResNet(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ['public.pth']
-
-
 @pytest.mark.parametrize('value', [math.nan, math.inf])
 def test_a_network_that_is_not_finite_is_refused(value: float,
                                                  tmp_path: Path) -> None:
@@ -166,10 +145,8 @@ def test_a_network_that_is_not_finite_is_refused(value: float,
 
 @pytest.mark.parametrize('mean, std, message', [
     (MEAN[:1], STD, r'mean must be 3 numbers, .*, got \[120.0\]'),
-    (MEAN, STD * 2, 'std must be 3 numbers'),
     (MEAN, [60.0, math.nan, 60.0], 'std must be 3 numbers'),
     ([0.49, 0.48, 0.45], [0.2, 0.2, 0.2], r'units of \[0, 255\]'),
-    (MEAN, [60.0, 0.0, 60.0], 'at least 1'),
 ])
 def test_statistics_that_cannot_be_are_refused(mean: list[float],
                                                std: list[float], message: str,
@@ -190,13 +167,3 @@ def test_files_that_exist_are_not_overwritten(name: str,
         convert(tmp_path / 'public.pth', tmp_path / name, MEAN, STD)
     assert (tmp_path / 'new.pth').read_text() == 'mine'
     assert (tmp_path / 'public.pth').read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    'keys', [['backbone.conv1.weight', 'a', 'b', 'c'],
-             ['conv1.weight', 'conv2.weight'], ['features.conv0.weight']])
-def test_an_unknown_layout_shows_its_first_keys(keys: list[str]) -> None:
-    with pytest.raises(UserError) as error:
-        read_network({key: torch.zeros(1) for key in keys})
-    assert f'begins with {", ".join(keys[:3])}' in str(error.value)
-    assert 'block1.layer.0.conv1' in str(error.value)

@@ -27,22 +27,6 @@ def test_inputs_are_read_in_the_order_of_the_calls() -> None:
         torch.testing.assert_close(values[1][1], net[1](net[0](inputs_BF)))
 
 
-def test_inputs_may_be_given_by_keyword() -> None:
-    net, inputs_BF = network(), torch.randn(5, 3)
-    with capture([net[0]], lambda module, x: x) as values:
-        net[0](input=inputs_BF)
-    assert values[0] is inputs_BF
-
-
-def test_nothing_is_read_after_the_block() -> None:
-    net = network()
-    with capture(net, lambda module, x: x) as values:
-        net(torch.randn(5, 3))
-    assert len(values) == 3 and hooks(net) == 0
-    net(torch.randn(5, 3))
-    assert len(values) == 3
-
-
 def test_the_hooks_are_gone_after_an_exception_in_the_reader() -> None:
     net = network()
 

@@ -1,14 +1,11 @@
 """Compiled networks compute the same."""
-from contextlib import nullcontext
 from typing import Any
 
-import pytest
 import torch
 from algorithm_helpers import make_algorithm, optimisers, real_batch
 from torch import Tensor, nn
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.errors import UserError
 from tadfkd.networks.compiling import compile_in_place
 
 
@@ -44,21 +41,6 @@ def test_an_algorithm_trains_the_same_weights() -> None:
     assert state.keys() == plain.state_dict().keys()
     for key, value in plain.state_dict().items():
         assert value.equal(state[key]), key
-
-
-def test_true_means_the_defaults_of_torch() -> None:
-    network = nn.Linear(3, 4)
-    compile_in_place(True, network, None)
-    assert network._compiled_call_impl is not None
-
-
-@pytest.mark.parametrize('has_gpu', [True, False])
-def test_cuda_graphs_are_refused(monkeypatch: pytest.MonkeyPatch,
-                                 has_gpu: bool) -> None:
-    monkeypatch.setattr('torch.cuda.is_available', lambda: has_gpu)
-    with pytest.raises(UserError, match='no-cudagraphs') if has_gpu \
-            else nullcontext():
-        compile_in_place(dict(mode='reduce-overhead'), nn.Linear(3, 2))
 
 
 def test_torchscript_stays_as_it_is() -> None:

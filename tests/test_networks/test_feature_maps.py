@@ -1,7 +1,6 @@
 """Feature maps are found in networks whose layers are known."""
 from collections.abc import Callable
 
-import pytest
 import torch
 from tiny_networks import classifier
 from torch import Tensor, nn
@@ -88,16 +87,6 @@ def test_the_stages_of_a_residual_network_end_where_the_next_begin() -> None:
         network(images_BCHW, mode='tensor')
     for values, stage in zip(maps, stages, strict=True):
         assert torch.equal(values, stage)
-
-
-@pytest.mark.parametrize('network', [
-    nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 12, 3)),
-    nn.Sequential(
-        nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 4, 1), nn.Flatten(),
-        nn.Linear(4, 3)),
-])
-def test_a_network_without_maps_has_none(network: nn.Module) -> None:
-    assert find_map_layers(network, passing(network)) == {}
 
 
 class TwoHeads(nn.Module):

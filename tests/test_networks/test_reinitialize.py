@@ -63,13 +63,6 @@ def test_the_same_seed_gives_the_same_weights_whatever_was_there() -> None:
     assert not torch.isclose(third.project.weight, one.project.weight).all()
 
 
-def test_the_global_generator_stays_where_it_was() -> None:
-    network = generator()
-    before = torch.get_rng_state()
-    reinitialize(network, stream())
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 def test_layers_with_a_spectral_norm_are_initialised_too() -> None:
     # Their weight is computed from the parameter 'original'.
     network = generator(spectral=True)

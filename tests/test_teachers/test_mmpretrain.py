@@ -8,7 +8,6 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from tadfkd.classifiers.build import build_classifier
-from tadfkd.errors import UserError
 from tadfkd.teachers import MMPretrainTeacher
 
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
@@ -48,44 +47,6 @@ def random_teacher(model: str | dict, **options: Any) -> MMPretrainTeacher:
     return MMPretrainTeacher(model, allow_random_weights=True, **options)
 
 
-def load(model: dict, path: Path) -> MMPretrainTeacher:
-    """A teacher with the checkpoint at a path."""
-    return MMPretrainTeacher(model, checkpoint=str(path), input_size=16)
-
-
-def save_weights(path: Path, model: dict) -> dict[str, Tensor]:
-    """Random weights that fit a model, written to a file."""
-    weights = build_classifier(model).state_dict()
-    torch.save(weights, path)
-    return weights
-
-
-def test_a_missing_checkpoint_names_the_recipe(tmp_path: Path) -> None:
-    recipe = 'configs/teachers/mine.py'
-    path = tmp_path / 'missing.pth'
-    for options, message in ((dict(checkpoint=str(path)),
-                              f'{path} does not exist'),
-                             ({}, '--teacher-checkpoint')):
-        with pytest.raises(UserError) as error:
-            MMPretrainTeacher(classifier(), recipe=recipe, **options)
-        assert message in str(error.value)
-        assert f'`python tools/train.py {recipe}`' in str(error.value)
-
-
-@pytest.mark.parametrize('wrapped', [False, True])
-def test_the_weights_of_the_checkpoint_are_loaded(tmp_path: Path,
-                                                  wrapped: bool) -> None:
-    path = tmp_path / 'teacher.pth'
-    weights = save_weights(path, classifier())
-    if wrapped:
-        torch.save(dict(meta=dict(epoch=3), state_dict=weights), path)
-    teacher = load(classifier(), path)
-    loaded = teacher.network.state_dict()
-    assert loaded.keys() == weights.keys()
-    for name, value in weights.items():
-        assert torch.equal(loaded[name], value), name
-
-
 def test_init_weights_of_a_parent_keeps_the_loaded_weights() -> None:
 
     class Parent(BaseModule):
@@ -115,9 +76,7 @@ def test_init_weights_of_a_parent_keeps_the_loaded_weights() -> None:
         (dict(to_rgb=True, **IMAGENET), 'rgb', 'bgr', 3),
         (dict(to_rgb=False, **IMAGENET), 'bgr', 'bgr', 3),
         (dict(to_rgb=False, **IMAGENET), 'rgb', 'rgb', 3),
-        (dict(mean=[127.5], std=[127.5], to_rgb=True), 'rgb', 'bgr', 3),
         (dict(mean=[77.7], std=[81.2]), 'rgb', 'rgb', 1),
-        (dict(mean=[0.0] * 3, std=[255.0] * 3), 'rgb', 'rgb', 3),
         (dict(), 'rgb', 'rgb', 3),
     ])
 def test_the_logits_are_those_after_mmpretrains_own_preprocessing(
@@ -142,31 +101,6 @@ def test_the_logits_are_those_after_mmpretrains_own_preprocessing(
             # The order matters to this network.
             wrong_BK = teacher(pixels_BCHW.flip(1) / 255).logits_BK
             assert not torch.allclose(wrong_BK, expected_BK, 1e-3, 1e-3)
-
-
-def test_a_teacher_of_the_zoo_is_known_entirely() -> None:
-    facts = random_teacher(
-        'mmpretrain::resnet/resnet18_8xb16_cifar10.py').facts
-    assert facts['input_size'] == ((32, 32), 'the test data of the config')
-    assert facts['channel_order'] == ('rgb', 'the data of the config')
-    assert facts['mean'].source == facts['std'].source == 'data_preprocessor'
-    assert facts['num_channels'] == (3, 'the first convolution')
-    assert facts['num_classes'] == (10, 'the network')
-    assert facts['activation'] == ('softmax', 'LinearClsHead')
-    assert facts['weights'] == ('random', 'model.teacher')
-
-
-def test_a_teacher_that_was_trained_here_is_known_by_its_config() -> None:
-    root = Path(__file__).resolve().parents[2]
-    teacher = random_teacher(
-        str(root / 'configs/teachers/resnet18w16_digits.py'))
-    assert teacher.facts['input_size'] == ((16, 16),
-                                           'the test data of the config')
-    assert teacher.facts['channel_order'].value == 'rgb'
-    assert teacher.facts['num_channels'].value == 1
-    assert teacher.facts['mean'].value == pytest.approx([77.7])
-    assert teacher.facts['std'].value == pytest.approx([81.2])
-    assert teacher(torch.rand(2, 1, 8, 8)).logits_BK.shape == (2, 10)
 
 
 def test_the_two_outputs_of_conformer_are_added_as_in_its_prediction() -> None:
@@ -205,33 +139,6 @@ def test_one_of_several_tasks_is_chosen_by_its_key(task: str,
     head = teacher.network.head.task_heads[task]
     assert teacher.classification_layer is head.fc
     torch.testing.assert_close(output.logits_BK, head.fc(output.features_BF))
-
-
-@pytest.mark.parametrize('head', [
-    dict(type='MultiLabelLinearClsHead', num_classes=5, in_channels=32),
-    dict(
-        type='CSRAClsHead',
-        num_classes=5,
-        in_channels=32,
-        num_heads=2,
-        lam=0.1),
-])
-def test_a_multi_label_head_is_sigmoid(head: dict) -> None:
-    model = classifier() | dict(head=head)
-    if head['type'] == 'CSRAClsHead':
-        del model['neck']
-    teacher = random_teacher(model)
-    assert teacher.facts['activation'] == ('sigmoid', head['type'])
-    images_BCHW = torch.rand(2, 3, 16, 16)
-    with torch.no_grad():
-        logits_BK = teacher(images_BCHW).logits_BK
-        samples = teacher.network.predict(teacher.input_adapter(images_BCHW))
-    assert logits_BK.shape == (2, 5)
-    torch.testing.assert_close(
-        logits_BK.sigmoid(),
-        torch.stack([sample.pred_score for sample in samples]))
-    assert random_teacher(
-        model, activation='softmax').facts['activation'].value == 'softmax'
 
 
 #: These networks cache their attention biases when they enter eval mode.

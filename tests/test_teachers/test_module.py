@@ -1,6 +1,5 @@
 """Teachers from factories and TorchScript files."""
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +35,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         'from torch import nn\n'
         'class Net(nn.Sequential):\n'
         '    def __init__(self, classes=3):\n'
-        '        super().__init__(nn.Flatten(), nn.Linear(432, classes))\n'
-        'def broken(**arguments):\n'
-        '    raise OSError("no such data")\n'
-        'def weights(**arguments):\n'
-        '    return Net().state_dict()\n'
-        'number = 3\n')
-    (folder / 'unimportable.py').write_text('import no_such_library\n')
+        '        super().__init__(nn.Flatten(), nn.Linear(432, classes))\n')
     monkeypatch.syspath_prepend(tmp_path)
     yield f'{name}.nets'
     for module in [*sys.modules]:
@@ -59,52 +52,6 @@ def test_a_factory_is_imported_by_its_path(package: str) -> None:
     images_BCHW = images()
     torch.testing.assert_close(
         teacher(images_BCHW).logits_BK, expected(teacher.network, images_BCHW))
-
-
-@pytest.mark.parametrize('factory', [
-    convolutional,
-    partial(convolutional, in_channels=3),
-    lambda num_classes: convolutional(num_classes),
-])
-def test_a_factory_may_be_a_callable(factory: Any) -> None:
-    teacher = ModuleTeacher(factory, arguments=dict(num_classes=4), **FIELDS)
-    assert teacher.num_classes == 4
-    assert len(teacher.bn_layers) == 2
-
-
-@pytest.mark.parametrize('path, problem', [
-    ('nets', "must be 'package.module:function', got 'nets'"),
-    ('nets:Net()', "must be 'package.module:function', got 'nets:Net()'"),
-    ('no_such_package.nets:Net', 'no_such_package.nets cannot be imported'),
-    ('users_own_networks.unimportable:Net', "No module named 'no_such_lib"),
-    ('users_own_networks.nets:Nat', 'users_own_networks.nets has no Nat'),
-    (5, "must be 'package.module:function', got 5"),
-])
-@pytest.mark.usefixtures('package')
-def test_a_path_that_leads_nowhere_names_the_field(path: object,
-                                                   problem: str) -> None:
-    with pytest.raises(UserError) as caught:
-        ModuleTeacher(path, **FIELDS)
-    assert problem in str(caught.value)
-    assert 'model.teacher.factory' in str(caught.value)
-
-
-@pytest.mark.parametrize('name, arguments, problem', [
-    ('broken', None, 'the factory broken of the teacher failed (OSError: no '
-     'such data)'),
-    ('Net', dict(klasses=3), 'the factory Net of the teacher failed '
-     '(TypeError'),
-    ('number', None, "'int' object is not callable"),
-    ('weights', None, 'the factory weights of the teacher must return '
-     'a torch.nn.Module'),
-])
-def test_a_factory_that_makes_no_network_is_a_user_error(
-        package: str, name: str, arguments: dict | None, problem: str) -> None:
-    with pytest.raises(UserError) as caught:
-        ModuleTeacher(f'{package}:{name}', arguments=arguments, **FIELDS)
-    assert problem in str(caught.value)
-    # One sentence, however much the factory returned.
-    assert '\n' not in str(caught.value) and len(str(caught.value)) < 400
 
 
 def script(kind: str, network: nn.Module, path: Path) -> str:
@@ -151,16 +98,6 @@ def test_a_script_answers_as_its_network(kind: str, tmp_path: Path) -> None:
         assert found_BCHW.abs().max() > 0
     assert not any(parameter.requires_grad
                    for parameter in teacher.parameters())
-
-
-@pytest.mark.parametrize('kind', KINDS)
-def test_a_script_has_neither_statistics_nor_features(kind: str,
-                                                      tmp_path: Path) -> None:
-    teacher = trusted(script(kind, convolutional(), tmp_path / 'net.pt'))
-    assert teacher.bn_layers == []
-    assert teacher(images(), with_bn=True).bn_statistics == ()
-    with pytest.raises(UserError, match='no penultimate features'):
-        teacher(images(), with_features=True)
 
 
 def test_a_script_moves_to_another_type(tmp_path: Path) -> None:

@@ -73,36 +73,3 @@ def test_what_cannot_be_found_out_is_asked_for_by_name(name: str) -> None:
         resolved(**{name: None})
     assert f'{name} of the teacher Flatten is unknown' in str(caught.value)
     assert f'set model.teacher.{name}' in str(caught.value)
-
-
-@pytest.mark.parametrize('name, value', [
-    ('input_size', 0),
-    ('input_size', '8'),
-    ('input_size', (8, 8, 3)),
-    ('input_size', (8, -8)),
-    ('mean', 'grey'),
-    ('mean', []),
-    ('mean', [True]),
-    ('mean', [float('nan')]),
-    ('std', ['1']),
-    ('std', [float('inf')]),
-    ('channel_order', 'BGR'),
-    ('activation', 'relu'),
-    ('num_classes', '5'),
-    ('num_channels', 0),
-])
-def test_what_is_no_such_thing_is_refused_by_name(name: str,
-                                                  value: object) -> None:
-    with pytest.raises(UserError) as caught:
-        resolved(**{name: value})
-    assert f'{name} must be ' in str(caught.value)
-    assert repr(value) in str(caught.value)
-    assert f'set model.teacher.{name}' in str(caught.value)
-
-
-def test_mean_and_deviation_are_for_the_same_channels() -> None:
-    with pytest.raises(
-            UserError,
-            match='mean has 3 values and std 2: set model.teacher.mean and '
-            'model.teacher.std'):
-        resolved(mean=[1.0] * 3, std=[1.0] * 2)
