@@ -199,12 +199,3 @@ def agreeing(model: Any) -> Any:
         layer.weight.mul_(0.3)
         layer.bias.mul_(0.3)
     return model
-
-
-def twins(model: Any) -> Any:
-    """The model with a student that is its teacher, and stays so without a
-    learning rate."""
-    model.student.load_state_dict(model.teacher.network.state_dict())
-    for layer in batch_norms(model.student):
-        layer.momentum = 0.0
-    return model

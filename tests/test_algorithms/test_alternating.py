@@ -4,8 +4,6 @@ from typing import Any
 import pytest
 from algorithm_helpers import make_algorithm, one_iteration
 
-from tadfkd.errors import UserError
-
 AUGMENT = dict(type='RandomCropFlip', padding=2, flip_probability=0.5)
 HALF = dict(type='KeepEvery', n=2)
 ALL = dict(type='SelectAll')
@@ -51,17 +49,3 @@ def test_the_teacher_is_asked_no_more_than_needed(
     student, generator = seen.of('student')
     assert len(student.images_BCHW) == 8
     assert len(generator.images_BCHW) == generator_step[-1]
-
-
-@pytest.mark.parametrize('field, value', [
-    ('batch_size', 1),
-    ('num_student_steps', 0),
-    ('num_generator_steps', 1.5),
-    ('max_rounds', 0),
-    ('select_on', 'both'),
-])
-def test_values_out_of_range_are_refused_by_name(field: str,
-                                                 value: object) -> None:
-    with pytest.raises(
-            UserError, match=f'{field} must be .*set model.{field}'):
-        make_algorithm('TADFKD', **{field: value})

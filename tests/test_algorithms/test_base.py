@@ -1,10 +1,8 @@
 """Networks that fit each other, and evaluation through the student."""
 import pytest
 import torch
-from algorithm_helpers import (make_algorithm, one_iteration, optimisers,
-                               tiny_teacher)
+from algorithm_helpers import make_algorithm, tiny_teacher
 from tiny_networks import classifier
-from torch import nn
 
 from tadfkd.errors import UserError
 
@@ -59,68 +57,3 @@ def test_prediction_is_the_students() -> None:
     for sample, logits_K in zip(samples, expected_BK):
         torch.testing.assert_close(sample.pred_score, logits_K.softmax(0))
         assert sample.pred_label.item() == logits_K.argmax().item()
-
-
-def test_without_a_teacher_the_student_can_be_evaluated() -> None:
-    model = make_algorithm(
-        'TADFKD',
-        teacher=None,
-        student=MOBILENET,
-        student_input_size=16,
-        num_classes=7,
-        generator=RGB)
-    assert model.num_classes == 7
-    assert model.eval()(torch.rand(2, 3, 8, 8)).shape == (2, 7)
-
-
-def test_a_named_student_gets_the_classes_of_the_teacher() -> None:
-    model = make_algorithm(
-        'TADFKD',
-        teacher=tiny_teacher(classifier(num_classes=7, in_channels=3)),
-        student=MOBILENET,
-        student_input_size=16,
-        # Only read without a teacher.
-        num_classes=3,
-        generator=RGB)
-    assert model.num_classes == model.teacher.num_classes == 7
-    assert model.student_input.input_size == (16, 16)
-
-
-def test_the_students_images_are_resized_for_it_alone() -> None:
-    model = make_algorithm('TADFKD', student_input_size=(12, 10)).eval()
-    sizes = []
-    for network in (model.student, model.teacher.network):
-        network.register_forward_pre_hook(
-            lambda _, inputs: sizes.append(tuple(inputs[0].shape[2:])))
-    images_BCHW = torch.rand(2, 1, 8, 8, requires_grad=True)
-    model(images_BCHW).square().sum().backward()
-    model.teacher(images_BCHW)
-    assert sizes == [(12, 10), (8, 8)]
-    assert (images_BCHW.grad != 0).all()
-
-
-def test_channels_last_changes_results_by_rounding_only() -> None:
-    # Not narrower: see the argument channels_last.
-    wide = classifier()
-    wide['backbone'] |= dict(base_channels=16, stem_channels=16)
-    wide['head'] |= dict(in_channels=128)
-    losses, models = [], []
-    for channels_last in (False, True):
-        torch.manual_seed(0)
-        model = make_algorithm(
-            'TADFKD',
-            selector=dict(type='SelectAll'),
-            channels_last=channels_last,
-            student=wide,
-            teacher=tiny_teacher(wide),
-            generator=RGB | dict(width=16, image_channels=1))
-        models.append(model)
-        losses.append(one_iteration(model, optimisers(model, lr=1e-2)).losses)
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3, abs=1e-4)
-    # Loaded weights keep the order.
-    models[1].load_state_dict(models[0].state_dict())
-    for model, channels_last in zip(models, (False, True)):
-        for layer in model.modules():
-            if isinstance(layer, nn.Conv2d) and layer.in_channels > 1 and \
-                    layer.kernel_size != (1, 1):
-                assert layer.weight.is_contiguous() != channels_last

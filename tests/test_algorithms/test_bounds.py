@@ -1,6 +1,5 @@
 """The lower and the upper bound: noise, and real images."""
 import equations
-import numpy as np
 import pytest
 import torch
 from algorithm_helpers import make_algorithm, one_iteration, real_batch
@@ -23,23 +22,6 @@ def test_the_student_minimises_the_divergence_at_temperature_4(
     seen.assert_losses(student=dict(logits=expected))
     assert all(not call.graph for call in seen.of('teacher'))
     assert model.counters.generator_steps == 0
-
-
-def test_the_noise_is_uniform_and_new_in_each_step() -> None:
-    model = make_algorithm('RandomNoiseKD', batch_size=200)
-    shown = [
-        one_iteration(model).of('student')[0].images_BCHW for _ in range(2)
-    ]
-    assert not shown[0].equal(shown[1])
-    pixels = np.sort(torch.stack(shown).numpy().ravel())
-    # Kolmogorov's distance from U(0, 1); 1.95 / sqrt(N) is passed by one of
-    # a thousand samples.
-    steps = np.arange(1, len(pixels) + 1) / len(pixels)
-    assert np.abs(pixels - steps).max() < 1.95 / len(pixels)**0.5
-    # Pixels of an image do not depend on each other.
-    pixels_BN = shown[0].flatten(1).numpy()
-    correlations = np.corrcoef(pixels_BN, rowvar=False) - np.eye(64)
-    assert np.abs(correlations).max() < 5 / 200**0.5
 
 
 def test_real_images_are_what_both_networks_see_and_what_is_measured() -> None:

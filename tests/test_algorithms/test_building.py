@@ -33,20 +33,6 @@ PIXELS = dict(
         # Losses of another kind.
         ('TADFKD', 'image_losses', dict(l2=dict(type='L1Loss')),
          'image_losses.l2 must be of type ImageLoss, got L1Loss'),
-        ('TADFKD', 'bn_loss', dict(type='L1Loss'), 'type StatisticsLoss'),
-        ('DFAD', 'student_loss', dict(type='TotalVariationLoss'),
-         'student_loss must be of type LogitsLoss, got TotalVariationLoss: '
-         'set '
-         'model.student_loss.type'),
-        ('DFAD', 'adversarial_loss', dict(type='OneHotLoss'),
-         'type LogitsLoss'),
-        ('DAFL', 'class_prior', dict(type='ImageL2Loss'),
-         'must be of type ClassPrior'),
-        ('CMI', 'one_hot_loss', dict(type='KLLoss'), 'LabelLoss'),
-        ('CMI', 'contrastive_loss', dict(type='TotalVariationLoss'),
-         'must be of type InfoNCELoss'),
-        ('ZSKT', 'attention_loss', dict(type='L1Loss'),
-         'must be of type AttentionTransferLoss'),
     ])
 def test_a_part_of_another_kind_is_refused(algorithm: str, field: str,
                                            config: dict[str, Any],

@@ -7,19 +7,11 @@ import torch
 from algorithm_helpers import (CONDITIONAL, make_algorithm, one_iteration,
                                optimisers)
 
-CIFAR100 = dict(
-    type='ClassPrior',
-    one_hot=0.5,
-    balance=20.0,
-    activation=0.1,
-    log_base='10')
-
 
 @pytest.mark.parametrize(
     'changes, weights',
     [
         (dict(), (0.05, 5.0, 0.01)),
-        (dict(class_prior=CIFAR100), (0.5, 20.0, 0.1)),
         # Images that are wanted of a class are judged by it.
         (dict(generator=CONDITIONAL), (0.05, 5.0, 0.01)),
     ])

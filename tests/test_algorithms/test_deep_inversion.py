@@ -3,10 +3,7 @@
 import equations
 import numpy as np
 import pytest
-import torch
-from algorithm_helpers import as_set, make_algorithm, one_iteration, optimisers
-
-from tadfkd.errors import UserError
+from algorithm_helpers import make_algorithm, one_iteration, optimisers
 
 BOTH = pytest.mark.parametrize('type', ['DeepInversion', 'ADI'])
 
@@ -69,37 +66,3 @@ def test_each_synthesis_begins_at_new_noise_with_a_new_optimiser(
         assert abs(noise.mean()) < 0.05
         assert abs(noise.std() - 1) < 0.04
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.05
-
-
-@BOTH
-def test_held_out_images_are_noise_and_then_those_of_the_pool(
-        type: str) -> None:
-    model = make_algorithm(type)
-    noise_BCHW = model.synthesize(40)
-    assert noise_BCHW.shape == (40, 1, 8, 8)
-    assert 0 <= noise_BCHW.min() and noise_BCHW.max() <= 1
-    assert abs(noise_BCHW.mean() - 0.5) < 0.05
-    assert torch.equal(model.synthesize(40), noise_BCHW)
-    model.train_step(None, optimisers(model))
-    images_BCHW = model.synthesize(40)
-    assert torch.equal(model.synthesize(40), images_BCHW)
-    # Each of eight is missing from 40 draws once in 200.
-    drawn = as_set(images_BCHW)
-    assert drawn <= as_set(model.pool.rows()) and len(drawn) > 5
-
-
-def test_a_generator_with_too_few_pixels_names_the_field() -> None:
-    with pytest.raises(
-            UserError,
-            match='PixelGenerator with batch_size >= 9.*set '
-            'model.generator.batch_size'):
-        make_algorithm('DeepInversion', synthesis_batch_size=9)
-    with pytest.raises(UserError, match='must be a PixelGenerator'):
-        make_algorithm(
-            'ADI',
-            generator=dict(
-                type='UpsamplingGenerator',
-                latent_size=6,
-                image_size=8,
-                image_channels=1,
-                width=4))

@@ -43,8 +43,3 @@ def test_both_networks_minimise_the_papers_sums(
             logits=equations.kl(student.logits_BK,
                                 equations.logits(network, student.images_BCHW),
                                 temperatures[0])))
-
-
-def test_the_statistics_can_be_left_out() -> None:
-    seen = one_iteration(make_algorithm('DFQ', bn_loss=None))
-    assert 'generator_bn' not in seen.losses

@@ -10,8 +10,6 @@ from algorithm_helpers import (Iteration, make_algorithm, one_iteration,
                                optimisers, snapshot)
 from torch import Tensor, nn
 
-from tadfkd.errors import UserError
-
 
 def plain_loss(model: Any, images_BCHW: Tensor, labels_B: Tensor) -> Tensor:
     """0.4 CE + 10 BN - 1.1 KL where both agree, with the graph."""
@@ -151,12 +149,3 @@ def test_the_student_stays_out_of_the_warm_up() -> None:
         assert ('generator_adversarial' in seen.losses) == learns
     assert orders == [['generator'], ['generator'], ['generator', 'student']]
     assert len(model.pool) == 24
-
-
-@pytest.mark.parametrize('changes, message', [
-    (dict(inner_lr=0.0), 'inner_lr must be .*set model.inner_lr'),
-    (dict(reset_iteration=-1), 'set model.reset_iteration'),
-])
-def test_wrong_values_are_refused_by_name(changes: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        make_algorithm('FastDFKD', **changes)

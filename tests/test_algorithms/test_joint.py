@@ -2,8 +2,6 @@
 import pytest
 from algorithm_helpers import make_algorithm, one_iteration
 
-from tadfkd.errors import UserError
-
 
 # ZSKT's generator asks the student as well.
 @pytest.mark.parametrize('type, asked', [('DAFL', []), ('ZSKT', ['student'])])
@@ -32,9 +30,3 @@ def test_selection_does_not_cost_a_forward_of_the_teacher() -> None:
         assert call.images_BCHW.equal(answer.images_BCHW[::2])
     assert not answer.images_BCHW.equal(seen.made[0])
     assert model.counters.images_selected == 4
-
-
-@pytest.mark.parametrize('field', ['num_student_steps', 'num_generator_steps'])
-def test_no_steps_are_refused_by_name(field: str) -> None:
-    with pytest.raises(UserError, match=f'{field} must be .*model.{field}'):
-        make_algorithm('DAFL', **{field: 0})

@@ -8,8 +8,6 @@ from algorithm_helpers import (DIGITS, make_algorithm, one_iteration,
                                optimisers, snapshot)
 from torch import Tensor, nn
 
-from tadfkd.errors import UserError
-
 GENERATIVE = f'{DIGITS}_generative'
 
 
@@ -66,40 +64,3 @@ def test_the_gradient_is_that_of_copies_of_the_student(
     buffers = dict(ahead.named_buffers())
     for name, buffer in model.student.named_buffers():
         assert_near(buffer.double(), buffers[name].double())
-
-
-def test_without_anything_to_replay_it_is_a_plain_step(
-        monkeypatch: pytest.MonkeyPatch) -> None:
-    model = make_algorithm('KAKR')
-    monkeypatch.setattr(model.replay, 'recall', lambda *_: None)
-    here, before = copy.deepcopy(model.student), snapshot(model.student)
-    seen = one_iteration(model, optimisers(model, lr=0.25))
-    mean_difference(here, model.teacher.network, seen.made[0]).backward()
-    assert 'student_retained' not in seen.losses
-    for name, parameter in here.named_parameters():
-        got = (before[name] - model.student.get_parameter(name)) / 0.25
-        assert_near(got, parameter.grad)
-
-
-@pytest.mark.parametrize('leaf', [DIGITS, GENERATIVE])
-def test_a_generative_replay_learns_in_the_first_student_steps_only(
-        leaf: str) -> None:
-    model = make_algorithm('KAKR', leaf, num_student_steps=3)
-    seen = one_iteration(model)
-    replay = ['replay'] if leaf == GENERATIVE else []
-    assert seen.order == [
-        'student', *replay, 'student', 'student', 'generator'
-    ]
-    assert all([*step.gradients] == [step.network] for step in seen.steps)
-
-
-def test_images_of_each_student_step_are_remembered() -> None:
-    model = make_algorithm('KAKR')
-    seen = one_iteration(model)
-    assert torch.equal(model.replay.buffer.rows(), seen.made[0][:4])
-
-
-def test_a_rate_of_nothing_is_refused_by_name() -> None:
-    with pytest.raises(
-            UserError, match='inner_lr must be .*set model.inner_lr'):
-        make_algorithm('KAKR', inner_lr=0.0)

@@ -6,8 +6,6 @@ from algorithm_helpers import (CONDITIONAL, has_gradient, make_algorithm,
                                one_iteration, optimisers)
 from torch import Tensor, nn
 
-from tadfkd.errors import UserError
-
 SLOW = 'slow_generator.module'
 
 
@@ -66,9 +64,3 @@ def test_the_student_learns_from_a_batch_of_each(changes: dict) -> None:
     ]
     assert seen.losses['student_logits'] == pytest.approx(
         sum(halves) / 2, rel=1e-4)
-
-
-@pytest.mark.parametrize('momentum', [0.0, 1.0, '0.9'])
-def test_a_momentum_out_of_range_is_refused(momentum: object) -> None:
-    with pytest.raises(UserError, match='momentum .*model.momentum'):
-        make_algorithm('MAD', momentum=momentum)

@@ -3,12 +3,10 @@ from typing import Any
 
 import equations
 import numpy as np
-import pytest
 import torch
 from algorithm_helpers import (assert_unchanged, make_algorithm, one_iteration,
                                optimisers, snapshot)
 
-from tadfkd.errors import UserError
 from tadfkd.networks.freezing import frozen
 
 
@@ -106,9 +104,3 @@ def test_held_out_images_have_noisy_layers_of_their_own() -> None:
         expected_BCHW = model.generator(None, labels_B)
     assert not torch.allclose(trained_BCHW, images_BCHW, atol=1e-3)
     torch.testing.assert_close(images_BCHW, expected_BCHW)
-
-
-def test_an_interval_of_nothing_is_refused_by_name() -> None:
-    with pytest.raises(
-            UserError, match='reset_interval must be .*model.reset_interval'):
-        make_algorithm('NAYER', reset_interval=0)

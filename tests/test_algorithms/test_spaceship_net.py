@@ -5,12 +5,8 @@ import equations
 import numpy as np
 import pytest
 import torch
-from algorithm_helpers import (as_set, make_algorithm, one_iteration,
-                               optimisers, tiny_teacher)
-from tiny_networks import classifier
+from algorithm_helpers import as_set, make_algorithm, one_iteration, optimisers
 from torch import Tensor
-
-from tadfkd.errors import UserError
 
 
 def generator_layers(generator: Any, values: Tensor,
@@ -152,31 +148,3 @@ def test_exchanged_images_pass_the_selector() -> None:
     rows = as_set(model.pool.rows())
     stored = [bool(as_set(image[None]) & rows) for image in call.images_BCHW]
     assert stored == [False] + [True] * 7
-
-
-@pytest.mark.parametrize('changes, message', [
-    (dict(exchange_probability=1.5), r'exchange_probability must be in \[0, 1'
-     r'\], got 1.5: set model.exchange_probability'),
-    (dict(exchange_share='half'), 'exchange_share must be .*exchange_share'),
-])
-def test_wrong_numbers_are_refused_by_name(changes: dict,
-                                           message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        make_algorithm('SpaceshipNet', **changes)
-
-
-@pytest.mark.parametrize('name', ['teacher', 'student'])
-def test_a_network_without_class_activation_maps_is_refused(name: str) -> None:
-    # Two linear layers: the last map is not under the one of the classes.
-    stacked = classifier() | dict(
-        head=dict(
-            type='StackedLinearClsHead',
-            num_classes=5,
-            in_channels=32,
-            mid_channels=[7]))
-    network = stacked if name == 'student' else tiny_teacher(stacked, 16)
-    with pytest.raises(
-            UserError,
-            match=f'the {name} has no linear layer right after .*model.{name}'
-    ):
-        make_algorithm('SpaceshipNet', **{name: network})

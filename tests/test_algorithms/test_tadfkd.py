@@ -5,9 +5,7 @@ import equations
 import numpy as np
 import pytest
 import torch
-from algorithm_helpers import (DIGITS, Iteration, make_algorithm,
-                               one_iteration, optimisers, tiny_teacher)
-from tiny_networks import classifier
+from algorithm_helpers import DIGITS, Iteration, make_algorithm, one_iteration
 from torch import Tensor
 
 HALF = dict(type='KeepEvery', n=2)
@@ -60,15 +58,6 @@ def test_both_networks_minimise_the_papers_sums(leaf: str) -> None:
         student=dict(logits=np.abs(call.logits_BK - answers_BK).mean()))
 
 
-def test_without_selection_every_image_enters_both_steps() -> None:
-    model = make_algorithm('TADFKD', f'{DIGITS}_basic')
-    seen = one_iteration(model)
-    for made_BCHW, call in zip(seen.made, seen.of('student'), strict=True):
-        assert made_BCHW.equal(call.images_BCHW)
-    # No pass of the teacher is for a selection.
-    assert len(seen.of('teacher')) == 2
-
-
 @pytest.mark.parametrize('bn_on', ['augmented', 'plain'])
 @pytest.mark.parametrize('image_terms_on', ['normalized', 'unit'])
 def test_the_view_of_each_term_is_an_option(bn_on: str,
@@ -93,26 +82,3 @@ def test_the_view_of_each_term_is_an_option(bn_on: str,
     for name, value in image_terms(x.double().numpy()).items():
         assert seen.losses[f'generator_{name}'] == pytest.approx(
             value, rel=1e-3)
-
-
-def test_a_teacher_without_batch_norm_has_no_such_term() -> None:
-    network = classifier()
-    network['backbone']['norm_cfg'] = dict(type='GN', num_groups=2)
-    model = make_algorithm('TADFKD', teacher=tiny_teacher(network))
-    losses = one_iteration(model).losses
-    assert {name
-            for name in losses if name.startswith('generator')} == {
-                f'generator_{name}'
-                for name in ('adversarial', 'l2', 'tv', 'total')
-            }
-
-
-def test_a_student_that_agrees_less_lowers_the_generators_loss() -> None:
-    model = equations.twins(
-        make_algorithm('TADFKD', selector=dict(type='SelectAll')))
-    wrappers = optimisers(model, lr=0.0)
-    same = one_iteration(model, wrappers).losses['generator_adversarial']
-    torch.nn.init.normal_(model.student.head.fc.weight, std=50)
-    other = one_iteration(model, wrappers).losses['generator_adversarial']
-    assert same == pytest.approx(1)
-    assert other < same - 0.01

@@ -34,10 +34,3 @@ def test_both_networks_minimise_the_papers_sums() -> None:
         student=dict(
             logits=equations.kl(student.logits_BK, teacher_BK),
             attention=250 * sum(distances)))
-
-
-def test_networks_without_maps_in_common_leave_attention_out() -> None:
-    model = make_algorithm(
-        'ZSKT',
-        attention_loss=dict(type='AttentionTransferLoss', loss_weight=0.0))
-    assert 'student_attention' not in one_iteration(model).losses

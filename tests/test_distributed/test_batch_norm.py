@@ -4,11 +4,10 @@ import itertools
 
 import torch
 from mmengine.dist import get_rank
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
 from two_processes import in_two_processes
 
 from tadfkd.distributed.batch_norm import synchronize_batch_norms
-from tadfkd.networks.freezing import frozen
 
 LAYERS = {(6, ): nn.BatchNorm1d, (6, 4, 5): nn.BatchNorm2d}
 SIZES = (2, 5)
@@ -50,35 +49,3 @@ def compare() -> None:
 
 def test_two_processes_equal_one() -> None:
     in_two_processes(compare)
-
-
-class Activated(nn.BatchNorm2d):
-    """A layer of another package, with its own forward."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Batch norm and ReLU."""
-        return super().forward(input).relu()
-
-
-def check_special_layers() -> None:
-    """Eval mode, half precision, and layers with their own forward."""
-    layer = nn.BatchNorm2d(3)
-    synchronize_batch_norms(layer)
-    if get_rank() == 0:
-        # An exchange would wait for the other process, and time out.
-        with frozen(layer):
-            layer(torch.rand(2, 3, 4, 4))
-
-    images = torch.randn(2, 3, 4, 4).bfloat16().requires_grad_()
-    layer(images).float().square().sum().backward()
-    assert images.grad.dtype == torch.bfloat16
-    assert layer.running_mean.dtype == torch.float32
-
-    activated = Activated(3)
-    synchronize_batch_norms(activated)
-    assert type(activated) is Activated
-    assert activated(torch.randn(2, 3, 4, 4)).min() == 0
-
-
-def test_eval_mode_bfloat16_and_layers_with_their_own_forward() -> None:
-    in_two_processes(check_special_layers)

@@ -1,14 +1,13 @@
-"""Means, selections and queues of two processes equal those of one."""
+"""Means and selections of two processes equal those of one."""
 import torch
 from mmengine.dist import get_rank
 from torch import Tensor
 from two_processes import assert_equal_in_both, in_two_processes
 
 from tadfkd.distributed.reductions import global_means, global_statistics
-from tadfkd.memory import SelectedQueue
 from tadfkd.selectors import (ConfidenceSelector, GMMSelector,
                               TopFractionSelector)
-from tadfkd.structures import BNStatistics, SyntheticBatch, TeacherOutput
+from tadfkd.structures import BNStatistics, TeacherOutput
 
 
 def compare_losses_and_gradients() -> None:
@@ -85,37 +84,3 @@ def select_parts_of_one_batch() -> None:
 
 def test_a_selection_does_not_depend_on_the_split() -> None:
     in_two_processes(select_parts_of_one_batch)
-
-
-def take_from_queue() -> None:
-    """Add different numbers of samples in the two processes."""
-    queue, rank, step = SelectedQueue(), get_rank(), 0
-
-    def add(*counts: int) -> None:
-        nonlocal step
-        queue.add(
-            SyntheticBatch(torch.full((counts[rank], 1, 1, 1), float(step))))
-        step += 1
-
-    add(3, 1)
-    add(2, 4)
-    # The first four, and then those of the first process: 3 + 2 and 1 + 2.
-    batch = queue.take(8)
-    assert batch.images_BCHW.flatten().tolist() == [[0, 0, 0, 1, 1], [0, 1,
-                                                                      1]][rank]
-    saved = queue.state_dict()
-    queue = SelectedQueue()
-    queue.load_state_dict(saved, torch.device('cpu'))
-    assert len(queue) == 2
-    add(6, 1)
-    assert len(queue.take(3).images_BCHW) == [1, 2][rank]
-    assert len(queue.take(6).images_BCHW) == [5, 1][rank]
-    # The oldest three are in the second process, but each process gets one.
-    add(0, 3)
-    add(1, 1)
-    assert len(queue.take(3).images_BCHW) == [1, 2][rank]
-    assert len(queue) == 2
-
-
-def test_a_queue_over_two_processes_gives_the_oldest() -> None:
-    in_two_processes(take_from_queue)

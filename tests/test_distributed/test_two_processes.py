@@ -90,25 +90,6 @@ def test_each_algorithm_trains_the_same_networks_in_both(type: str) -> None:
     in_two_processes(train_and_watch, type)
 
 
-def train_with_equal_candidates_in_one() -> None:
-    model = DistributedNetworks(
-        make_algorithm('TADFKD', selector=dict(type='GMMSelector')))
-    bare = model.module
-    if get_rank() == 1:
-        # The candidates of this process are equal, so that it selects another
-        # number of them.
-        bare.candidates.latents = lambda size: torch.zeros(size, 6)
-    wrappers = optimisers(bare)
-    for _ in range(4):
-        losses = model.train_step(None, wrappers)
-    assert all(value.isfinite() for value in losses.values())
-    assert_equal_in_both(bare.state_dict())
-
-
-def test_processes_may_select_different_numbers_of_images() -> None:
-    in_two_processes(train_with_equal_candidates_in_one)
-
-
 def train_two_epochs(config: str, options: dict[str, Any], work_dir: str,
                      resume: bool) -> dict[str, Any]:
     """What a process holds at the end of a run."""

@@ -38,9 +38,3 @@ def test_batch_norms_of_trained_networks_are_synchronised_on_request(
         assert all(
             isinstance(layer, SynchronizedBatchNorm) is expected
             for layer in layers)
-
-
-def test_a_submodule_named_module_does_not_make_a_wrapper() -> None:
-    network = nn.Module()
-    network.module = nn.Linear(2, 2)
-    assert unwrapped(network) is network

@@ -13,8 +13,7 @@ from torch import nn
 
 from tadfkd.apis import load_config, train
 from tadfkd.checkpoints.reading import read_checkpoint
-from tadfkd.engine.hooks import HealthHook
-from tadfkd.errors import UnhealthyRun, UserError
+from tadfkd.errors import UnhealthyRun
 from tadfkd.registry import HOOKS
 
 #: Networks as small as these say the same of all images.
@@ -142,39 +141,3 @@ def test_an_ended_run_keeps_the_last_healthy_checkpoint(
     assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_1.pth']
     state = read_checkpoint(tmp_path / 'epoch_1.pth')['state_dict']
     assert all(value.isfinite().all() for value in state.values())
-
-
-def test_a_file_of_an_earlier_run_is_not_a_healthy_checkpoint(
-        config: Config, tmp_path: Path) -> None:
-    config.default_hooks.health.action = 'stop'
-    config.default_hooks.checkpoint.interval = 2
-    (tmp_path / 'epoch_1.pth').write_bytes(b'of another run')
-    with pytest.raises(UnhealthyRun, match='there is no healthy checkpoint'):
-        train_with('GreyImages', config)
-
-
-@pytest.mark.parametrize('arguments, message', [
-    (dict(action='panic'), "action must be 'warn' or 'stop', got 'panic'"),
-    (dict(interval=0), 'interval must be a whole number >= 1, got 0'),
-    (dict(max_skipped_steps=0), 'max_skipped_steps must be .*>= 1'),
-    (dict(warmup_epochs=0.5), 'warmup_epochs must be a whole number'),
-    (dict(thresholds=dict(min_entropy=0.1)),
-     "have no 'min_entropy': did you mean 'min_class_entropy'"),
-    (dict(thresholds=dict(min_kappa='high')),
-     "min_kappa must be a number or None, got 'high'"),
-])
-def test_a_wrong_argument_is_a_user_error(arguments: dict[str, Any],
-                                          message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        HealthHook(**arguments)
-
-
-@pytest.mark.parametrize('missing, message', [
-    ('summary', 'needs a SummaryHook'),
-    ('training_state', 'needs a TrainingStateHook'),
-])
-def test_a_missing_hook_is_named(config: Config, missing: str,
-                                 message: str) -> None:
-    del config.default_hooks[missing]
-    with pytest.raises(UserError, match=message):
-        train(config)

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from benchmarks.run_end import differences, read_run_end
 from tadfkd.apis import load_config, train
 from tadfkd.checkpoints.reading import read_checkpoint
-from tadfkd.errors import INTERRUPTED, Interrupted, UserError
+from tadfkd.errors import INTERRUPTED, Interrupted
 
 
 class SignalAt(Hook):
@@ -102,27 +102,3 @@ def test_a_signal_in_the_last_validation_lets_the_run_end(
         tmp_path: Path) -> None:
     train(make_config(tmp_path), [SignalAt('validation 2', signal.SIGTERM)])
     assert differences(whole, read_run_end(tmp_path)) == []
-
-
-def test_without_checkpoints_a_signal_means_what_it_always_does(
-        make_config: Callable[[Path], Config], tmp_path: Path) -> None:
-    config = make_config(tmp_path, **{'default_hooks.checkpoint': None})
-    # mmengine's own comes in the place of one that is left out.
-    config.default_hooks.checkpoint = dict(type='mmengine.CheckpointHook')
-    # Processes in the background of a shell ignore it.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train(config, [SignalAt('step 1', signal.SIGINT)])
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def test_an_epoch_that_is_shorter_now_is_a_user_error(
-        make_config: Callable[[Path], Config], tmp_path: Path) -> None:
-    with pytest.raises(Interrupted):
-        train(make_config(tmp_path), [SignalAt('step 2', signal.SIGTERM)])
-    config = make_config(tmp_path, **{'train_dataloader.dataset.num_steps': 1})
-    with pytest.raises(
-            UserError, match='2 iterations of an epoch, which has 1 now'):
-        train(config)

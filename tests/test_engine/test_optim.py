@@ -57,13 +57,6 @@ def test_each_network_has_its_own_parameters_and_settings() -> None:
     assert wrappers.get_lr() == {'student.lr': [0.1], 'generator.lr': [0.2]}
 
 
-def test_an_unknown_network_is_answered_with_the_nearest() -> None:
-    constructor = PerNetworkConstructor(dict(studnet=sgd(0.1)))
-    with pytest.raises(
-            UserError, match="key 'studnet'.*did you mean 'student'"):
-        constructor(TwoNetworks())
-
-
 def test_a_network_that_is_trained_without_optimiser_is_named(
         make_model: Callable[..., BaseDFKD]) -> None:
     with pytest.raises(
@@ -71,12 +64,6 @@ def test_a_network_that_is_trained_without_optimiser_is_named(
             match='optim_wrapper has no generator: set optim_wrapper.generator'
     ):
         PerNetworkConstructor(dict(student=sgd(0.1)))(make_model())
-
-
-def test_paramwise_settings_of_all_networks_are_a_user_error() -> None:
-    with pytest.raises(UserError, match='move it to optim_wrapper.student'):
-        PerNetworkConstructor(
-            dict(student=sgd(0.1)), paramwise_cfg=dict(bias_lr_mult=2.0))
 
 
 def test_matrix_products_of_a_step_run_in_bfloat16() -> None:

@@ -1,7 +1,6 @@
 """Signals that ask a run to stop."""
 import os
 import signal
-import threading
 
 import pytest
 
@@ -19,28 +18,3 @@ def test_a_signal_is_noted_and_ends_nothing(number: signal.Signals) -> None:
         # The first signal counts; Slurm may send further ones.
         os.kill(os.getpid(), signal.SIGTERM)
         assert request.name == number.name
-
-
-def test_handlers_are_those_of_before_afterwards() -> None:
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    with pytest.raises(RuntimeError), stop_requests():
-        os.kill(os.getpid(), signal.SIGTERM)
-        raise RuntimeError
-    assert before == {
-        number: signal.getsignal(number)
-        for number in STOP_SIGNALS
-    }
-
-
-def test_a_thread_has_no_handlers() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    found = []
-
-    def enter() -> None:
-        with stop_requests() as request:
-            found.append((request.name, signal.getsignal(signal.SIGTERM)))
-
-    thread = threading.Thread(target=enter)
-    thread.start()
-    thread.join()
-    assert found == [(None, before)]

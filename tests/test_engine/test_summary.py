@@ -84,21 +84,6 @@ def test_the_summary_reports_the_last_epochs_and_labels_the_best(
     assert summary['finished'] is True
 
 
-def test_the_selection_rate_is_that_of_the_epoch_alone(
-        runner: SimpleNamespace) -> None:
-    runner.model.counters.images_generated = 1000
-    hook = SummaryHook(num_images=4)
-    hook.before_train(runner)
-    run_epoch(hook, runner, generated=40, selected=10)
-    run_epoch(hook, runner, generated=20, selected=15)
-    assert [
-        entry['selection_rate']
-        for entry in read(runner, 'history.json')['epochs']
-    ] == [25, 75]
-    assert [(scalars['synthetic/selection_rate'], step)
-            for scalars, step in runner.logged] == [(25, 1), (75, 2)]
-
-
 def test_a_run_without_data_has_no_accuracy_and_still_a_summary(
         runner: SimpleNamespace) -> None:
     hook = SummaryHook(num_images=4)
@@ -149,37 +134,3 @@ def test_a_resumed_run_takes_up_the_history_of_its_checkpoint(
     assert history['epochs'] == expected['epochs']
     assert history['epochs'][1]['selection_rate'] == 50
     assert history['seconds'] > seconds
-
-
-def test_the_teacher_is_evaluated_once_where_there_are_data(
-        runner: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-
-    def teacher_metrics(*arguments: object) -> dict[str, float]:
-        calls.append(arguments)
-        return {'accuracy/top1': 97.5}
-
-    monkeypatch.setattr('tadfkd.engine.hooks.summary.teacher_metrics',
-                        teacher_metrics)
-    runner.val_loop = SimpleNamespace(evaluator=object())
-    hook = SummaryHook(num_images=4)
-    hook.before_train(runner)
-    run_epoch(hook, runner, 50.0)
-    checkpoint: dict = {}
-    hook.before_save_checkpoint(runner, checkpoint)
-    resumed = SummaryHook(num_images=4)
-    resumed.after_load_checkpoint(runner, checkpoint)
-    resumed.before_train(runner)
-    assert len(calls) == 1
-    assert read(runner, 'summary.json')['teacher_top1'] == 97.5
-
-
-def test_the_teachers_metrics_are_taken_from_the_sanity_hook(
-        runner: SimpleNamespace) -> None:
-    runner.message_hub.update_info('teacher_metrics', {'accuracy/top1': 91.0})
-    # Evaluating would fail: there is no evaluator.
-    runner.val_loop = SimpleNamespace()
-    hook = SummaryHook(num_images=4)
-    hook.before_train(runner)
-    run_epoch(hook, runner, 50.0)
-    assert read(runner, 'summary.json')['teacher_top1'] == 91

@@ -27,18 +27,6 @@ def checkpoint(tiny_model: BaseDFKD) -> dict:
     return copy.deepcopy(checkpoint)
 
 
-def test_a_resumed_run_goes_on_where_the_checkpoint_was_made(
-        tiny_model: BaseDFKD, checkpoint: dict) -> None:
-    expected = tiny_model.generate(5, tiny_model.generator)
-    tiny_model.counters.student_steps = 100
-    TrainingStateHook().after_load_checkpoint(
-        runner_of(tiny_model), checkpoint)
-    assert tiny_model.counters.student_steps == 7
-    assert tiny_model.counters.images_generated == 3
-    found = tiny_model.generate(5, tiny_model.generator)
-    assert torch.equal(found.images_BCHW, expected.images_BCHW)
-
-
 @pytest.mark.parametrize('trains', [False, True])
 def test_weights_alone_restore_no_training_state(tiny_model: BaseDFKD,
                                                  checkpoint: dict,

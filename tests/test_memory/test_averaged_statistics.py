@@ -1,5 +1,4 @@
 """Batch-norm statistics with those of past batches, term by term."""
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,24 +63,6 @@ def test_the_batch_has_its_share_of_the_gradient_and_the_past_none() -> None:
     assert all(gradient is None for gradient in gradients[:4])
     for gradient in gradients[4:]:
         assert gradient.tolist() == [0.25] * len(gradient)
-
-
-def test_the_past_is_saved_exactly(tmp_path: Path) -> None:
-    averaged, other = AveragedStatistics(0.9), AveragedStatistics(0.9)
-    for each in (averaged, averaged, other):
-        each.average(batch())
-        each.advance()
-    torch.save(averaged.state_dict(), tmp_path / 'past.pth')
-    other.load_state_dict(torch.load(tmp_path / 'past.pth', weights_only=True))
-    for _ in range(3):
-        given = batch()
-        torch.testing.assert_close(
-            values(other.average(given)),
-            values(averaged.average(given)),
-            rtol=0,
-            atol=0)
-        averaged.advance()
-        other.advance()
 
 
 def test_a_past_that_is_not_finite_is_not_taken_over() -> None:

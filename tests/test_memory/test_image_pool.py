@@ -1,5 +1,4 @@
 """Images of one run, as floats or rounded to bytes."""
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,22 +26,6 @@ def test_bytes_round_to_the_nearest_of_256_values() -> None:
     for _ in range(2):
         pool.add(pool.rows() if len(pool) else values)
         assert torch.equal(pool.rows(), values)
-
-
-@pytest.mark.parametrize('dtype', ['float32', 'uint8'])
-def test_a_pool_is_saved_exactly(tmp_path: Path, dtype: str) -> None:
-    pool, other = ImagePool(9, dtype), ImagePool(9, dtype, memory_mapped=True)
-    pool.add(torch.rand(13, 1, 4, 4))
-    other.add(torch.rand(2, 1, 4, 4))
-    torch.save(pool.state_dict(), tmp_path / 'pool.pth')
-    other.load_state_dict(torch.load(tmp_path / 'pool.pth', weights_only=True))
-    for _ in range(3):
-        assert torch.equal(other.rows(), pool.rows())
-        assert torch.equal(
-            other.sample(20, stream()), pool.sample(20, stream()))
-        images_BCHW = torch.rand(4, 1, 4, 4)
-        for each in (pool, other):
-            each.add(images_BCHW)
 
 
 @pytest.mark.parametrize('saved, wanted', [('float32', 'uint8'),
