@@ -6,7 +6,6 @@ import pytest
 
 from tadfkd.apis.command_line import resuming_command, run_tool
 from tadfkd.errors import UnhealthyRun, UserError
-from tadfkd.registry import SELECTORS
 
 
 def test_the_newest_checkpoint_counts_whatever_the_run_began_with() -> None:
@@ -33,15 +32,6 @@ def test_a_mistake_ends_a_tool_in_one_line_with_its_exit_code(
         run_tool(main)
     assert caught.value.code == code
     assert capsys.readouterr().err == 'error: x must be 1, got 2: set x\n'
-
-
-def test_a_tool_turns_a_misspelt_component_into_one_line(
-        capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        run_tool(lambda: SELECTORS.build(dict(type='SelectAl')))
-    line, = capsys.readouterr().err.splitlines()
-    assert line.startswith('error: no selector')
-    assert 'SelectAll' in line
 
 
 def test_a_tool_shows_a_bug_with_its_traceback() -> None:

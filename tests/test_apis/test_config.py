@@ -1,5 +1,4 @@
 """From a config file and options to a checked config."""
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,6 @@ from tadfkd.errors import UserError
 
 SUPERVISED = Path(__file__).resolve().parents[2] / 'configs' / 'teachers' / \
     'resnet18w16_digits.py'
-EVALUATION = ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader',
-              'test_cfg', 'test_evaluator')
 
 
 def write_config(path: Path, text: str) -> Path:
@@ -18,12 +15,6 @@ def write_config(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
-
-
-def test_a_missing_file_is_a_user_error() -> None:
-    with pytest.raises(
-            UserError, match='configs/nowhere.py does not exist.*configs/'):
-        load_config('configs/nowhere.py')
 
 
 @pytest.mark.parametrize('text', [
@@ -63,31 +54,10 @@ def test_an_option_of_a_part_that_was_copied_is_refused_with_its_place(
         load_config(digits_config, {option: 'x'})
 
 
-def test_an_option_below_a_number_is_a_user_error(digits_config: str) -> None:
-    with pytest.raises(UserError, match='--cfg-options cannot be applied'):
-        load_config(digits_config, {'model.batch_size.size': 7})
-
-
-def test_a_teacher_checkpoint_replaces_that_of_the_config(
-        digits_config: str) -> None:
-    config = load_config(digits_config, teacher_checkpoint='mine.pth')
-    assert config.model.teacher.checkpoint == 'mine.pth'
-
-
 def test_a_teacher_checkpoint_for_a_config_without_teacher_is_a_user_error(
 ) -> None:
     with pytest.raises(UserError, match='--teacher-checkpoint was given'):
         load_config(SUPERVISED, teacher_checkpoint='mine.pth')
-
-
-def test_without_evaluation_all_six_parts_of_it_are_none(
-        digits_config: str) -> None:
-    with_data = load_config(digits_config)
-    without = load_config(digits_config, evaluate=False)
-    for key in EVALUATION:
-        assert with_data[key] is not None
-        assert without[key] is None
-    assert without.train_dataloader == with_data.train_dataloader
 
 
 def test_a_seed_replaces_that_of_the_config(digits_config: str) -> None:
@@ -105,15 +75,6 @@ def test_a_seed_that_is_no_whole_number_is_a_user_error(
         load_config(digits_config, seed=seed)
 
 
-def test_the_work_directory_has_a_default(tmp_path: Path,
-                                          digits_config: str) -> None:
-    assert load_config(digits_config).work_dir == str(
-        Path('work_dirs', 'tadfkd', 'resnet18w16_to_resnet18w8_digits'))
-    path = write_config(tmp_path / 'small.py', "work_dir = 'there'\n")
-    assert load_config(path).work_dir == 'there'
-    assert load_config(path, work_dir='here').work_dir == 'here'
-
-
 @pytest.mark.parametrize('max_epochs', [0, -3, 1.5, '2'])
 def test_fewer_than_one_epoch_is_refused(digits_config: str,
                                          max_epochs: object) -> None:
@@ -121,28 +82,6 @@ def test_fewer_than_one_epoch_is_refused(digits_config: str,
             UserError,
             match=f'>= 1, got {max_epochs!r}: set train_cfg.max_epochs'):
         load_config(digits_config, {'train_cfg.max_epochs': max_epochs})
-
-
-def test_amp_changes_the_wrapper_of_each_network(digits_config: str) -> None:
-    plain = load_config(digits_config).optim_wrapper
-    amp = load_config(digits_config, amp=True).optim_wrapper
-    for name in ('student', 'generator'):
-        assert plain[name].type == 'OptimWrapper'
-        assert amp[name].type == 'tadfkd.AutocastOptimWrapper'
-        assert amp[name].optimizer == plain[name].optimizer
-    assert amp.constructor == plain.constructor
-
-
-@pytest.mark.parametrize('generation', [7, 8])
-def test_amp_needs_a_gpu_with_bfloat16(monkeypatch: pytest.MonkeyPatch,
-                                       digits_config: str,
-                                       generation: int) -> None:
-    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
-    monkeypatch.setattr('torch.cuda.get_device_capability', lambda:
-                        (generation, 5))
-    with pytest.raises(UserError, match='leave --amp out') if generation < 8 \
-            else nullcontext():
-        load_config(digits_config, amp=True)
 
 
 def test_amp_changes_the_only_wrapper_of_a_plain_classifier() -> None:

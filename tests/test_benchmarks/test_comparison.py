@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.comparison import _fingerprint, compare, comparison_table
+from benchmarks.comparison import compare, comparison_table
 from tadfkd.errors import UserError
 
 
@@ -25,22 +25,6 @@ def test_a_run_in_the_record_does_not_run_again(
         'python tools/train.py leaf.py --seed 5 --cfg-options ')
     printed = capfd.readouterr().out
     assert '1 runs to do' in printed and '0 runs to do' in printed
-
-
-def test_a_config_counts_as_changed_if_its_content_is(digits_config: str,
-                                                      tmp_path: Path) -> None:
-    prints = []
-    for change in ('', 'train_cfg = dict(val_interval=1)',
-                   'model = dict(batch_size=9)'):
-        path = tmp_path / 'leaf.py'
-        path.write_text(f"_base_ = '{digits_config}'\n{change}\n")
-        prints.append(_fingerprint(str(path), {'train_cfg.val_interval': 1}))
-    assert prints[0] == prints[1] != prints[2]
-
-
-def test_fewer_jobs_than_one_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match='jobs must be .* >= 1, got 0'):
-        compare([], [0], tmp_path / 'record.json', jobs=0)
 
 
 def test_a_record_that_is_not_json_is_named(tmp_path: Path) -> None:

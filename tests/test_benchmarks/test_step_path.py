@@ -1,12 +1,9 @@
 """Files and changes of file in a trace."""
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 from benchmarks.step_path import calls_of, count_path
 
-ROOT = Path(__file__).resolve().parents[2]
 ONE = """
 def outer(inner):
     helper()
@@ -42,14 +39,3 @@ def test_changes_of_file_are_counted_by_calls(tmp_path: Path) -> None:
         path=['a/one.py', 'b/two.py'])
     assert count_path(calls, tmp_path, ['b']) == dict(
         files=1, changes=0, changes_each_function_once=0, path=['b/two.py'])
-
-
-def test_help_lists_the_commands() -> None:
-    help = subprocess.run([sys.executable, '-m', 'benchmarks', '--help'],
-                          cwd=ROOT,
-                          check=True,
-                          capture_output=True,
-                          text=True).stdout
-    for command in ('step', 'scale', 'memory', 'profile', 'crashes', 'health',
-                    'zoo', 'step_path', 'tables'):
-        assert f'\n    {command} ' in help

@@ -1,5 +1,4 @@
 """CIFAR, from hand-made files in its format."""
-import logging
 import pickle
 import urllib.error
 from pathlib import Path
@@ -89,20 +88,6 @@ def test_missing_files_without_network_say_what_to_unpack_where(
     # The published archive was tried, and nothing else.
     assert {url.partition('://')[2]
             for url in no_network} == {kind.url.partition('://')[2]}
-
-
-def test_files_that_are_not_the_published_ones_are_accepted_with_a_warning(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    warnings = []
-    monkeypatch.setattr(
-        'tadfkd.datasets.download.print_log',
-        lambda text, logger, level: warnings.append((text, level)))
-    write_split(tmp_path, CIFAR10, 'test')
-    assert len(CIFAR10(str(tmp_path), 'test')) == 3
-    (text, level), = warnings
-    assert level == logging.WARNING
-    assert text.startswith('test_batch in')
-    assert 'differ from the published files' in text
 
 
 @pytest.mark.parametrize('content', [b'', b'<html>404</html>', b'cut'])

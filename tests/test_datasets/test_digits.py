@@ -56,9 +56,3 @@ def test_images_are_grey_uint8_of_the_size_asked_for(size: int) -> None:
 def test_an_unknown_split_is_a_user_error(split: object) -> None:
     with pytest.raises(UserError, match="'train' or 'test', got"):
         Digits(split)
-
-
-@pytest.mark.parametrize('size', [7, 0, 16.0])
-def test_a_size_below_the_original_is_a_user_error(size: object) -> None:
-    with pytest.raises(UserError, match=f'>= 8, got {size!r}'):
-        Digits('train', image_size=size)

@@ -3,18 +3,16 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tadfkd.evaluation import draw_curves
 
 
 def history(accuracies: list[float | None],
-            teacher: float | None = 99.0,
             bn_distance: float | None = 3.0) -> dict:
     """As in ``history.json``."""
     return dict(
-        teacher_top1=teacher,
+        teacher_top1=99.0,
         seconds=1.0,
         epochs=[
             dict(
@@ -52,21 +50,6 @@ def test_all_four_curves_are_drawn(tmp_path: Path) -> None:
     pixels_HWC = draw(tmp_path / 'curves.png', accuracies=[10.0, 50.0, 60.0])
     for colour in (BLUE, ORANGE, GREEN, RED):
         assert has_colour(pixels_HWC, colour), colour
-
-
-def test_a_run_without_accuracy_has_the_other_curves(tmp_path: Path) -> None:
-    pixels_HWC = draw(
-        tmp_path / 'curves.png', accuracies=[None, None, None], teacher=None)
-    assert not has_colour(pixels_HWC, BLUE)
-    for colour in (ORANGE, GREEN, RED):
-        assert has_colour(pixels_HWC, colour), colour
-
-
-@pytest.mark.parametrize('teacher', [None, 99.0])
-def test_a_run_without_epochs_has_an_empty_picture(
-        tmp_path: Path, teacher: float | None) -> None:
-    pixels_HWC = draw(tmp_path / 'curves.png', accuracies=[], teacher=teacher)
-    assert not has_colour(pixels_HWC, BLUE)
 
 
 def test_a_teacher_without_batch_norm_has_no_distance_to_draw(

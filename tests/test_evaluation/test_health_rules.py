@@ -60,11 +60,6 @@ def test_each_measure_alone_is_seen(change: dict[str, float]) -> None:
     assert names(epochs(change, {})) == []
 
 
-def test_the_clause_has_measure_value_and_threshold() -> None:
-    assert find_problems(epochs(dict(class_entropy=0.125)), Thresholds(),
-                         0) == ['class_entropy is 0.125, below 0.3']
-
-
 def test_the_batch_norm_distance_is_judged_by_the_least_of_the_run() -> None:
     assert names(epochs(dict(bn_distance=20.0), dict(bn_distance=79.0))) == []
     assert names(epochs(dict(bn_distance=20.0),

@@ -45,20 +45,3 @@ def test_the_accuracy_is_that_computed_by_hand(
     assert metrics['accuracy/top1'] == pytest.approx(expected, abs=0.2)
     # The evaluator is empty again, ready for the student.
     assert [metric.results for metric in arguments[2].metrics] == [[]]
-
-
-def test_the_student_does_not_matter_and_is_left_alone(
-        arguments: tuple[Any, ...]) -> None:
-    first = teacher_metrics(*arguments)
-    student = arguments[0].student.train()
-    with torch.no_grad():
-        for parameter in student.parameters():
-            parameter.zero_()
-    before = {
-        name: value.clone()
-        for name, value in student.state_dict().items()
-    }
-    assert teacher_metrics(*arguments) == first
-    assert student.training
-    for name, value in student.state_dict().items():
-        assert torch.equal(value, before[name]), name

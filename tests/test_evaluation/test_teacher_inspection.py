@@ -110,18 +110,6 @@ def test_answers_are_those_of_the_generated_images(build: Callable) -> None:
     assert found.kept == pytest.approx(100 * kept_B.sum().item() / 6)
 
 
-def test_the_images_are_those_of_a_generator_step(build: Callable) -> None:
-    model = build(Small)
-    first = first_images(model, 8, 'a')
-    assert first.equal(first_images(model, 8, 'a'))
-    assert not first.equal(first_images(model, 8, 'b'))
-    latents_BZ = model.sample_latents(8, model.streams.fresh('a', 'cpu'))
-    model.train()
-    torch.testing.assert_close(first, model.generator(latents_BZ))
-    # Not the grey of an untrained generator in eval mode.
-    assert first.std(0).mean() > 3 * model.synthesize(8, 'a').std(0).mean()
-
-
 def test_looking_changes_nothing(build: Callable) -> None:
     model = build(Small).train()
     before = {
@@ -149,33 +137,6 @@ def test_a_hopeless_teacher_is_unusable(build: Callable, network: type,
     report = inspect_teacher(build(network), 4)
     assert problem in ' '.join(report.problems)
     assert report.verdict.startswith('unusable: ')
-
-
-def test_what_the_user_should_know_is_noted(make_model: Callable) -> None:
-    report = inspect_teacher(
-        make_model(teacher=teacher(Small, input_size=8, activation='sigmoid')),
-        4)
-    assert any('sigmoid' in note for note in report.notes)
-    zoo = make_model().teacher
-    assert zoo.facts['weights'].value == 'random'
-    report = inspect_teacher(make_model(), 4)
-    assert 'the weights are random' in report.notes
-    assert report.num_bn_seen == report.num_bn_layers == 20
-
-
-def test_steps_are_real_ones(
-        build: Callable, make_optimisers: Callable[[BaseDFKD],
-                                                   OptimWrapperDict]) -> None:
-    model = build(Small)
-    before = [value.clone() for value in model.generator.parameters()]
-    steps = try_steps(model, make_optimisers(model), repeats=2)
-    assert model.counters.student_steps == 3
-    assert model.counters.generator_steps == 3
-    assert steps.batch_size == 8
-    assert steps.student_seconds > 0 and steps.generator_seconds > 0
-    assert 0 < steps.generator_gradient < float('inf')
-    assert any(not torch.equal(old, new)
-               for old, new in zip(before, model.generator.parameters()))
 
 
 def test_the_generator_gradient_is_that_of_its_step(

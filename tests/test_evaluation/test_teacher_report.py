@@ -1,8 +1,7 @@
 """The verdict of a report on a teacher."""
 import pytest
 
-from tadfkd.evaluation.teacher_report import (Answers, Steps, TeacherReport,
-                                              teacher_page)
+from tadfkd.evaluation.teacher_report import Answers, TeacherReport
 
 
 def report(num_classes: int = 5) -> TeacherReport:
@@ -38,17 +37,3 @@ def test_the_accuracy_is_compared_with_the_bar(num_classes: int,
     assert good.problems == [] and good.verdict == 'OK'
     bad.judge_accuracy(bar - 0.1, min_top1)
     assert bad.verdict.startswith(f'unusable: top-1 is {bar - 0.1:.2f} %')
-
-
-def test_the_page_ends_with_notes_and_the_verdict() -> None:
-    found = report()
-    found.notes.append('the weights are random')
-    found.steps = Steps(0.125, 0.25, 3.0, 64)
-    lines = teacher_page(found).splitlines()
-    assert lines[-2:] == ['note: the weights are random', 'OK with notes']
-    text = ' '.join(' '.join(lines).split())
-    for part in ('input_size 8 x 16 set in model.teacher', '1.50 M',
-                 'student 0.25 M', '2.0 M per image', 'features none',
-                 'logits spread 1.5, confidence 0.75, 3 classes, 60 % kept',
-                 '0.125 s batch of 64', '0.25 s gradient 3'):
-        assert part in text, part

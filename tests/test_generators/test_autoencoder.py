@@ -69,17 +69,3 @@ def test_the_divergence_is_that_of_normal_distributions() -> None:
     nn.init.zeros_(network.encoder[-1].weight)
     nn.init.zeros_(network.encoder[-1].bias)
     assert network(images_BCHW, stream()).divergence == 0
-
-
-def test_the_stream_alone_decides() -> None:
-    network = build().eval()
-    images_BCHW = torch.rand(4, 1, 8, 8)
-    before = torch.get_rng_state()
-    one = network(images_BCHW, stream()).images_BCHW
-    recalled = network.recall(4, stream())
-    assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(network(images_BCHW, stream()).images_BCHW, one)
-    assert not torch.equal(network(images_BCHW, stream(1)).images_BCHW, one)
-    assert torch.equal(network.recall(4, stream()), recalled)
-    assert torch.equal(recalled,
-                       network.decoder(torch.randn(4, 5, generator=stream())))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tadfkd.errors import UserError
 from tadfkd.generators import (ConditionalGenerator, LabelEmbeddingGenerator,
@@ -98,26 +98,6 @@ def test_the_vectors_of_classes_are_orthonormal_and_always_the_same(
     # No parameter, but part of what a checkpoint restores.
     assert 'embedding_KE' not in dict(again.named_parameters())
     assert 'embedding_KE' in again.state_dict()
-
-
-def test_reset_draws_other_layers_from_the_stream(make: Callable) -> None:
-    generator, other = make(num_noisy_layers=2), make(num_noisy_layers=2)
-    others = {
-        name: value.clone()
-        for name, value in generator.state_dict().items()
-        if name != 'noisy_GEZ'
-    }
-    before_GEZ = generator.noisy_GEZ.detach().clone()
-    global_ = torch.get_rng_state()
-    for either in (generator, other):
-        either.reset_noise(torch.Generator().manual_seed(1))
-    assert torch.equal(torch.get_rng_state(), global_)
-    assert not torch.isclose(generator.noisy_GEZ, before_GEZ).any()
-    assert torch.equal(generator.noisy_GEZ, other.noisy_GEZ)
-    assert isinstance(generator.noisy_GEZ, nn.Parameter)
-    assert generator.noisy_GEZ.requires_grad
-    for name, value in others.items():
-        assert torch.equal(generator.state_dict()[name], value), name
 
 
 def test_vectors_of_a_file_are_taken_as_they_are(make: Callable,

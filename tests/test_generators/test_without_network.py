@@ -39,18 +39,6 @@ def test_an_image_is_its_variables_in_units_of_a_quarter() -> None:
         generator(torch.zeros(6, 1))
 
 
-def test_every_pixel_is_trained_also_at_the_edge_of_the_range() -> None:
-    generator = PixelGenerator(3, 4, 1)
-    with torch.no_grad():
-        generator.variables_BCHW.fill_(5.0)
-    optimizer = torch.optim.SGD(generator.parameters(), 1.0)
-    generator(torch.zeros(3, 1)).sum().backward()
-    gradient = generator.variables_BCHW.grad
-    assert gradient is not None and (gradient == 0.25).all()
-    optimizer.step()
-    assert (generator(torch.zeros(3, 1)) == 0.5 + (2 - 0.25) / 4).all()
-
-
 def test_reset_begins_again_from_n_0_1_of_the_stream() -> None:
     generator = PixelGenerator(20, 16, 3)
     parameter = generator.variables_BCHW

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from tadfkd.errors import UserError
-from tadfkd.losses import (BaseLoss, BNStatisticsLoss, ImageL2Loss,
-                           PixelStatisticsLoss, TotalVariationLoss)
-from tadfkd.structures import BNStatistics
+from tadfkd.losses import (BaseLoss, ImageL2Loss, PixelStatisticsLoss,
+                           TotalVariationLoss)
 
 SHAPES = [(1, 1, 2, 2), (3, 3, 5, 4), (2, 1, 1, 6)]
 #: Row and column offset of right, below, and both diagonals.
@@ -56,16 +55,6 @@ def test_the_norms_agree_with_their_definition(kind: type, by_hand: Callable,
         0.5 * by_hand(images_BCHW.double().numpy(), over), rel=1e-5)
 
 
-@pytest.mark.parametrize('kind', [ImageL2Loss, TotalVariationLoss])
-def test_only_the_norm_of_the_batch_grows_with_the_batch(
-        kind: type[BaseLoss]) -> None:
-    images_BCHW = images((4, 3, 6, 6))
-    larger_BCHW = images_BCHW.repeat(9, 1, 1, 1)
-    torch.testing.assert_close(kind()(larger_BCHW), kind()(images_BCHW))
-    torch.testing.assert_close(
-        kind('batch')(larger_BCHW), 3 * kind('batch')(images_BCHW))
-
-
 @pytest.mark.parametrize('over', ['sample', 'batch'])
 @pytest.mark.parametrize('kind', [ImageL2Loss, TotalVariationLoss])
 def test_a_black_image_has_no_loss_and_a_finite_gradient(
@@ -104,18 +93,3 @@ def test_pixel_statistics_agree_with_numpy() -> None:
         pixels_CN.mean(1)) + np.linalg.norm(pixels_CN.var(1) - 1)
     assert PixelStatisticsLoss(2.0)(images_BCHW).item() == pytest.approx(
         2 * expected, rel=1e-5)
-
-
-def test_pixel_statistics_are_those_of_a_batch_norm_before_the_network(
-) -> None:
-    # The teacher's running statistics in units of [0, 1].
-    mean_C, std_C = torch.tensor([0.3, 0.5]), torch.tensor([0.2, 0.4])
-    pixels_BCHW = images((8, 2, 4, 4))
-    variance_C, batch_mean_C = torch.var_mean(
-        pixels_BCHW, (0, 2, 3), unbiased=False)
-    layer = BNStatistics((batch_mean_C - mean_C) / std_C,
-                         variance_C / std_C**2, torch.zeros(2), torch.ones(2))
-    normalized_BCHW = (pixels_BCHW - mean_C[:, None, None]) / std_C[:, None,
-                                                                    None]
-    torch.testing.assert_close(PixelStatisticsLoss()(normalized_BCHW),
-                               BNStatisticsLoss()([layer]))

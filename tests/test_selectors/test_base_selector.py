@@ -12,7 +12,6 @@ from tadfkd.errors import UserError
 from tadfkd.selectors import (BaseSelector, ConfidenceSelector,
                               EntropySelector, GMMSelector, SelectAll,
                               TopFractionSelector)
-from tadfkd.selectors.base_selector import pseudo_label_loss, ranks
 from tadfkd.structures import TeacherOutput
 
 JUDGES = [
@@ -129,35 +128,6 @@ def test_the_best_are_selected_if_nothing_passes(selector: BaseSelector,
     assert set(mask_B.nonzero().squeeze(1).tolist()) == best
 
 
-def test_the_fallback_leaves_a_sufficient_mask_alone() -> None:
-
-    class Odd(BaseSelector):
-        """Keeps samples 2 and 3 although sample 0 is the least bad."""
-
-        def judge(self, logits_BK: Tensor, finite_B: Tensor,
-                  labels_B: Tensor | None) -> tuple[Tensor, Tensor]:
-            indices_B = torch.arange(len(logits_BK))
-            return indices_B.float(), (indices_B == 2) | (indices_B == 3)
-
-    output = TeacherOutput(torch.zeros(5, 2))
-    # "At least this many, the best ones if need be": there is no need.
-    assert Odd(min_selected=2).select(output).tolist() \
-        == [False, False, True, True, False]
-
-
 def test_min_selected_below_one_is_refused() -> None:
     with pytest.raises(UserError, match='set model.selector.min_selected'):
         GMMSelector(min_selected=0)
-
-
-def test_the_loss_is_the_cross_entropy_against_the_own_argmax() -> None:
-    logits_BK = logits(50, 10)
-    loss_B = pseudo_label_loss(logits_BK)
-    np.testing.assert_allclose(
-        loss_B.numpy(), losses_by_hand(logits_BK), rtol=1e-5, atol=4e-6)
-    assert (loss_B >= 0).all()
-
-
-def test_ranks_ascend_with_ties_in_order_and_nan_last() -> None:
-    values_B = torch.tensor([3.0, torch.nan, 1.0, 3.0, -torch.inf, torch.inf])
-    assert ranks(values_B).tolist() == [2, 5, 1, 3, 0, 4]

@@ -125,18 +125,6 @@ def test_the_posterior_is_that_of_scikit_learn(distribution,
         atol=1e-8)
 
 
-@pytest.mark.parametrize('seed', range(2))
-@pytest.mark.parametrize('distribution', [overlapping, skewed])
-def test_many_broken_rows_do_not_move_the_boundary(distribution,
-                                                   seed: int) -> None:
-    logits_BK = logits_of(distribution(np.random.default_rng(seed)))
-    broken_BK = torch.full((300, 2), torch.nan)
-    selector = GMMSelector()
-    mask_B = selector.select(TeacherOutput(torch.cat((broken_BK, logits_BK))))
-    assert not mask_B[:300].any()
-    assert torch.equal(mask_B[300:], selector.select(TeacherOutput(logits_BK)))
-
-
 def test_a_least_loss_outside_the_low_component_is_not_kept() -> None:
     # A narrow low component below which a wide one reaches: the mixture
     # refuses the sample of least loss, and so does scikit-learn.

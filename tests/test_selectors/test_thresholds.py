@@ -75,16 +75,6 @@ def test_the_top_fraction_has_the_least_losses(fraction: float, batch: int,
     assert sorted(best.tolist()) == mask_B.nonzero().squeeze(1).tolist()
 
 
-@pytest.mark.parametrize('percent', [5, 15, 30, 55, 60, 70, 95])
-def test_the_top_fraction_is_not_rounded_up_from_a_whole_number(
-        percent: int) -> None:
-    # 0.15 of 100 is 15, whatever binary fractions make of 0.15.
-    selector = TopFractionSelector(percent / 100)
-    for batch in (100, 200, 400):
-        mask_B = selector.select(TeacherOutput(logits(batch, 6)))
-        assert mask_B.sum() == percent * batch // 100
-
-
 def test_select_all_keeps_also_what_no_teacher_could_judge() -> None:
     selector = SelectAll()
     mask_B = selector.select(TeacherOutput(torch.full((5, 3), torch.nan)))

@@ -65,15 +65,3 @@ def test_statistics_must_be_said_in_one_way(
     message = message_of(monkeypatch, capsys, 'a.pth', 'b.pth', *arguments)
     assert message.startswith('error: the normalisation of the inputs must')
     assert 'give --dataset cifar10 or cifar100, or both' in message
-
-
-def test_a_wrong_source_ends_in_one_line(monkeypatch: pytest.MonkeyPatch,
-                                         capsys: pytest.CaptureFixture[str],
-                                         tmp_path: Path) -> None:
-    torch.save({'stem.weight': torch.zeros(1)}, tmp_path / 'a.pth')
-    message = message_of(monkeypatch, capsys, tmp_path / 'a.pth',
-                         tmp_path / 'b.pth', '--mean', 120, 120, 120, '--std',
-                         60, 60, 60)
-    assert message.startswith(
-        'error: the state dict begins with stem.weight, whose')
-    assert not (tmp_path / 'b.pth').exists()

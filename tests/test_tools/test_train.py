@@ -80,25 +80,6 @@ def test_twenty_iterations_twice_give_the_same_log_and_accuracy(
     assert top1 in process.stdout
 
 
-def test_without_data_agreement_takes_the_place_of_accuracy(
-        run_tool_process: Run, teacher_of: Callable[[str], Path],
-        tmp_path: Path) -> None:
-    process = run_tool_process('train.py', DIGITS, '--no-eval', '--amp',
-                               '--work-dir', tmp_path, '--teacher-checkpoint',
-                               teacher_of('resnet18w16_digits'),
-                               '--cfg-options', *SHORT,
-                               'train_dataloader.dataset.num_steps=2',
-                               'train_cfg.max_epochs=2')
-    assert 'Epoch(val)' not in process.stdout
-    assert 'Epoch(synthetic) [2]' in process.stdout
-    summary = json.loads((tmp_path / 'summary.json').read_text())
-    for key in ('teacher_top1', 'student_top1_last', 'student_top1_max',
-                'student_top1_last_k_mean', 'student_top1_std'):
-        assert summary[key] is None
-    assert 0 <= summary['agreement_last'] <= 100
-    assert 0 < summary['images_selected'] <= summary['images_generated']
-
-
 @pytest.fixture
 def cifar10_folder(tmp_path: Path) -> Path:
     """Ten random images in each of CIFAR-10's files."""

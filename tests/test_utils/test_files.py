@@ -1,12 +1,11 @@
 """Files are written whole or not at all."""
 import errno
-import json
 import os
 from pathlib import Path
 
 import pytest
 
-from tadfkd.utils.files import remove_leftovers, write_atomically, write_json
+from tadfkd.utils.files import remove_leftovers, write_atomically
 
 
 def test_content_is_written_and_replaced(tmp_path: Path) -> None:
@@ -42,21 +41,6 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(
     assert os.listdir(tmp_path) == ['file']
 
 
-def test_the_content_reaches_the_disk_before_the_name(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    for name in ('fsync', 'replace'):
-        real = getattr(os, name)
-        monkeypatch.setattr(
-            os,
-            name,
-            lambda *args, real=real, name=name:
-            (calls.append(name), real(*args)))
-    write_atomically(tmp_path / 'file', b'new')
-    # The last one is the sync of the folder, which holds the name.
-    assert calls == ['fsync', 'replace', 'fsync']
-
-
 def test_the_halves_that_killed_processes_left_are_removed(
         tmp_path: Path) -> None:
     (tmp_path / 'below').mkdir()
@@ -69,12 +53,3 @@ def test_the_halves_that_killed_processes_left_are_removed(
         for path in tmp_path.rglob('*') if path.is_file()
     }
     assert left == {*others}
-
-
-def test_json_is_readable_by_machines_and_by_people(tmp_path: Path) -> None:
-    path = tmp_path / 'file.json'
-    content = {'accuracy': [91.5, 92.0], 'name': 'run'}
-    write_json(path, content)
-    assert json.loads(path.read_text()) == content
-    assert path.read_text().endswith('\n')
-    assert path.read_text().count('\n') > 3

@@ -42,15 +42,6 @@ def test_a_misspelt_argument_names_the_component_and_the_argument() -> None:
     assert '\n' not in message
 
 
-def test_a_missing_argument_names_the_component_and_the_argument() -> None:
-    with pytest.raises(UserError) as caught:
-        with registry_errors_as_user_errors():
-            MODELS.build(dict(type='UpsamplingGenerator', latent_size=4))
-    message = str(caught.value)
-    assert 'UpsamplingGenerator' in message and 'image_size' in message
-    assert '\n' not in message
-
-
 def test_a_users_mistake_inside_of_a_component_keeps_its_message() -> None:
     with pytest.raises(UserError, match='set the KLLoss.temperature'):
         with registry_errors_as_user_errors():
@@ -61,8 +52,6 @@ def test_a_users_mistake_inside_of_a_component_keeps_its_message() -> None:
     'bug', [
         KeyError('images'),
         TypeError('unsupported operand type(s) for +'),
-        TypeError("'int' object is not callable"),
-        ValueError('no mistake of the user'),
         RuntimeError('broken')
     ],
     ids=repr)

@@ -20,12 +20,6 @@ def draw(streams: RandomStreams, purpose: str, count: int = 5) -> list[float]:
         dtype=torch.float64).tolist()
 
 
-def test_a_stream_goes_on_where_it_stopped() -> None:
-    one, other = RandomStreams(7), RandomStreams(7)
-    assert draw(one, 'latents', 3) + draw(one, 'latents', 4) \
-        == draw(other, 'latents', 7)
-
-
 def test_purposes_do_not_disturb_each_other() -> None:
     alone, together = RandomStreams(7), RandomStreams(7)
     expected = draw(alone, 'latents', 10)
@@ -34,14 +28,6 @@ def test_purposes_do_not_disturb_each_other() -> None:
         draw(together, 'augmentation', 3)
         found += draw(together, 'latents', count)
     assert found == expected
-
-
-def test_the_global_generators_play_no_part() -> None:
-    expected = draw(RandomStreams(7), 'latents')
-    torch.manual_seed(123)
-    before = torch.get_rng_state()
-    assert draw(RandomStreams(7), 'latents') == expected
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_seeds_purposes_and_ranks_all_draw_different_numbers() -> None:
