@@ -1,8 +1,10 @@
-"""Every config: what its name says is in it, and only VanillaKD names data
-to train on."""
+"""Every config: what its name says is in it, and it trains without data."""
 import copy
 import functools
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from tadfkd.algorithms import BaseDFKD
+from tadfkd.apis import load_config, train
 
 ROOT = Path(__file__).resolve().parents[2]
 LEAVES = sorted(
@@ -22,6 +25,12 @@ TEACHERS = sorted((ROOT / 'configs/teachers').glob('*.py'))
 NAME = re.compile(r'(\w+?)_to_([a-z0-9]+)_(\w+?)(?:_(released|pixels|basic|'
                   r'basic_prior|ta|generative))?')
 
+#: A test trains each algorithm on the smallest images, with each kind of
+#: replay; the other configs are built.
+TRAINED = [
+    path for path in LEAVES if re.fullmatch(
+        'resnet18w16_to_resnet18w8_digits(_generative)?', path.stem)
+]
 REAL = [path for path in LEAVES if path.parent.name == 'vanillakd']
 
 
@@ -48,7 +57,7 @@ def part(room: str, name: str) -> dict:
 
 
 def narrow(model: dict) -> dict[str, int]:
-    """Settings that make a network cheap to build."""
+    """Settings that make a network small enough to train in a test."""
     if model['backbone']['type'] == 'tadfkd.WideResNet':
         return {
             'backbone.depth': 10,
@@ -67,7 +76,8 @@ def narrow(model: dict) -> dict[str, int]:
 
 
 def shrunk(model: dict) -> dict[str, Any]:
-    """Settings that make an algorithm cheap to build, with its networks."""
+    """Settings with which an algorithm trains in a test, and each of its
+    networks does."""
     options = {
         f'{name}.{key}': value
         for name, network in (('teacher.model', model['teacher']['model']),
@@ -77,17 +87,24 @@ def shrunk(model: dict) -> dict[str, Any]:
     features = options.get('teacher.model.head.in_channels')
     few: dict[str, Any] = {
         'batch_size': 4,
+        'num_student_steps': 2,
+        'num_generator_steps': 2,
         'synthesis_batch_size': 4,
+        # The second iteration has student steps.
+        'warmup_iterations': 1,
         'pool.capacity': 8,
         'bank_capacity': 8,
         'num_negatives': 4,
         'embedding_size': 4,
         'num_features': features,
         'replay_batch_size': 2,
+        'num_replay_steps': 1,
         'replay.batch_size': 2,
+        'replay.interval': 1,
         'replay.autoencoder.width': 4,
         'replay.autoencoder.decoder.width': 4,
         'generator.width': 4,
+        # As many as the TeacherSanityHook asks for, in a test.
         'generator.batch_size': 8,
         'generator.num_noisy_layers': 2,
         'generator.embedding_size': model['student']['head']['num_classes'],
@@ -124,7 +141,8 @@ def test_the_file_name_does_not_lie(path: Path) -> None:
             f'work_dirs/teachers/{stem}/epoch_{epochs}.pth')
 
 
-@pytest.mark.parametrize('path', LEAVES, ids=name_of)
+@pytest.mark.parametrize(
+    'path', [leaf for leaf in LEAVES if leaf not in TRAINED], ids=name_of)
 def test_the_narrowed_networks_fit_each_other(path: Path) -> None:
     config = read(path)
     if config.model.type == 'CMI':
@@ -149,6 +167,44 @@ def build(model: dict) -> BaseDFKD:
     return built
 
 
+_watching: list[list[str]] = []
+
+
+def _audit(event: str, arguments: tuple) -> None:
+    if _watching and event == 'open' and isinstance(arguments[0], str):
+        mode = arguments[1]
+        if mode is None or not set(mode) & set('wax+'):
+            _watching[-1].append(arguments[0])
+
+
+# An audit hook sees every file that this process opens, by whatever library;
+# it cannot be removed, so it only writes while a test watches.
+sys.addaudithook(_audit)
+
+#: Image files, and the containers of all data sets that the project reads.
+_DATA = re.compile(
+    r'\.(png|jpe?g|bmp|gif|tiff?|webp|npy|npz|gz|csv|pkl|tar|lmdb|parquet)'
+    r'$|(^|/)(data_batch_\d|test_batch|train|test)$|(^|/)data/|ubyte|'
+    r'/usr/share/datasets/', re.IGNORECASE)
+
+
+@contextmanager
+def opened_data_files() -> Iterator[list[str]]:
+    """Files of data that are read within the block."""
+    opened: list[str] = []
+    found: list[str] = []
+    _watching.append(opened)
+    try:
+        yield found
+    finally:
+        _watching.pop()
+        # Packages keep code in folders called data, too.
+        found += [
+            path for path in opened
+            if _DATA.search(path) and not path.endswith(('.py', '.pyc'))
+        ]
+
+
 def test_only_vanilla_distillation_names_training_images() -> None:
     for path in LEAVES:
         config = read(path)
@@ -159,6 +215,52 @@ def test_only_vanilla_distillation_names_training_images() -> None:
         else:
             assert training.type == 'StepDataset', path
         assert config.val_dataloader.dataset.split == 'test'
+
+
+def train_shrunk(path: Path, work_dir: Path) -> tuple[BaseDFKD, list[str]]:
+    """Two iterations of a config; the model, and the data files opened."""
+    options = {
+        f'model.{key}': value
+        for key, value in shrunk(read(path).model).items()
+    } | {
+        'model.teacher.checkpoint': None,
+        'train_cfg.max_epochs': 1,
+        'default_hooks.summary.num_images': 4,
+        'default_hooks.samples.num_images': 4,
+        'default_hooks.teacher_sanity.num_images': 8,
+    }
+    if path in REAL:
+        options |= {
+            'train_dataloader.batch_size': 4,
+            'train_dataloader.dataset.indices': 8,
+        }
+    else:
+        options['train_dataloader.dataset.num_steps'] = 2
+    config = load_config(
+        path, options=options, work_dir=str(work_dir), evaluate=False)
+    config.model.teacher.allow_random_weights = True
+    with opened_data_files() as found:
+        model = train(config)
+    assert model.counters.student_steps > 0
+    assert (work_dir / 'epoch_1.pth').is_file()
+    assert (work_dir / 'samples.png').is_file()
+    return model, found
+
+
+@pytest.mark.parametrize(
+    'path', [leaf for leaf in TRAINED if leaf not in REAL], ids=name_of)
+def test_no_image_file_is_opened_while_training(path: Path,
+                                                tmp_path: Path) -> None:
+    model, found = train_shrunk(path, tmp_path)
+    assert found == []
+    if 'generator' in model.trained_networks:
+        assert model.counters.generator_steps > 0
+
+
+def test_vanilla_distillation_is_seen_opening_its_images(
+        tmp_path: Path) -> None:
+    _, found = train_shrunk(*{*TRAINED} & {*REAL}, tmp_path)
+    assert found != []
 
 
 @pytest.mark.parametrize('path', TEACHERS, ids=name_of)
@@ -192,3 +294,19 @@ def test_every_config_is_in_a_metafile_and_the_other_way_round() -> None:
         for model in yaml.safe_load(path.read_text())['Models']
     }
     assert listed == {*LEAVES, *TEACHERS}
+
+
+def test_the_readme_of_an_algorithm_has_the_figures_of_its_metafile() -> None:
+    for path in metafiles():
+        rows = (path.parent / 'README.md').read_text().splitlines()
+        for model in yaml.safe_load(path.read_text())['Models']:
+            stem = Path(model['Config']).stem
+            named = [row for row in rows if f'`{stem}.py`' in row]
+            assert named, stem
+            if 'Results' not in model:
+                assert all(
+                    re.search(r'\| not (yet|measured) \|', row)
+                    for row in named), stem
+            for result in model.get('Results', []):
+                for value in result['Metrics'].values():
+                    assert any(f' {value:.2f} ' in row for row in named)

@@ -1,6 +1,7 @@
 """Losses of logits against NumPy in float64, class by class."""
-from collections.abc import Callable
+from collections.abc import math
 
+import Callable
 import equations
 import numpy as np
 import pytest
@@ -133,6 +134,26 @@ def test_half_precision_logits_are_computed_in_float32(
     value = loss(student_BK, teacher_BK)
     assert value.dtype == torch.float32
     assert value == loss(student_BK.float(), teacher_BK.float())
+
+
+def gradient_norm(loss: JSLoss, classes: int) -> float:
+    """Of the student's logits, for two classifiers that are unsure."""
+    student_BK = logits(32, classes, 1, 0.5).requires_grad_()
+    teacher_BK = logits(32, classes, 2, 0.5)
+    return torch.autograd.grad(loss(student_BK, teacher_BK),
+                               student_BK)[0].norm().item()
+
+
+def test_the_released_clamp_kills_the_gradient_of_many_classes() -> None:
+    # The reason why the default is not the released form: ten classes have
+    # their gradient in both, 200 classes in the true divergence only.
+    true, clamped = JSLoss(3.0), JSLoss(3.0, clamp=(0.01, 0.99), swapped=True)
+    assert gradient_norm(clamped, 10) == pytest.approx(
+        gradient_norm(true, 10), rel=0.1)
+    # It falls with the norm of a softmax, 1 / sqrt(K), and no faster.
+    assert gradient_norm(
+        true, 200) > gradient_norm(true, 10) * math.sqrt(10 / 200) / 2
+    assert gradient_norm(clamped, 200) < gradient_norm(true, 200) / 1000
 
 
 @pytest.mark.parametrize('kind, options, changed',
