@@ -1,6 +1,7 @@
 """Running a function in two processes that exchange tensors."""
 import multiprocessing
 import os
+import runpy
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import timedelta
@@ -32,9 +33,12 @@ def in_two_processes(function: Callable[..., Any], *arguments:
     context.set_forkserver_preload(PRELOADED)
     with TemporaryDirectory() as folder:
         with ProcessPoolExecutor(2, context) as pool:
+            # By its file: the name that pytest gives the test module is not
+            # importable in another process.
             calls = [
-                pool.submit(_call_in_group, rank, folder, function, arguments)
-                for rank in (0, 1)
+                pool.submit(_call_in_group, rank, folder,
+                            function.__code__.co_filename, function.__name__,
+                            arguments) for rank in (0, 1)
             ]
             for call in as_completed(calls):
                 call.result()
@@ -44,8 +48,9 @@ def in_two_processes(function: Callable[..., Any], *arguments:
         ]
 
 
-def _call_in_group(rank: int, folder: str, function: Callable[..., Any],
+def _call_in_group(rank: int, folder: str, file: str, name: str,
                    arguments: tuple[object, ...]) -> None:
+    function = runpy.run_path(file)[name]
     torch.set_num_threads(1)
     torch.manual_seed(0)
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
