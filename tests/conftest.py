@@ -173,7 +173,10 @@ def make_model() -> Callable[..., BaseDFKD]:
                 image_size=8,
                 image_channels=1,
                 width=4),
-            batch_size=8)
+            batch_size=8,
+            student_loss=dict(type='L1Loss'),
+            adversarial_loss=dict(type='JSLoss', temperature=3.0),
+            bn_loss=dict(type='BNStatisticsLoss', loss_weight=10.0))
         return MODELS.build(config | changes)
 
     return make

@@ -46,8 +46,8 @@ def run_epoch(hook: SummaryHook,
     counters = runner.model.counters
     counters.images_generated += generated
     counters.images_selected += selected
-    counters.student_steps += 4
-    counters.generator_steps += 2
+    counters.steps['student'] += 4
+    counters.steps['generator'] += 2
     hook.after_train_epoch(runner)
     if accuracy is not None:
         hook.after_val_epoch(runner, {'accuracy/top1': accuracy})

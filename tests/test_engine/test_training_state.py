@@ -18,8 +18,8 @@ def runner_of(model: BaseDFKD, resumes: bool = True) -> SimpleNamespace:
 @pytest.fixture
 def checkpoint(tiny_model: BaseDFKD) -> dict:
     """As the Runner and the hook make it, after 7 student steps."""
-    tiny_model.generate(3, tiny_model.generator)
-    tiny_model.counters.student_steps = 7
+    tiny_model.candidates.fresh(3)
+    tiny_model.counters.steps['student'] = 7
     checkpoint = dict(state_dict=tiny_model.state_dict())
     TrainingStateHook().before_save_checkpoint(
         runner_of(tiny_model), checkpoint)
@@ -31,7 +31,7 @@ def checkpoint(tiny_model: BaseDFKD) -> dict:
 def test_weights_alone_restore_no_training_state(tiny_model: BaseDFKD,
                                                  checkpoint: dict,
                                                  trains: bool) -> None:
-    tiny_model.counters.student_steps = 3
+    tiny_model.counters.steps['student'] = 3
     # By load_from, or for an evaluation.
     runner = runner_of(tiny_model, resumes=not trains)
     if not trains:

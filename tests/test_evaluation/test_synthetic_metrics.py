@@ -75,9 +75,10 @@ def test_measuring_changes_nothing(tiny_model: BaseDFKD) -> None:
     tiny_model.student.backbone.eval()
     tiny_model.generator.upsample[1].eval()
     next(tiny_model.student.parameters()).requires_grad_(False)
-    batch = tiny_model.augmented(tiny_model.generate(4, tiny_model.generator))
+    source = tiny_model.candidates
+    batch = source.augmented(source.fresh(4))
     batch.images_BCHW.sum().backward()
-    tiny_model.queue.add(batch.detach())
+    source.queue.add(batch.detach())
     before = everything(tiny_model)
     assert before['gradients'] and before['training_state']['streams']
 

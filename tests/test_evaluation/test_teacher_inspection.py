@@ -106,7 +106,7 @@ def test_answers_are_those_of_the_generated_images(build: Callable) -> None:
     assert found.confidence == pytest.approx(
         logits_BK.softmax(1).amax(1).mean().item(), rel=1e-5)
     assert found.num_predicted == len({*logits_BK.argmax(1).tolist()})
-    kept_B = model.selector.select(output)
+    kept_B = model.candidates.selector.select(output)
     assert found.kept == pytest.approx(100 * kept_B.sum().item() / 6)
 
 

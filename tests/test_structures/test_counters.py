@@ -3,7 +3,8 @@ from tadfkd.structures import Counters, Updates
 
 
 def test_counts_come_back_into_the_object_that_others_hold() -> None:
-    counters = Counters(student_steps=3, images_generated=40)
+    counters = Counters(images_generated=40)
+    counters.steps['student'] = 3
     counters.updates['student'].applied += 2
     counters.updates['generator'].skipped_in_a_row = 1
     restored = Counters()
@@ -13,4 +14,5 @@ def test_counts_come_back_into_the_object_that_others_hold() -> None:
     # The state is a copy, and a network without updates starts at 0.
     counters.updates['student'].applied += 1
     assert restored.updates['student'].applied == 2
+    assert (restored.student_steps, restored.generator_steps) == (3, 0)
     assert restored.updates['replay'] == Updates()

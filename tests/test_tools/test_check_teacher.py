@@ -22,7 +22,7 @@ def test_a_good_teacher_ends_with_0_and_json(
     report = json.loads(process.stdout)
     assert report['verdict'] == 'OK'
     assert report['top1'] > 50
-    assert report['steps']['generator_seconds'] > 0
+    assert report['steps']['iteration_seconds'] > 0
 
 
 def test_a_bad_teacher_ends_with_1_and_says_why(
