@@ -75,7 +75,7 @@ def test_two_hosts_train_one_student(hosts: list[str], digits_config: str,
     # The first host writes, for both.
     checkpoint = read_checkpoint(tmp_path / hosts[0] / 'epoch_1.pth')
     first, second = checkpoint['training_state']
-    assert first['counters']['student_steps'] == 4
-    assert second['counters']['student_steps'] == 4
+    assert first['counters']['steps']['student'] == 4
+    assert second['counters']['steps']['student'] == 4
     assert not first['streams']['latents'].equal(second['streams']['latents'])
     assert not [*(tmp_path / hosts[1]).glob('*.pth')]
