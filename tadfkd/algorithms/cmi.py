@@ -27,7 +27,7 @@ class CMI(InversionDFKD):
                     - 0.5 KL(softmax T(x) || softmax S(x)) where both agree
         student:    20^2 KL(softmax T(x) / 20 || softmax S(x) / 20) on the pool
 
-    with 4096 of the 40960 images in a bank as further negatives. The
+    with 4096 of the 40960 features in a bank as further negatives. The
     generator is reinitialised for each synthesis; h keeps its weights. Teacher
     and student see the global view. arXiv 2105.08584.
     ``examples/cmi_plain.py`` is the same algorithm as one plain script.

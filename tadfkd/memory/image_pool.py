@@ -12,8 +12,8 @@ class ImagePool(RingBuffer):
     """The newest ``capacity`` images_BCHW of a run, float in [0, 1], on the
     CPU.
 
-    The pool of a run is saved with its checkpoints. Nothing is read from the
-    disk or left on it.
+    A checkpoint of the run holds the whole pool, and resuming restores it. The
+    pool writes no image files.
 
     Args:
         capacity: Number of images, >= 1.
