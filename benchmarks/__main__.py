@@ -117,7 +117,7 @@ def parse_arguments() -> argparse.Namespace:
     compare = commands.add_parser(
         'compare',
         parents=[options],
-        help='distil by several configs with several seeds; go on where an '
+        help='distil by several configs with several seeds; continue where an '
         'earlier comparison stopped')
     compare.add_argument(
         'configs', nargs='+', help='paths of configs, as configs/...')

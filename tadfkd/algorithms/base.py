@@ -146,11 +146,11 @@ class BaseDFKD(BaseModel):
         # The seed that the Runner, or the user, gave to torch.
         self.streams = RandomStreams(torch.initial_seed(), get_rank())
         self.counters = Counters()
+        self.augment = build_augmentation('augment', augment, self.generator)
         self.candidates = CandidateSource(
-            self.generator, self.teacher,
+            self.generator, self.teacher, self.num_classes,
             build_part('selector', selector, BaseSelector, SELECTORS),
-            build_augmentation('augment', augment, self.generator),
-            self.streams, self.counters)
+            self.augment, self.streams, self.counters)
         self._register_state_dict_hook(drop_teacher)
         self.register_load_state_dict_post_hook(ignore_missing_teacher)
 
@@ -260,7 +260,8 @@ class BaseDFKD(BaseModel):
         Returns:
             images_BCHW, float in [0, 1], without graph.
         """
-        return self.candidates.held_out(size, purpose)
+        return self.candidates.held_out(
+            size, self.streams.fresh(purpose, self.device))
 
     def forward(self,
                 inputs: Tensor,

@@ -23,15 +23,22 @@ class RandomNoiseKD(BaseDFKD):
 
     Args:
         num_student_steps: Student steps per iteration, >= 1.
+        max_rounds: See
+            :class:`~tadfkd.algorithms.alternating.AlternatingDFKD`.
         **base: See :class:`BaseDFKD`. The generator is a
             :class:`~tadfkd.generators.NoiseGenerator`, and is not trained.
     """
 
     trained_networks = ('student', )
 
-    def __init__(self, num_student_steps: int = 1, **base: Any) -> None:
+    def __init__(self,
+                 num_student_steps: int = 1,
+                 max_rounds: int = 50,
+                 **base: Any) -> None:
         super().__init__(**base)
         require_at_least('model', 'num_student_steps', num_student_steps, 1)
+        require_at_least('model', 'max_rounds', max_rounds, 1)
+        self.candidates.max_rounds = max_rounds
         self.num_student_steps = num_student_steps
 
     def train_step(self, data: object,

@@ -39,14 +39,19 @@ def build_part(name: str,
     return part
 
 
-def build_bn_loss(config: dict | None,
-                  teacher: BaseTeacher | None) -> StatisticsLoss | None:
-    """The loss on batch-norm statistics, or None if the config is None or the
-    teacher has no such statistics, which is logged."""
+@torch.no_grad()
+def build_bn_loss(config: dict | None, teacher: BaseTeacher | None,
+                  generator: BaseGenerator) -> StatisticsLoss | None:
+    """A loss on batch-norm statistics, if there is a config and a forward of
+    the teacher gives statistics. A teacher without them is logged."""
     if config is None:
         return None
     loss = build_part('bn_loss', config, StatisticsLoss)
-    if teacher is not None and not teacher.bn_layers:
+    if teacher is None:
+        return loss
+    # A layer may be there without being called.
+    output = teacher(blank_images(generator), with_bn=True)
+    if not output.bn_statistics:
         print_log(
             'the teacher has no batch norm with running statistics, so '
             'bn_loss is left out',

@@ -21,8 +21,9 @@ class CandidateSource:
 
     Args:
         generator: Makes the images.
-        teacher: Its answers are what the selector judges. None is for
-            evaluation, where no image is drawn.
+        teacher: Its answers are what the selector judges. A model without
+            teacher, for evaluation, only makes held-out images.
+        num_classes: K, of which labels are drawn.
         selector: Decides which images are used.
         augment: Maps images_BCHW and a random generator to an augmented view
             of the same shape; or None.
@@ -37,6 +38,7 @@ class CandidateSource:
     def __init__(self,
                  generator: BaseGenerator,
                  teacher: BaseTeacher,
+                 num_classes: int,
                  selector: BaseSelector,
                  augment: Any,
                  streams: RandomStreams,
@@ -45,6 +47,7 @@ class CandidateSource:
                  max_rounds: int = 50) -> None:
         self.generator = generator
         self.teacher = teacher
+        self.num_classes = num_classes
         self.selector = selector
         self.augment = augment
         self.streams = streams
@@ -78,9 +81,7 @@ class CandidateSource:
         if stream is None:
             stream = self.streams.get('labels', self.device)
         return torch.randint(
-            self.teacher.num_classes, (size, ),
-            generator=stream,
-            device=stream.device)
+            self.num_classes, (size, ), generator=stream, device=stream.device)
 
     def fresh(self,
               size: int,
@@ -97,7 +98,8 @@ class CandidateSource:
         if self.generator.num_classes is not None:
             labels_B = self.labels(size)
         self.counters.images_generated += size
-        images_BCHW = (generator or self.generator)(latents_BZ, labels_B)
+        network = self.generator if generator is None else generator
+        images_BCHW = network(latents_BZ, labels_B)
         return SyntheticBatch(images_BCHW, labels_B)
 
     def augmented(self, batch: SyntheticBatch) -> SyntheticBatch:
@@ -109,8 +111,8 @@ class CandidateSource:
             batch, augmented_BCHW=self.augment(batch.images_BCHW, stream))
 
     def select(self, candidates: SyntheticBatch) -> SyntheticBatch:
-        """The candidates that the selector keeps, with their graph; all of
-        them if the teacher's logits are finite for none."""
+        """The candidates that the selector keeps, with their graph. If no
+        candidate has finite logits, all are kept."""
         if not self.selector.reads_teacher:
             self.counters.images_selected += len(candidates)
             return candidates
@@ -123,7 +125,7 @@ class CandidateSource:
     def select_with_output(
             self, candidates: SyntheticBatch,
             **teacher_options: Any) -> tuple[SyntheticBatch, TeacherOutput]:
-        """Select by the very forward of the teacher that the losses use.
+        """Select by the same forward of the teacher that the losses use.
 
         Args:
             candidates: With their graph.
@@ -208,12 +210,15 @@ class CandidateSource:
         return batch, self.teacher(batch.views_BCHW).logits_BK
 
     @torch.no_grad()
-    def held_out(self, size: int, purpose: str) -> Tensor:
-        """images_BCHW from latents that training never draws, the same ones
-        at each call with the same ``purpose``."""
+    def held_out(self, size: int, stream: torch.Generator) -> Tensor:
+        """images_BCHW from latents that training never draws, without graph.
+
+        Args:
+            size: Number of images.
+            stream: On the device of the generator.
+        """
         with frozen(self.generator):
-            return self.render(self.generator, size,
-                               self.streams.fresh(purpose, self.device))
+            return self.render(self.generator, size, stream)
 
     def render(self, generator: BaseGenerator, size: int,
                stream: torch.Generator) -> Tensor:

@@ -107,6 +107,7 @@ class CMI(InversionDFKD):
         wrapper.add_loss(loss)
         wrapper.step()
         wrapper.zero_grad()
+        self.counters.steps['projection'] += 1
 
     @torch.no_grad()
     def end_synthesis(self, made: SyntheticBatch, latents_BZ: Tensor) -> None:

@@ -20,7 +20,7 @@ class DAFL(JointDFKD):
         student:    KL(softmax T(x) || softmax S(x))
 
     with the weights of CIFAR-10; 0.5, 20 and 0.1 for CIFAR-100. The student
-    has no say in what is generated. Both learn from the same images in one
+    does not influence the generator. Both learn from the same images in one
     joint step. The paper's one backward pass through the sum of all terms
     gives each network the gradient that it has here. arXiv 1904.01186.
 

@@ -36,7 +36,7 @@ class DFQ(AlternatingDFKD):
         super().__init__(**alternating)
         self.adversarial_loss = build_part('adversarial_loss',
                                            adversarial_loss, LogitsLoss)
-        self.bn_loss = build_bn_loss(bn_loss, self.teacher)
+        self.bn_loss = build_bn_loss(bn_loss, self.teacher, self.generator)
         self.class_prior = build_part('class_prior', class_prior, ClassPrior)
 
     def generator_losses(self, selected: SyntheticBatch) -> Losses:

@@ -8,10 +8,10 @@ from torch.func import functional_call
 
 from tadfkd.algorithms.base import Losses, summed, with_total
 from tadfkd.algorithms.building import require_generator
-from tadfkd.algorithms.inversion import (SYNTHESIS_BETAS, BestImages,
-                                         InversionDFKD)
+from tadfkd.algorithms.inversion import SYNTHESIS_BETAS, InversionDFKD
 from tadfkd.distributed.reductions import average_gradients, global_means
 from tadfkd.errors import require_at_least, require_choice
+from tadfkd.memory import BestImages
 from tadfkd.registry import MODELS
 
 

@@ -85,7 +85,7 @@ class InversionDFKD(BaseDFKD):
         with as_config_error('model.pool'):
             self.pool = ImagePool(**pool)
         self.one_hot_loss = build_part('one_hot_loss', one_hot_loss, LabelLoss)
-        self.bn_loss = build_bn_loss(bn_loss, self.teacher)
+        self.bn_loss = build_bn_loss(bn_loss, self.teacher, self.generator)
         self.past_statistics = AveragedStatistics(bn_momentum)
         self.adversarial_loss = build_part(
             'adversarial_loss', adversarial_loss,
@@ -179,7 +179,7 @@ class InversionDFKD(BaseDFKD):
 
         Args:
             optim_wrapper: One wrapper for each trained network.
-            loss: The scalar of which the networks have the gradients.
+            loss: The scalar loss whose gradients the networks hold.
         """
 
     def inversion_losses(self, images_BCHW: Tensor,

@@ -31,10 +31,11 @@ class KAKR(AlternatingDFKD):
     Args:
         inner_lr: Step size from w to w', > 0.
         replay: See :class:`~tadfkd.algorithms.pre_dfkd.ReplaySource`.
-        replay_batch_size: Likewise.
+        replay_batch_size: Replayed images per student step, >= 2.
         class_prior: See
             :class:`~tadfkd.algorithms.pre_dfkd.PriorAndDivergence`.
-        adversarial_loss: Likewise.
+        adversarial_loss: See
+            :class:`~tadfkd.algorithms.pre_dfkd.PriorAndDivergence`.
         num_replay_steps: Number of student steps in which a replay with
             weights learns, >= 1.
         **alternating: See :class:`AlternatingDFKD`.
@@ -60,8 +61,8 @@ class KAKR(AlternatingDFKD):
 
     def train_step(self, data: object,
                    optim_wrapper: OptimWrapperDict) -> Losses:
-        """The student steps, in the first of which the replay learns too,
-        then the generator steps."""
+        """Student steps, then generator steps. The replay also learns in the
+        first student steps."""
         losses: Losses = {}
         for step in range(self.num_student_steps):
             images_BCHW, target, terms = self.retaining_step(

@@ -46,9 +46,10 @@ class MAD(DFQ):
         self.slow_generator.steps.fill_(1)
         source = self.candidates
         self.slow_candidates = CandidateSource(self.slow_generator.module,
-                                               self.teacher, source.selector,
-                                               source.augment, self.streams,
-                                               self.counters, source.select_on,
+                                               self.teacher, self.num_classes,
+                                               source.selector, source.augment,
+                                               self.streams, self.counters,
+                                               source.select_on,
                                                source.max_rounds)
 
     def generator_step(self, wrapper: OptimWrapper) -> Losses:

@@ -3,7 +3,7 @@ from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapperDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from tadfkd.algorithms.alternating import AlternatingDFKD
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
@@ -82,7 +82,7 @@ class ReplaySource:
         return model.update('replay', wrapper, (losses, len(images_BCHW)))
 
 
-class PriorAndDivergence:
+class PriorAndDivergence(nn.Module):
     """What drives the generator of PRE-DFKD: class prior and divergence.
 
     Args:
@@ -92,6 +92,7 @@ class PriorAndDivergence:
     """
 
     def __init__(self, class_prior: dict, adversarial_loss: dict) -> None:
+        super().__init__()
         self.class_prior = build_part('class_prior', class_prior, ClassPrior)
         self.adversarial_loss = build_part('adversarial_loss',
                                            adversarial_loss, LogitsLoss)
@@ -124,10 +125,10 @@ class PREDFKD(AlternatingDFKD):
 
     Args:
         replay: See :class:`ReplaySource`.
-        replay_batch_size: Likewise.
-        num_replay_steps: Likewise.
+        replay_batch_size: Replayed images per student step, >= 2.
+        num_replay_steps: Student steps in which the replay learns, >= 1.
         class_prior: See :class:`PriorAndDivergence`.
-        adversarial_loss: Likewise.
+        adversarial_loss: See :class:`PriorAndDivergence`.
         **alternating: See :class:`AlternatingDFKD`.
     """
 
@@ -142,8 +143,8 @@ class PREDFKD(AlternatingDFKD):
 
     def train_step(self, data: object,
                    optim_wrapper: OptimWrapperDict) -> Losses:
-        """The student steps, in the first of which the replay learns too,
-        then the generator steps."""
+        """Student steps, then generator steps. The replay also learns in the
+        first student steps."""
         wrapper = optim_wrapper['student']
         losses: Losses = {}
         for step in range(self.num_student_steps):

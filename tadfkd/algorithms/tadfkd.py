@@ -80,7 +80,7 @@ class TADFKD(AlternatingDFKD):
                             'model.image_losses')
         self.adversarial_loss = build_part('adversarial_loss',
                                            adversarial_loss, LogitsLoss)
-        self.bn_loss = build_bn_loss(bn_loss, self.teacher)
+        self.bn_loss = build_bn_loss(bn_loss, self.teacher, self.generator)
         self.class_prior = build_part('class_prior', class_prior,
                                       ClassPrior) if class_prior else None
         self.image_losses = nn.ModuleDict({

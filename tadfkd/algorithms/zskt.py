@@ -14,7 +14,7 @@ from tadfkd.structures import SyntheticBatch, TeacherOutput
 
 @MODELS.register_module()
 class ZSKT(JointDFKD):
-    """Adversarial images, each of which the student sees many times.
+    """Adversarial images; the student sees each of them many times.
 
     ::
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.errors import UserError, reason_of
+from tadfkd.errors import UserError, nearest, reason_of
 from tadfkd.utils.annotations import check_arguments, parameters_of
 from tadfkd.utils.library_errors import as_config_error, registries
 
@@ -73,6 +73,8 @@ def check_components(config: Config) -> None:
         name = kind.rpartition('.')[2] if isinstance(kind, str) else ''
         candidates = known.get(name, [kind] if callable(kind) else [])
         errors = []
+        if path == 'model':
+            _check_names(part, candidates)
         for component in filter(_has_annotations, candidates):
             try:
                 check_arguments(path, component, part)
@@ -81,6 +83,22 @@ def check_components(config: Config) -> None:
         # Several registries may have a component of that name.
         if errors and len(errors) == len(candidates):
             raise errors[0]
+
+
+def _check_names(part: dict, candidates: list[Callable]) -> None:
+    """Refuse an argument that an algorithm does not have.
+
+    The error of the constructor would name a base class.
+    """
+    for component in candidates:
+        allowed = parameters_of(component)
+        is_algorithm = inspect.isclass(component) and issubclass(
+            component, BaseDFKD)
+        for name in part.keys() - allowed.keys() - {'type', '_scope_'}:
+            if is_algorithm:
+                raise UserError(f'{component.__name__} in the config got an '
+                                f'unexpected keyword argument {name!r}: '
+                                f'{nearest(name, allowed)}')
 
 
 def _has_annotations(component: Callable) -> bool:

@@ -192,7 +192,7 @@ def writing_errors(config: Config) -> Iterator[None]:
             raise
         last = newest_intact(work_dir)[0]
         remedy = 'start again' if last is None else \
-            f'go on from {last.name}, which is whole, by --resume'
+            f'resume from {last.name}, which is intact, with --resume'
         raise UserError(
             f'the run cannot write {path} ({error.strerror}): make room or '
             f'change the rights, then {remedy}') from error

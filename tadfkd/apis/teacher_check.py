@@ -85,10 +85,14 @@ def check_teacher(source: str | os.PathLike,
             report.notes.append('min_top1 was not checked, as there are no '
                                 'evaluation data')
         if not report.problems and 'generator' in model.trained_networks:
-            report.steps = try_steps(
-                model, build_optim_wrapper(model, config.optim_wrapper),
-                repeats)
-            _judge_steps(report)
+            try:
+                report.steps = try_steps(
+                    model, build_optim_wrapper(model, config.optim_wrapper),
+                    repeats)
+            except UserError as error:
+                report.problems.append(f'an iteration fails: {error}')
+            else:
+                _judge_steps(report)
         return report
 
 

@@ -36,8 +36,8 @@ class RandomCropFlip(nn.Module):
 
     def __init__(self, padding: int, flip_probability: float = 0.5) -> None:
         super().__init__()
-        require_at_least('model.augment', 'padding', padding, 0)
-        _require_probability('model.augment', flip_probability)
+        require_at_least('the RandomCropFlip', 'padding', padding, 0)
+        _require_probability('the RandomCropFlip', flip_probability)
         self.padding = padding
         self.flip_probability = flip_probability
 

@@ -143,7 +143,7 @@ class EpochLoop(EpochBasedTrainLoop):
             return
         self.runner.call_hook('save_now')
         message = (f'stopped by {signals[0]} and saved after {self._iter} of '
-                   f'{self._max_iters} iterations, go on by --resume')
+                   f'{self._max_iters} iterations, resume with --resume')
         self.runner.logger.warning(message)
         self.runner.visualizer.close()
         raise Interrupted(message)

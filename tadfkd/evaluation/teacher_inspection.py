@@ -83,8 +83,7 @@ def calibrate_batch_norm(teacher: BaseTeacher, images_BCHW: Tensor) -> None:
         layer.momentum = None
         nn.Module.train(layer)
     try:
-        # Not through a copy without batch norm.
-        teacher(images_BCHW, with_bn=True)
+        teacher(images_BCHW)
     finally:
         for layer, momentum in zip(layers, momenta):
             layer.momentum = momentum
@@ -200,6 +199,8 @@ def try_steps(model: BaseDFKD,
     """
     model.train()
     model.num_student_steps = model.num_generator_steps = 1
+    # The student takes part from the first iteration on.
+    model.warmup_iterations = 0
     seconds: list[float] = []
     for _ in range(repeats + (repeats > 1)):
         start = time.perf_counter()

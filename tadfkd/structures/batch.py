@@ -16,7 +16,7 @@ class SyntheticBatch:
         labels_B: Long class ids for a class-conditional generator.
         augmented_BCHW: The augmented view of ``images_BCHW``; None where
             there is no augmentation.
-        teacher_logits_BK: The teacher's logits for ``images_BCHW``, detached;
+        teacher_logits_BK: The teacher's logits for the judged view, detached;
             None where they are not known yet.
     """
 

@@ -27,8 +27,8 @@ class Updates:
 class Counters:
     """Work done so far in this process.
 
-    Every generated image is a candidate of a student or generator step;
-    ``images_selected`` counts the images that the selector kept.
+    Images are counted when they are generated; ``images_selected`` counts
+    those that the selector kept.
 
     Attributes:
         images_generated: By the generator, in training.

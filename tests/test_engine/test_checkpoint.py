@@ -122,6 +122,6 @@ def test_a_file_that_may_not_grow_is_a_user_error(saved: Config) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert str(error.value) == (
         f'the run cannot write {work_dir}/epoch_2.pth (File too large): make '
-        'room or change the rights, then go on from epoch_1.pth, which is '
-        'whole, by --resume')
+        'room or change the rights, then resume from epoch_1.pth, which is '
+        'intact, with --resume')
     assert_first_epoch_is_intact(work_dir)

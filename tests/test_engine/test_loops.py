@@ -84,7 +84,7 @@ def test_a_signal_ends_the_step_and_the_run_goes_on_exactly(
     assert error.value.code == INTERRUPTED
     assert str(error.value) == (
         f'stopped by {number.name} and saved after {steps} of 4 iterations, '
-        'go on by --resume')
+        'resume with --resume')
     assert signal.getsignal(signal.SIGTERM) is before
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / name)
     assert read_checkpoint(tmp_path / name)['meta']['iter'] == steps

@@ -1,7 +1,7 @@
 """Losses of logits against NumPy in float64, class by class."""
-from collections.abc import math
+import math
+from collections.abc import Callable
 
-import Callable
 import equations
 import numpy as np
 import pytest

@@ -134,7 +134,7 @@ class HealthHook(Hook):
         names = [name for names in found for name in names]
         if names:
             raise self._end(runner, [f'weights are not finite ({names[0]})'])
-        # Only an epoch that is saved has a checkpoint to go on from. A file
+        # Only an epoch that is saved has a checkpoint to continue from. A file
         # with the name of another epoch may be of an earlier run.
         if self._judged_healthy == runner.epoch + 1:
             self._healthy_epochs.append(self._judged_healthy)
