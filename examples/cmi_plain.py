@@ -114,7 +114,7 @@ def synthesis(teacher, student, generator, projection, projection_adam, bank,
     latents = torch.randn(
         size, generator[0].in_features, generator=streams['latents'])
     labels = torch.randint(10, (size, ), generator=streams['labels'])
-    # The generator starts again from new weights; the projection learns on.
+    # The generator starts again from new weights; the projection stays.
     seed = torch.randint(2**62, (), generator=streams['generator'])
     torch.manual_seed(int(seed))
     for layer in generator.modules():

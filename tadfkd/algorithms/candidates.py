@@ -23,7 +23,7 @@ class CandidateSource:
         generator: Makes the images.
         teacher: Its answers are what the selector judges. A model without
             teacher, for evaluation, only makes held-out images.
-        num_classes: K, of which labels are drawn.
+        num_classes: K; labels are drawn from 0 to K - 1.
         selector: Decides which images are used.
         augment: Maps images_BCHW and a random generator to an augmented view
             of the same shape; or None.

@@ -45,7 +45,7 @@ class StageMaps:
                 f'{owner} compares feature maps, but the teacher has maps of '
                 f'{list(teacher) or "no size"} and the student of '
                 f'{list(student) or "no size"}: choose networks with a size '
-                f'in common, or set loss_weight of {owner} to 0')
+                'in common')
         return cls(
             tuple(teacher[size] for size in shared),
             tuple(student[size] for size in shared))

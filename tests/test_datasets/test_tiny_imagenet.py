@@ -22,7 +22,7 @@ def write_image(path: Path, wordnet_id: str) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two training images a class, and three for validation."""
+    """Two training images per class, and three for validation."""
     for wordnet_id in WORDNET_IDS:
         for i in range(2):
             write_image(

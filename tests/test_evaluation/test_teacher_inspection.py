@@ -166,7 +166,7 @@ def test_random_weights_get_the_statistics_of_images(
     torch.testing.assert_close(first.running_mean, mean_F)
     assert [layer.momentum for layer in teacher.bn_layers] == momenta
     assert not any(module.training for module in teacher.modules())
-    # The variances of the later layers, which see 16 values a channel, are
+    # The variances of the later layers, which see 16 values per channel, are
     # biased in the term and unbiased here.
     for layer in teacher(images_BCHW, with_bn=True).bn_statistics:
         torch.testing.assert_close(

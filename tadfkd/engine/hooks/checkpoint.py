@@ -51,10 +51,10 @@ class _DeferredRemovals(LocalBackend):
 class CheckpointHook(MMEngineCheckpointHook):
     """mmengine's hook, for runs that may be killed at any moment.
 
-    A save has three steps, each of which is atomic:
+    A save has three atomic steps:
 
     1. The checkpoint is written to a temporary file, synced, and renamed.
-    2. ``last_checkpoint``, which names the checkpoint, is written likewise.
+    2. ``last_checkpoint``, which names the checkpoint, is written the same way.
     3. Outdated checkpoints, including an outdated best one, are removed.
 
     If a run is killed in between, the next run removes the outdated and the
