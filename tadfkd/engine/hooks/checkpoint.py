@@ -54,7 +54,8 @@ class CheckpointHook(MMEngineCheckpointHook):
     A save has three atomic steps:
 
     1. The checkpoint is written to a temporary file, synced, and renamed.
-    2. ``last_checkpoint``, which names the checkpoint, is written the same way.
+    2. ``last_checkpoint``, which names the checkpoint, is written in the same
+       way.
     3. Outdated checkpoints, including an outdated best one, are removed.
 
     If a run is killed in between, the next run removes the outdated and the
