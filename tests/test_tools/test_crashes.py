@@ -85,7 +85,7 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_like_a_whole_one(
     assert 'starts from the beginning' in text()
     assert 'Traceback' not in text()
     match = re.search(
-        r'^stopped by SIGTERM and saved after \d of 9 iterations, go on by '
+        r'^stopped by SIGTERM and saved after \d of 9 iterations, resume with '
         r'--resume: (.*)$', text(), re.MULTILINE)
     assert match is not None, text()
     _, script, *words = shlex.split(match[1])
