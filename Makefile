@@ -25,7 +25,7 @@ lint-types: $(VENV)/.installed
 lint-style: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/isort --check-only --quiet tadfkd benchmarks examples tools tests setup.py
-	$(BIN)/yapf --diff --recursive tadfkd benchmarks examples tools tests configs \
+	$(BIN)/yapf --parallel --diff --recursive tadfkd benchmarks examples tools tests configs \
 		setup.py
 
 docs: $(VENV)/.installed
