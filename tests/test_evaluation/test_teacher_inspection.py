@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from algorithm_helpers import make_algorithm, optimisers
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 
@@ -44,6 +45,14 @@ class Rounding(Small):
 
     def forward(self, inputs_BCHW: Tensor) -> Tensor:
         return super().forward((8 * inputs_BCHW).round())
+
+
+class Idle(Small):
+    """It has a batch norm that no forward calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(2)
 
 
 class Overflowing(Small):
@@ -151,6 +160,20 @@ def test_the_generator_gradient_is_that_of_its_step(
     ]).sum().sqrt().item()
     # Plain SGD moves by its rate of 0.1 times the gradient.
     assert steps.generator_gradient == pytest.approx(moved / 0.1, rel=1e-3)
+
+
+def test_a_batch_norm_without_statistics_gives_no_term(
+        build: Callable, make_optimisers: Callable[[BaseDFKD],
+                                                   OptimWrapperDict]) -> None:
+    model = build(Idle)
+    assert model.teacher.bn_layers and model.bn_loss is None
+    assert try_steps(model, make_optimisers(model), 1).generator_gradient > 0
+
+
+def test_the_student_is_tried_in_spite_of_a_warm_up() -> None:
+    model = make_algorithm('NAYER', warmup_iterations=20)
+    try_steps(model, optimisers(model), repeats=1)
+    assert model.counters.student_steps == 1
 
 
 def test_random_weights_get_the_statistics_of_images(
