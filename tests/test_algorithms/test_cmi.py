@@ -11,6 +11,10 @@ from torch import Tensor
 
 from tadfkd.errors import UserError
 
+ALL_OFF = dict(
+    one_hot_loss=dict(type='OneHotLoss', loss_weight=0.0),
+    bn_loss=dict(type='BNStatisticsLoss', loss_weight=0.0),
+    adversarial_loss=dict(type='AgreedKLLoss', loss_weight=0.0))
 SHIFT = dict(type='RandomShift', max_pixels=2)
 
 
@@ -84,6 +88,21 @@ def test_both_networks_minimise_the_papers_sums(num_negatives: int) -> None:
     assert abs(seen.losses['generator_adversarial']) > 1e-3
 
 
+def test_the_contrastive_term_trains_generator_latents_and_projection(
+) -> None:
+    model = make_algorithm('CMI', num_generator_steps=3, **ALL_OFF)
+    before = snapshot(model.projection)
+    seen = one_iteration(model)
+    assert seen.order == ['generator', 'projection'] * 3 + ['student']
+    for step in seen.steps[:-1]:
+        assert all(norm > 1e-7 for norm in step.gradients.values())
+    first_BZ, *_, last_BZ = seen.latents()
+    # Two steps of Adam at 1e-3.
+    assert 1e-4 < (last_BZ - first_BZ).abs().max() < 4e-3
+    for name in ('0.weight', '2.weight'):
+        assert not model.projection.get_parameter(name).equal(before[name])
+
+
 def test_each_synthesis_has_a_new_generator_and_the_old_projection() -> None:
     model = make_algorithm('CMI', num_student_steps=1)
     wrappers = optimisers(model, optimizer='Adam')
@@ -132,6 +151,7 @@ def test_the_bank_remembers_the_features_of_what_was_made() -> None:
 @pytest.mark.parametrize('changes, message', [
     (dict(num_features=31),
      'num_features must be 32.*got 31: set model.num_features'),
+    (dict(num_negatives=-1), 'num_negatives must be .*model.num_negatives'),
 ])
 def test_wrong_numbers_are_refused_by_name(changes: dict,
                                            message: str) -> None:

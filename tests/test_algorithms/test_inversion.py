@@ -57,6 +57,24 @@ def test_generator_and_latents_learn_as_in_a_plain_loop() -> None:
         model.pool.rows(), images[int(np.argmin(losses))], atol=1e-3, rtol=0)
 
 
+def test_the_images_of_the_lowest_loss_go_into_the_pool() -> None:
+    # So large a step that the loss jumps up and down.
+    model = make_plain(num_generator_steps=6, bn_loss=NO_BN)
+    wrappers, lowest = optimisers(model, lr=300.0), set()
+    for synthesis in range(3):
+        seen = one_iteration(model, wrappers)
+        labels_B = seen.labels()
+        losses = [
+            equations.cross_entropy(
+                equations.logits(model.teacher.network, images_BCHW), labels_B)
+            for images_BCHW in seen.made
+        ]
+        best = int(np.argmin(losses))
+        lowest.add(best)
+        assert torch.equal(model.pool.rows()[8 * synthesis:], seen.made[best])
+    assert lowest - {5}
+
+
 def test_latents_and_labels_are_new_in_each_synthesis() -> None:
     model = make_plain(
         synthesis_batch_size=200,
@@ -72,6 +90,43 @@ def test_latents_and_labels_are_new_in_each_synthesis() -> None:
     counts_K = np.bincount(first.labels() + second.labels(), minlength=5)
     # 80 each, and three standard errors.
     assert abs(counts_K - 80).max() < 24
+
+
+@pytest.mark.parametrize('type', ['ADI', 'CMI', 'FastDFKD', 'NAYER'])
+def test_the_students_disagreement_alone_moves_the_images(type: str) -> None:
+    off = dict(
+        one_hot_loss=dict(type='OneHotLoss', loss_weight=0.0), bn_loss=NO_BN)
+    if type == 'CMI':
+        off['contrastive_loss'] = dict(type='InfoNCELoss', loss_weight=0.0)
+    if type == 'ADI':
+        off['tv_loss'] = dict(type='TotalVariationLoss', loss_weight=0.0)
+    model = equations.agreeing(make_algorithm(type, **off))
+    seen = one_iteration(model)
+    assert seen.losses['generator_adversarial'] < 0
+    for step in seen.steps:
+        if step.network == 'generator':
+            assert step.gradients['generator'] > 1e-7
+
+
+def test_the_selector_decides_what_enters_the_pool() -> None:
+    model = make_plain(selector=dict(type='KeepEvery', n=3))
+    wrappers = optimisers(model)
+    judged: list[tuple] = []
+    judge = model.candidates.selector.judge
+    model.candidates.selector.judge = lambda *inputs: (judged.append(inputs),
+                                                       judge(*inputs))[1]
+    for synthesis in range(2):
+        seen = one_iteration(model, wrappers)
+        made = [as_set(images_BCHW[::3]) for images_BCHW in seen.made]
+        # The first, fourth and seventh of eight, of one of the steps.
+        rows = model.pool.rows()[3 * synthesis:]
+        assert len(rows) == 3 and as_set(rows) in made
+        # The selector knows what class was wanted.
+        assert judged[-1][2].tolist() == seen.labels()
+        assert as_set(seen.of('student')[0].images_BCHW) <= as_set(
+            model.pool.rows())
+    assert model.counters.images_generated == 16
+    assert model.counters.images_selected == 6
 
 
 def test_a_students_batch_is_of_augmented_images_of_the_pool() -> None:
@@ -90,6 +145,32 @@ def test_a_students_batch_is_of_augmented_images_of_the_pool() -> None:
                      equations.logits(model.teacher.network, call.images_BCHW),
                      30),
         rel=1e-3)
+
+
+@pytest.mark.parametrize('memory_mapped', [False, True])
+def test_each_model_has_a_pool_of_its_own(memory_mapped: bool) -> None:
+    pool = dict(capacity=12, memory_mapped=memory_mapped)
+    models = [make_plain(pool=pool) for _ in range(2)]
+    kept = []
+    for model in models:
+        assert len(model.pool) == 0
+        model.train_step(None, optimisers(model))
+        kept.append(model.pool.rows().clone())
+    for model, rows in zip(models, kept):
+        assert len(rows) == 8 and torch.equal(model.pool.rows(), rows)
+    assert not as_set(kept[0]) & as_set(kept[1])
+
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(synthesis_batch_size=1), 'set model.synthesis_batch_size'),
+    (dict(latent_lr=-1.0), 'set model.latent_lr'),
+    (dict(warmup_iterations=-1), 'set model.warmup_iterations'),
+    (dict(pool=dict(capacity=0)), 'model.pool'),
+    (dict(pool=dict(folder='images')), 'folder'),
+])
+def test_wrong_values_are_refused_by_name(changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_plain(**changes)
 
 
 def test_a_pool_without_a_finite_image_is_a_user_error() -> None:

@@ -6,8 +6,11 @@ import equations
 import numpy as np
 import pytest
 import torch
-from algorithm_helpers import make_algorithm, one_iteration, optimisers
+from algorithm_helpers import (BUFFER, as_set, make_algorithm, one_iteration,
+                               optimisers)
 from torch import Tensor
+
+SHIFT = dict(type='RandomShift', max_pixels=1)
 
 
 def record_replay(model: Any) -> dict[str, list[Tensor]]:
@@ -97,3 +100,30 @@ def test_the_replay_minimises_the_papers_sum() -> None:
         divergence=1e-5 * divergence / len(images_BCHW))
     for name, value in expected.items():
         assert seen.losses[f'replay_{name}'] == pytest.approx(value, rel=1e-3)
+
+
+def test_replayed_images_are_augmented_like_new_ones() -> None:
+    model = make_algorithm('PREDFKD', augment=SHIFT)
+    seen_replay = record_replay(model)
+    [call] = one_iteration(model).of('student', training=True)
+    [recalled_BCHW] = seen_replay['recalled']
+    views_BCHW = call.images_BCHW[8:]
+    assert not torch.equal(recalled_BCHW, views_BCHW)
+    for recalled_CHW, view_CHW in zip(recalled_BCHW, views_BCHW):
+        assert any(
+            torch.equal(recalled_CHW.roll((down, right), (1, 2)), view_CHW)
+            for down in (-1, 0, 1) for right in (-1, 0, 1))
+
+
+def test_a_buffer_replays_images_of_long_ago() -> None:
+    model = make_algorithm(
+        'PREDFKD', replay=BUFFER | dict(interval=2), num_student_steps=5)
+    seen_replay = record_replay(model)
+    seen = one_iteration(model)
+    assert seen.order == ['student'] * 5 + ['generator']
+    new = seen_replay['observed']
+    for step, recalled_BCHW in enumerate(seen_replay['recalled']):
+        # Steps 0, 2 and 4 add images, and the last two of them are kept.
+        added = [place for place in (0, 2, 4) if place <= step][-2:]
+        assert as_set(recalled_BCHW) <= as_set(*(new[place][:4]
+                                                 for place in added))
