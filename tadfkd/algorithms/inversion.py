@@ -12,12 +12,12 @@ from tadfkd.algorithms.building import (build_augmentation, build_bn_loss,
                                         build_part)
 from tadfkd.distributed.reductions import global_statistics
 from tadfkd.distributed.wrapper import unwrapped
+from tadfkd.engine.skip_nonfinite import step_if_finite
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.losses import LabelLoss, LogitsLoss
 from tadfkd.memory import AveragedStatistics, BestImages, ImagePool
 from tadfkd.networks.reinitialize import reinitialize
 from tadfkd.structures import SyntheticBatch, TeacherOutput
-from tadfkd.utils.finite import step_if_finite
 from tadfkd.utils.library_errors import as_config_error
 
 #: Of Adam within a synthesis.

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tadfkd.structures import Counters
-from tadfkd.utils.finite import gradient_norm
 
 
 class GuardedOptimWrapper(OptimWrapper):
@@ -131,3 +130,30 @@ class GuardedOptimWrapper(OptimWrapper):
         for saved, buffers in zip(self._saved, self._buffers):
             torch._foreach_copy_(buffers, saved)
         return False
+
+
+def gradient_norm(optimizer: Optimizer, loss: Tensor | float) -> Tensor:
+    """L2 norm of all gradients that an optimiser would use.
+
+    Args:
+        optimizer: With gradients.
+        loss: A scalar, whose gradients they are.
+
+    Returns:
+        A scalar that is finite only if the loss and all gradients are.
+    """
+    norm = torch.nn.utils.get_total_norm([
+        weight.grad for group in optimizer.param_groups
+        for weight in group['params'] if weight.grad is not None
+    ])
+    # 0 * loss is 0 if the loss is finite, and NaN otherwise.
+    return norm + 0 * loss
+
+
+def step_if_finite(optimizer: Optimizer, loss: Tensor) -> None:
+    """Step, unless the loss or a gradient is not finite.
+
+    The call waits for the device.
+    """
+    if math.isfinite(float(gradient_norm(optimizer, loss))):
+        optimizer.step()

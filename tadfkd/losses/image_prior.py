@@ -35,7 +35,6 @@ class _ImageNormLoss(ImageLoss):
         self.over = over
 
     def _norm(self, values_BCHW: Tensor) -> Tensor:
-        values_BCHW = at_least_float32(values_BCHW)
         if self.over == 'batch':
             norm = torch.linalg.vector_norm(values_BCHW)
             processes = get_world_size()
@@ -56,7 +55,7 @@ class ImageL2Loss(_ImageNormLoss):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """The norm, >= 0."""
-        return self.loss_weight * self._norm(images_BCHW)
+        return self.loss_weight * self._norm(at_least_float32(images_BCHW))
 
 
 @MODELS.register_module()
@@ -73,7 +72,7 @@ class TotalVariationLoss(_ImageNormLoss):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """The sum of the four norms, >= 0."""
-        x = images_BCHW
+        x = at_least_float32(images_BCHW)
         differences = (x[:, :, :, :-1] - x[:, :, :, 1:],
                        x[:, :, :-1, :] - x[:, :, 1:, :],
                        x[:, :, :-1, :-1] - x[:, :, 1:, 1:],

@@ -9,10 +9,9 @@ from tadfkd.classifiers.facts import Fact, Facts
 from tadfkd.classifiers.input_adapter import ChannelOrder, InputAdapter
 from tadfkd.classifiers.outputs import OutputPart, as_logits
 from tadfkd.errors import UserError
-from tadfkd.networks.capture import capture
+from tadfkd.networks.capture import (capture, has_running_statistics,
+                                     read_bn_statistics, read_features)
 from tadfkd.structures import TeacherOutput
-from tadfkd.teachers.layer_inputs import (has_running_statistics,
-                                          read_bn_statistics, read_features)
 from tadfkd.teachers.requirements import resolve_facts
 
 

@@ -6,6 +6,7 @@ from mmengine.dist import (all_gather_object, broadcast_object_list,
                            is_main_process)
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
+from torch import nn
 
 from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.engine.hooks.summary import SummaryHook
@@ -14,7 +15,6 @@ from tadfkd.errors import (UnhealthyRun, UserError, require_at_least,
                            require_choice)
 from tadfkd.evaluation.health_rules import Thresholds, find_problems
 from tadfkd.registry import HOOKS
-from tadfkd.utils.finite import nonfinite_names
 
 
 @HOOKS.register_module()
@@ -130,7 +130,7 @@ class HealthHook(Hook):
             UnhealthyRun: If a weight of any process is not finite.
         """
         # Pixels, for example, are weights that each process has for itself.
-        found = all_gather_object(nonfinite_names(unwrapped(runner.model)))
+        found = all_gather_object(_nonfinite_names(unwrapped(runner.model)))
         names = [name for names in found for name in names]
         if names:
             raise self._end(runner, [f'weights are not finite ({names[0]})'])
@@ -170,3 +170,18 @@ class HealthHook(Hook):
 def _find_hook(runner: Runner, kind: type[Hook]) -> Any:
     return next((hook for hook in runner.hooks if isinstance(hook, kind)),
                 None)
+
+
+def _nonfinite_names(model: nn.Module) -> list[str]:
+    """Names of parameters and running statistics that are not finite.
+
+    Those of a child called ``teacher`` are left out.
+    """
+    # Other buffers may be infinite on purpose, such as attention masks.
+    return [
+        name
+        for name, value in (*model.named_parameters(), *model.named_buffers())
+        if not name.startswith('teacher.') and (
+            isinstance(value, nn.Parameter) or 'running_' in name)
+        and not value.isfinite().all()
+    ]
