@@ -9,7 +9,6 @@ import inspect
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ def build_runner(config: Config, **built: Any) -> Runner:
     name = config.get('experiment_name') or Path(config.filename).stem
     arguments['experiment_name'] = f'{name}_{next(_run_numbers)}'
     with as_config_error('the run'), writing_errors(config):
-        return Runner(**arguments | built, cfg=CachedTextConfig.of(config))
+        return Runner(**arguments | built, cfg=config)
 
 
 def _build_hook(path: str, hook: Any) -> Hook | None:
@@ -156,26 +155,6 @@ def with_epoch_loop(train_cfg: dict | None) -> dict | None:
         return train_cfg
     others = {key: train_cfg[key] for key in train_cfg if key != 'by_epoch'}
     return dict(others, type='tadfkd.EpochLoop')
-
-
-class CachedTextConfig(Config):
-    """A config that does not change any more, and is formatted only once.
-
-    mmengine writes the text of the config into every checkpoint. Formatting
-    the text takes longer than writing a small checkpoint.
-    """
-
-    @classmethod
-    def of(cls, config: Config) -> 'CachedTextConfig':
-        """Copy a config."""
-        return cls(
-            copy.deepcopy(config._cfg_dict), config.text, config.filename,
-            config.env_variables)
-
-    @cached_property
-    def pretty_text(self) -> str:
-        """The formatted text."""
-        return super().pretty_text
 
 
 @contextmanager
