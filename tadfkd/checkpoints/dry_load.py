@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tadfkd.errors import UserError
+from tadfkd.errors import UserError, reason_of
 
 
 class DryLoad:
@@ -52,11 +52,9 @@ class DryLoad:
             keys = module.load_state_dict(weights, strict=False)
         except Exception as error:
             # Load hooks can fail in any way on tensors of unexpected shapes.
-            reason = str(error).strip().partition('\n')[0]
             raise UserError(f'{source} does not fit the network '
-                            f'({reason or type(error).__name__}): name the '
-                            'checkpoint of this architecture and class '
-                            'count') from error
+                            f'({reason_of(error)}): name the checkpoint of '
+                            'this architecture and class count') from error
         finally:
             logging.disable(disabled)
             for handle in handles:

@@ -19,7 +19,7 @@ from torch import nn
 
 from tadfkd.checkpoints.inspection import inspect
 from tadfkd.checkpoints.unpickling import load_restricted
-from tadfkd.errors import UserError
+from tadfkd.errors import UserError, reason_of
 
 # Published weights are named NAME-<start of the SHA-256>.pth.
 _HASH = re.compile(r'-([0-9a-f]{8,64})\.\w+$')
@@ -83,10 +83,8 @@ def read_checkpoint(path: str | os.PathLike,
             remedy = 'install the package that it needs, or save a state dict'
         # Forged bytes can raise any exception in the parsers of zip, pickle
         # and safetensors.
-        reason = str(error).strip().partition('\n')[0]
         raise UserError(f'checkpoint {name} cannot be read '
-                        f'({reason or type(error).__name__}): '
-                        f'{remedy}') from error
+                        f'({reason_of(error)}): {remedy}') from error
     if isinstance(content, nn.Module):
         content = content.state_dict()
     if not isinstance(content, dict):

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from tadfkd.checkpoints.inspection import inspect
 from tadfkd.checkpoints.unpickling import load_restricted
-from tadfkd.errors import UserError
+from tadfkd.errors import UserError, reason_of
 
 # Checkpoints to resume from. Files named best_* hold no optimiser.
 _NAME = re.compile(r'(?:epoch|iter)_(\d+)(?:_step_(\d+))?\.pth')
@@ -66,8 +66,7 @@ def find_damage(path: str | os.PathLike) -> str | None:
         load_restricted(path, 'cpu')
     # Damaged bytes can raise any exception in the parsers.
     except Exception as error:
-        reason = str(error).strip().partition('\n')[0]
-        return reason or type(error).__name__
+        return reason_of(error)
     return None
 
 

@@ -4,7 +4,7 @@ import copy
 from torch import nn
 
 from tadfkd.classifiers.configs import wrapped_library
-from tadfkd.errors import UserError
+from tadfkd.errors import UserError, reason_of
 from tadfkd.utils.library_errors import registry_errors_as_user_errors
 
 
@@ -39,8 +39,8 @@ def build_classifier(model: dict, owner: str = 'the classifier') -> nn.Module:
             raise UserError(f'{model["type"]} needs {missing}: run `pip '
                             f'install "tadfkd[{missing}]"`') from error
         # A model dict of a user can raise any exception.
-        reason = str(error).strip().partition('\n')[0]
         name = f'the {library} model {model.get("model_name")!r}' \
             if library else owner
         raise UserError(f'{name} cannot be built ({type(error).__name__}: '
-                        f'{reason}): change its name or its dict') from error
+                        f'{reason_of(error)}): change its name or its '
+                        'dict') from error

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tadfkd.classifiers.configs import (channel_order_of, input_size_of,
                                         normalisation_of, wrapped_library)
-from tadfkd.errors import UserError
+from tadfkd.errors import UserError, reason_of
 
 
 class Fact(NamedTuple):
@@ -168,9 +168,8 @@ def _facts_from_processor(path: Path) -> Facts:
             input_size=Fact((height, width), source))
     except Exception as error:
         # A damaged file can raise any exception.
-        reason = str(error).strip().partition('\n')[0]
         raise UserError(f'{path} cannot be read '
-                        f'({reason or type(error).__name__}): correct it, or '
+                        f'({reason_of(error)}): correct it, or '
                         'set mean and std of model.teacher and delete the '
                         'file') from error
 

@@ -9,7 +9,7 @@ from tadfkd.classifiers.configs import (find_classifier,
                                         without_pretrained_weights,
                                         wrapped_library)
 from tadfkd.classifiers.facts import facts_of
-from tadfkd.errors import UserError
+from tadfkd.errors import UserError, reason_of
 from tadfkd.registry import MODELS
 from tadfkd.teachers.checkpoint_teacher import CheckpointTeacher
 
@@ -95,10 +95,9 @@ def _from_transformers(name: str) -> nn.Module:
             output_loading_info=True)
     except Exception as error:
         # The files in the folder can raise any exception.
-        reason = str(error).strip().partition('\n')[0]
-        raise UserError(f'the weights of {name} cannot be read ({reason}): '
-                        'name a folder with config.json and '
-                        'model.safetensors') from error
+        raise UserError(f'the weights of {name} cannot be read '
+                        f'({reason_of(error)}): name a folder with '
+                        'config.json and model.safetensors') from error
     bad = sorted({
         str(key)
         for kind in ('missing_keys', 'unexpected_keys', 'mismatched_keys')

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tadfkd.classifiers.facts import Fact, Facts
-from tadfkd.errors import UserError
+from tadfkd.errors import UserError, reason_of
 from tadfkd.registry import MODELS
 from tadfkd.teachers.base_teacher import BaseTeacher
 from tadfkd.teachers.checkpoint_teacher import CheckpointTeacher
@@ -150,9 +150,8 @@ def _load(path: Path, device: torch.device) -> torch.jit.ScriptModule:
         network = torch.jit.load(path, map_location=device)
     except Exception as error:
         # Damaged bytes can raise any exception.
-        reason = str(error).strip().partition('\n')[0]
         raise UserError(f'{path} cannot be read as TorchScript '
-                        f'({reason or type(error).__name__}): name a file '
+                        f'({reason_of(error)}): name a file '
                         'written by torch.jit.save') from error
     for parameter in network.parameters():
         parameter.requires_grad_(False)
