@@ -1,5 +1,4 @@
 """The facts that a teacher needs, and where each fact comes from."""
-import math
 from typing import Any
 
 from torch import nn
@@ -44,8 +43,7 @@ def resolve_facts(given: dict[str, Any], source_facts: Facts,
     facts.setdefault('channel_order', Fact('rgb', 'assumed'))
     facts.setdefault('activation', Fact('softmax', 'assumed'))
     for name in ('mean', 'std'):
-        facts[name] = facts[name]._replace(
-            value=_numbers(name, facts[name].value))
+        facts[name] = facts[name]._replace(value=[*facts[name].value])
     if len(facts['mean'].value) != len(facts['std'].value):
         raise UserError(
             f'mean has {len(facts["mean"].value)} values and std '
@@ -74,14 +72,3 @@ def _network_facts(network: nn.Module) -> Facts:
         name: fact
         for name, fact in facts.items() if fact.value is not None
     }
-
-
-def _numbers(name: str, value: Any) -> list[float]:
-    values = list(value) if isinstance(value, list | tuple) else [value]
-    if not values or not all(
-            isinstance(number, int | float) and not isinstance(number, bool)
-            and math.isfinite(number) for number in values):
-        raise UserError(
-            f'{name} must be one finite number per channel, got {value!r}: '
-            f'set model.teacher.{name}')
-    return [float(number) for number in values]
