@@ -1,5 +1,5 @@
 """Teachers from a function that builds a network, or from TorchScript."""
-import importlib
+import pkgutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +42,7 @@ class ModuleTeacher(CheckpointTeacher):
                  **options: Any) -> None:
         if isinstance(factory, str):
             factory = _import(factory)
-        elif not callable(factory):
+        if not callable(factory):
             raise UserError("factory must be 'package.module:function', got "
                             f'{factory!r}: set model.teacher.factory')
         name = getattr(factory, '__name__', repr(factory))
@@ -61,23 +61,15 @@ class ModuleTeacher(CheckpointTeacher):
         super().__init__(network, {}, **options)
 
 
-def _import(path: str) -> Callable[..., nn.Module]:
-    module_name, _, name = path.partition(':')
-    if not module_name or not name.isidentifier():
-        raise UserError("factory must be 'package.module:function', got "
-                        f'{path!r}: set model.teacher.factory')
+def _import(path: str) -> Any:
     try:
-        module = importlib.import_module(module_name)
+        return pkgutil.resolve_name(path)
     except Exception as error:
         # Importing runs the user's code.
-        raise UserError(f'the module {module_name} cannot be imported '
+        raise UserError(f'the factory {path} cannot be imported '
                         f'({type(error).__name__}: {error}): set '
                         'model.teacher.factory to package.module:function, '
                         'and PYTHONPATH to where the package is') from error
-    if not hasattr(module, name):
-        raise UserError(f'the module {module_name} has no {name}: change '
-                        'model.teacher.factory')
-    return getattr(module, name)
 
 
 @MODELS.register_module()
