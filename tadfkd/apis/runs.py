@@ -108,7 +108,8 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
             runner.register_hook(hook, 'LOWEST')
         with memory_errors_as_user_errors(), as_config_error(
                 'the run',
-                has_begun=first_epoch.has_begun), writing_errors(config):
+                has_begun=lambda: first_epoch.has_begun), writing_errors(
+                    config):
             return runner.train()
 
 
@@ -156,16 +157,11 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
 class _FirstEpoch(Hook):
     """Notes that everything is built and the first epoch has begun."""
 
-    def __init__(self) -> None:
-        self._has_begun = False
+    has_begun = False
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Note it, after all other hooks."""
-        self._has_begun = True
-
-    def has_begun(self) -> bool:
-        """Whether the first epoch has begun."""
-        return self._has_begun
+        self.has_begun = True
 
 
 def _student_only(model: dict, meta: Any) -> dict:
