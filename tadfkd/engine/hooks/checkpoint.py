@@ -77,11 +77,6 @@ class CheckpointHook(MMEngineCheckpointHook):
     """
 
     def __init__(self, **arguments: Any) -> None:
-        for name in ('backend_args', 'file_client_args'):
-            if name in arguments:
-                raise UserError(f'the CheckpointHook writes local files and '
-                                f'takes no {name}: take it out of '
-                                'default_hooks.checkpoint')
         super().__init__(
             **arguments, backend_args=dict(backend='atomic_local'))
         self._loop_state: dict | None = None
