@@ -92,7 +92,10 @@ def check_teacher(source: str | os.PathLike,
             except UserError as error:
                 report.problems.append(f'an iteration fails: {error}')
             else:
-                _judge_steps(report)
+                gradient = report.steps.generator_gradient
+                if not 0 < gradient < float('inf'):
+                    report.problems.append('the gradient of the generator is '
+                                           f'{gradient}')
         return report
 
 
@@ -185,11 +188,3 @@ def _measure_accuracy(report: TeacherReport, model: BaseDFKD, config: Config,
         hook.get('accuracy', 'accuracy/top1'))
     if top1 is not None:
         report.judge_accuracy(top1, min_top1)
-
-
-def _judge_steps(report: TeacherReport) -> None:
-    assert report.steps is not None
-    gradient = report.steps.generator_gradient
-    if not 0 < gradient < float('inf'):
-        report.problems.append('the gradient of the generator is '
-                               f'{gradient}')
