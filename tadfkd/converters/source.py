@@ -73,19 +73,9 @@ def source_weights(checkpoint: Mapping, name: str) -> dict[str, Tensor]:
         name: The file, for messages.
 
     Raises:
-        UserError: If it does not hold named tensors only, or if many tensors
-            share one storage.
+        UserError: If it does not hold named tensors only.
     """
     weights, _ = find_weights(checkpoint, (), name)
-    # Tensors that share a storage are small in the file, but not after the
-    # conversion, and not in a network of their shapes.
-    storages = [value.untyped_storage() for value in weights.values()]
-    held = sum({each.data_ptr(): each.nbytes() for each in storages}.values())
-    needed = sum(value.nbytes for value in weights.values())
-    if needed > 4 * held + 2**24:
-        raise UserError(f'{name} has {needed} bytes of weights that share '
-                        f'{held} bytes, but at most 4 weights may share one '
-                        'byte: save a state dict of separate tensors')
     prefix = 'module.'
     if not all(key.startswith(prefix) for key in weights):
         prefix = ''
