@@ -1,7 +1,4 @@
-"""How does a public CIFAR checkpoint become an mmpretrain checkpoint?
-
-The logits of both networks are compared before anything is written.
-"""
+"""How does a public CIFAR checkpoint become an mmpretrain checkpoint?"""
 from tadfkd.converters.conversion import (STATISTICS, Conversion, convert,
                                           read_network)
 from tadfkd.converters.source import PublicNetwork, source_weights

@@ -1,5 +1,4 @@
 """Read ResNets of CIFAR teachers: a 3x3 stem and four stages."""
-from tadfkd.converters.reference import resnet_logits
 from tadfkd.converters.source import (HEAD_RULES, PublicNetwork, Weights,
                                       count_blocks, pooled_head, renamed)
 from tadfkd.errors import UserError
@@ -87,5 +86,4 @@ def read_resnet(weights: Weights) -> PublicNetwork:
             num_stages=4,
             out_indices=(3, ),
             style='pytorch'),
-        weights=renamed(weights, RULES, f'ResNet-{depth}'),
-        reference=resnet_logits)
+        weights=renamed(weights, RULES, f'ResNet-{depth}'))

@@ -1,6 +1,6 @@
 """Unwrap a public state dict and rename its keys."""
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -31,8 +31,6 @@ class PublicNetwork:
         features: F, the input size of the linear classifier.
         backbone: Config of the mmpretrain backbone.
         weights: In float32, with the names of an mmpretrain classifier.
-        reference: (source weights, inputs_BCHW) -> logits_BK in eval mode,
-            from :mod:`tadfkd.converters.reference`.
     """
     architecture: str
     layout: str
@@ -41,7 +39,6 @@ class PublicNetwork:
     features: int
     backbone: dict
     weights: dict[str, Tensor]
-    reference: Callable[[Weights, Tensor], Tensor]
 
     def model(self, mean: list[float], std: list[float]) -> dict:
         """The model dict of an mmpretrain classifier.
@@ -86,11 +83,16 @@ def source_weights(checkpoint: Mapping, name: str) -> dict[str, Tensor]:
     }
 
 
-def head_of(weights: Weights) -> str:
-    """The name of the linear classifier.
+def pooled_head(weights: Weights, channels: int) -> tuple[str, int]:
+    """The name and class count of a classifier after global pooling.
+
+    Args:
+        weights: The weights of the source.
+        channels: Channels of the last feature map.
 
     Raises:
-        UserError: If there is not exactly one.
+        UserError: If there is not exactly one linear classifier, or if it
+            does not take one number per channel.
     """
     found = [
         name for name in HEADS
@@ -102,20 +104,7 @@ def head_of(weights: Weights) -> str:
             f'{", ".join(HEADS[:-1])} or {HEADS[-1]}, got {len(found)} (its '
             f'last keys are {", ".join([*weights][-3:])}): convert a network '
             'with a single linear layer at the end')
-    return found[0]
-
-
-def pooled_head(weights: Weights, channels: int) -> tuple[str, int]:
-    """The name and class count of a classifier after global pooling.
-
-    Args:
-        weights: The weights of the source.
-        channels: Channels of the last feature map.
-
-    Raises:
-        UserError: If the classifier does not take one number per channel.
-    """
-    head = head_of(weights)
+    head = found[0]
     num_classes, features = weights[f'{head}.weight'].shape
     if features != channels:
         raise UserError(

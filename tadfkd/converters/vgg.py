@@ -5,7 +5,6 @@ from itertools import pairwise
 import torch
 
 from tadfkd.backbones import CIFARVGG
-from tadfkd.converters.reference import vgg_logits
 from tadfkd.converters.source import (HEAD_RULES, PublicNetwork, Weights,
                                       pooled_head, renamed)
 from tadfkd.errors import UserError
@@ -80,8 +79,7 @@ def read_vgg(weights: Weights, image_size: int) -> PublicNetwork:
         features=WIDTHS[-1],
         backbone=backbone,
         weights=_with_biases(
-            renamed(weights, _rules(stages, with_norm), name)),
-        reference=vgg_logits)
+            renamed(weights, _rules(stages, with_norm), name)))
 
 
 def _has_norm(weights: Weights) -> bool:

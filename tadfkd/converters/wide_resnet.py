@@ -1,5 +1,4 @@
 """Read WideResNets in their two public layouts."""
-from tadfkd.converters.reference import wide_resnet_logits
 from tadfkd.converters.source import (HEAD_RULES, PublicNetwork, Weights,
                                       count_blocks, pooled_head, renamed)
 from tadfkd.errors import UserError
@@ -74,5 +73,4 @@ def read_wide_resnet(weights: Weights) -> PublicNetwork:
             stem_channels=stem,
             conv_bias='conv1.bias' in weights,
             transition='activated' if by_block else 'input'),
-        weights=renamed(weights, RULES, f'WRN-{depth}-{factor}'),
-        reference=wide_resnet_logits)
+        weights=renamed(weights, RULES, f'WRN-{depth}-{factor}'))

@@ -1,5 +1,4 @@
 """tools/model_converters/cifar_to_mmpretrain.py as a user calls it."""
-import re
 import runpy
 import subprocess
 from collections.abc import Callable
@@ -15,20 +14,15 @@ from tadfkd.teachers import MMPretrainTeacher
 TOOL = 'model_converters/cifar_to_mmpretrain.py'
 
 
-def test_it_converts_and_says_what_and_how_well(run_tool_process: Callable[
+def test_it_converts_and_says_what(run_tool_process: Callable[
     ..., subprocess.CompletedProcess], tmp_path: Path) -> None:
     network = PublicWideResNet(16, 2)
     torch.save(dict(state_dict=network.state_dict()), tmp_path / 'a.pth')
     process = run_tool_process(TOOL, tmp_path / 'a.pth',
                                tmp_path / 'out/b.pth', '--dataset', 'cifar10')
     lines = process.stdout.splitlines()
-    assert lines[-3] == ('WRN-16-2, 10 classes, 3 input channels, from conv1, '
+    assert lines[-2] == ('WRN-16-2, 10 classes, 3 input channels, from conv1, '
                          'block1.layer.0.conv1, bn1, fc')
-    difference, allowed = map(
-        float,
-        re.fullmatch(r'largest difference of logits (\S+), allowed (\S+)',
-                     lines[-2]).groups())
-    assert difference <= allowed < 1e-6
     teacher = MMPretrainTeacher(
         str(tmp_path / 'out/b.py'), checkpoint=str(tmp_path / 'out/b.pth'))
     images = torch.rand(2, 3, 32, 32)
