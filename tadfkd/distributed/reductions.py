@@ -21,7 +21,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
+from mmengine.dist import (all_gather, all_reduce, all_reduce_params, get_rank,
+                           get_world_size)
 from torch import Tensor
 
 from tadfkd.structures import BNStatistics
@@ -162,14 +163,7 @@ def average_gradients(gradients: Iterable[Tensor]) -> None:
 
     Needed for weights that are not inside the distributed wrapper.
     """
-    if get_world_size() == 1:
-        return
-    gradients = [*gradients]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    all_reduce(flat, 'mean')
-    for gradient, mean in zip(
-            gradients, flat.split([len(g.flatten()) for g in gradients])):
-        gradient.copy_(mean.view_as(gradient))
+    all_reduce_params([*gradients], op='mean')
 
 
 class _ReplaceValue(torch.autograd.Function):
