@@ -1,7 +1,7 @@
 """Training iterates over steps, not over data."""
-from collections.abc import Iterator, Sized
+from collections.abc import Sized
 
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, SequentialSampler
 
 from tadfkd.errors import require_at_least
 from tadfkd.registry import DATA_SAMPLERS, DATASETS
@@ -35,17 +35,11 @@ class StepDataset(Dataset):
 
 
 @DATA_SAMPLERS.register_module()
-class StepSampler(Sampler):
+class StepSampler(SequentialSampler):
     """Every step, in order, in each process.
 
     mmengine's samplers would split the steps among the processes.
     """
 
     def __init__(self, dataset: Sized, seed: int | None = None) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(len(self.dataset)))
+        super().__init__(dataset)
