@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from tadfkd.errors import UserError, nearest
+from tadfkd.utils.annotations import check_arguments
 
 Entry = dict[str, Any]
 
@@ -49,15 +50,10 @@ class Thresholds:
             UserError: If a name is unknown, or a value is not a number.
         """
         known = [field.name for field in fields(cls)]
-        for name, value in values.items():
-            if name not in known:
-                raise UserError(f'thresholds of the HealthHook have no '
-                                f'{name!r}: {nearest(name, known)}')
-            if value is not None and (not isinstance(value, int | float)
-                                      or isinstance(value, bool)):
-                raise UserError(f'{name} must be a number or None, got '
-                                f'{value!r}: set default_hooks.health.'
-                                f'thresholds.{name}')
+        for name in values.keys() - {*known}:
+            raise UserError(f'thresholds of the HealthHook have no '
+                            f'{name!r}: {nearest(name, known)}')
+        check_arguments('default_hooks.health.thresholds', cls, values)
         return cls(**values)
 
 

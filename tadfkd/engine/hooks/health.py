@@ -148,19 +148,13 @@ class HealthHook(Hook):
         if runner._resume and 'health' in checkpoint:
             self._healthy_epochs = list(checkpoint['health']['healthy_epochs'])
 
-    def _healthy_checkpoint(self, runner: Runner) -> Path | None:
-        """The newest checkpoint of an epoch that was judged healthy."""
+    def _end(self, runner: Runner, problems: list[str]) -> UnhealthyRun:
         saver = _find_hook(runner, CheckpointHook)
-        for epoch in reversed(self._healthy_epochs if saver else []):
+        rest = 'there is no healthy checkpoint'
+        for epoch in self._healthy_epochs if saver else []:
             path = Path(saver.out_dir, saver.filename_tmpl.format(epoch))
             if path.is_file():
-                return path
-        return None
-
-    def _end(self, runner: Runner, problems: list[str]) -> UnhealthyRun:
-        path = self._healthy_checkpoint(runner)
-        rest = 'there is no healthy checkpoint' if path is None else \
-            f'the last healthy checkpoint is {path}'
+                rest = f'the last healthy checkpoint is {path}'
         return UnhealthyRun(
             f'training ends in epoch {runner.epoch + 1}: '
             f'{"; ".join(problems)}: {rest}, see docs/health.md for what each '
