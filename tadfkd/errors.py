@@ -53,15 +53,9 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     proposes ``name`` itself, which has just been refused.
     """
     allowed = sorted({*allowed} - {name})
-    matches = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-    if not matches:
-        lower = {known.lower(): known for known in allowed}
-        matches = [
-            lower[match] for match in difflib.get_close_matches(
-                name.lower(), lower, n=1, cutoff=0.5)
-        ]
-    if matches:
-        return f'did you mean {matches[0]!r}?'
+    lower = {known.lower(): known for known in allowed}
+    for match in difflib.get_close_matches(name.lower(), lower, 1, 0.5):
+        return f'did you mean {lower[match]!r}?'
     more = f' and {len(allowed) - 20} more' if len(allowed) > 20 else ''
     return f'known are {", ".join(allowed[:20])}{more}'
 
