@@ -154,9 +154,3 @@ def _check(config: Config) -> None:
     seed = (config.get('randomness') or {}).get('seed')
     if seed is not None:
         require_at_least('randomness', 'seed', seed, 0)
-    wrappers = config.get('optim_wrapper')
-    if is_distillation(config) and wrappers is not None:
-        # The algorithm checks the other networks when it is built.
-        if not isinstance(wrappers.get('student'), dict):
-            raise UserError('optim_wrapper has no student: set '
-                            'optim_wrapper.student')
