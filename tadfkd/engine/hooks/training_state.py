@@ -102,9 +102,6 @@ class TrainingStateHook(Hook):
             raise UserError('the checkpoint holds no training state, so it '
                             'cannot be resumed: use it by load_from')
         states = checkpoint['training_state']
-        if 'steps' not in states[0]['counters']:
-            raise UserError('the checkpoint was saved by an earlier version, '
-                            'so it cannot be resumed: use it by load_from')
         if len(states) != get_world_size():
             raise UserError(
                 f'the checkpoint was saved by {len(states)} processes and '
