@@ -3,7 +3,6 @@ import io
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,20 +23,6 @@ from tadfkd.utils.files import write_atomically
 STATISTICS: dict[str, tuple[list[float], list[float]]] = dict(
     cifar10=([125.307, 122.961, 113.857], [51.5865, 50.847, 51.255]),
     cifar100=([129.304, 124.07, 112.434], [68.17, 65.392, 70.418]))
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """The result of a conversion.
-
-    Attributes:
-        network: The network in the source.
-        checkpoint: The new checkpoint file.
-        config: The new file with the model dict.
-    """
-    network: PublicNetwork
-    checkpoint: Path
-    config: Path
 
 
 def read_network(weights: Weights, image_size: int = 32) -> PublicNetwork:
@@ -74,7 +59,7 @@ def convert(source: str | os.PathLike,
             destination: str | os.PathLike,
             mean: Sequence[float],
             std: Sequence[float],
-            image_size: int = 32) -> Conversion:
+            image_size: int = 32) -> PublicNetwork:
     """Write an mmpretrain checkpoint and a config of its model.
 
     Nothing is written unless every weight of the source has its place in the
@@ -87,6 +72,9 @@ def convert(source: str | os.PathLike,
             channel, in units of [0, 255]. The weights do not contain it.
         std: The standard deviation, likewise.
         image_size: Height and width of the network's images, >= 8.
+
+    Returns:
+        The network that was recognised in the source.
 
     Raises:
         UserError: If the source cannot be read, its layout is unknown, the
@@ -124,7 +112,7 @@ def convert(source: str | os.PathLike,
     text = _config_text(network, model, image_size, Path(source).name)
     write_atomically(config, text.encode())
     write_atomically(checkpoint, buffer.getvalue())
-    return Conversion(network, checkpoint, config)
+    return network
 
 
 def _statistics(mean: Sequence[float], std: Sequence[float],

@@ -23,8 +23,9 @@ def converted(network: nn.Module, folder: Path, **options: Any) -> Path:
     """Save and convert a network; the new checkpoint."""
     torch.save(network.state_dict(), folder / 'public.pth')
     channels = next(network.parameters()).shape[1]
-    return convert(folder / 'public.pth', folder / 'new.pth', MEAN[:channels],
-                   STD[:channels], **options).checkpoint
+    convert(folder / 'public.pth', folder / 'new.pth', MEAN[:channels],
+            STD[:channels], **options)
+    return folder / 'new.pth'
 
 
 @torch.no_grad()
@@ -74,16 +75,16 @@ def test_the_checkpoint_is_complete_and_float32(tmp_path: Path) -> None:
         if not key.endswith('num_batches_tracked')
     }
     torch.save(dict(net=weights, acc=95.0, epoch=3), tmp_path / 'old.pth')
-    conversion = convert(tmp_path / 'old.pth', tmp_path / 'new.pth', MEAN, STD)
-    state = read_checkpoint(conversion.checkpoint)['state_dict']
-    model = Config.fromfile(conversion.config).model
+    convert(tmp_path / 'old.pth', tmp_path / 'new.pth', MEAN, STD)
+    state = read_checkpoint(tmp_path / 'new.pth')['state_dict']
+    model = Config.fromfile(tmp_path / 'new.py').model
     assert state.keys() == build_classifier(model).state_dict().keys()
     assert {value.dtype
             for value in state.values()} == {torch.float32, torch.int64}
     assert torch.equal(state['head.fc.weight'],
                        weights['module.linear.weight'].float())
     network.half().float()
-    compare(network, conversion.checkpoint)
+    compare(network, tmp_path / 'new.pth')
 
 
 def test_the_config_needs_nothing_but_itself(tmp_path: Path) -> None:

@@ -62,12 +62,11 @@ def statistics(
 def main() -> None:
     """Convert, and print what was written."""
     arguments = parse_arguments()
-    conversion = convert(arguments.source, arguments.destination,
-                         *statistics(arguments), arguments.image_size)
-    network = conversion.network
+    network = convert(arguments.source, arguments.destination,
+                      *statistics(arguments), arguments.image_size)
     print(f'{network.architecture}, {network.num_classes} classes, '
           f'{network.in_channels} input channels, from {network.layout}')
-    print(f'wrote {conversion.checkpoint} and {conversion.config}')
+    print(f'wrote {arguments.destination} and its config beside it')
 
 
 if __name__ == '__main__':
