@@ -45,35 +45,13 @@ def read_resnet(weights: Weights) -> PublicNetwork:
             "convolutions, which mmpretrain's ResNet_CIFAR does not have "
             '(nor the three-stage ResNet-20, -32 and -56 of CIFAR papers): '
             'convert another teacher')
-    projections = [
-        name for name in ('shortcut', 'downsample')
-        if f'layer2.0.{name}.0.weight' in weights
-    ]
-    if not projections:
-        raise UserError(
-            'the ResNet must have a projection (shortcut.0 or downsample.0) '
-            'where the width changes, got none at layer2.0, as with the '
-            'parameter-free shortcuts of option A, which mmpretrain does not '
-            'have: convert a teacher with projections')
-    for key, hint in (('bn1.weight', 'a pre-activation ResNet'),
-                      (f'layer2.0.{projections[0]}.1.weight',
-                       'a projection without batch norm')):
-        if key not in weights:
-            raise UserError(f'the ResNet must have {key}, got a network '
-                            f'without it ({hint}), which mmpretrain does not '
-                            'have: convert another teacher')
-    stem, in_channels, *kernel = weights['conv1.weight'].shape
-    if kernel != [3, 3]:
-        raise UserError(
-            'conv1 must be a 3x3 convolution, got '
-            f'{"x".join(map(str, kernel))}: this is no CIFAR network; '
-            "mmpretrain's own ResNet takes ImageNet stems")
+    stem, in_channels = weights['conv1.weight'].shape[:2]
     base = weights['layer1.0.conv1.weight'].shape[0]
     head, num_classes = pooled_head(weights,
                                     8 * base * (4 if convolutions == 3 else 1))
     return PublicNetwork(
         architecture=f'ResNet-{depth}',
-        layout=f'conv1, layer1.0.conv1, layer2.0.{projections[0]}.0, {head}',
+        layout=f'conv1, layer1.0.conv1, {head}',
         in_channels=in_channels,
         num_classes=num_classes,
         features=weights[f'{head}.weight'].shape[1],

@@ -57,9 +57,6 @@ def read_vgg(weights: Weights, image_size: int) -> PublicNetwork:
         raise UserError('image_size must be at least 32 for a VGG that pools '
                         f'five times, got {image_size}: change --image-size')
     in_channels = weights[f'{stages[0][0]}.weight'].shape[1]
-    if in_channels != 3:
-        raise UserError("mmpretrain's VGG must have 3 input channels, got "
-                        f'{in_channels}: convert another teacher')
     head, num_classes = pooled_head(weights, WIDTHS[-1])
     with_norm = _has_norm(weights)
     name = f'VGG-{depth}' + (' with batch norm' if with_norm else '')
