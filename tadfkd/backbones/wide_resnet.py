@@ -59,7 +59,7 @@ class WideResNet(BaseModule):
         widen_factor: k, >= 1.
         in_channels: C of the images, >= 1.
         stem_channels: Output channels of the first convolution.
-        dropout: Probability between a block's two convolutions, in [0, 1).
+        dropout: Probability between a block's two convolutions, in [0, 1].
         conv_bias: Whether convolutions have a bias. Those of the paper have
             none; those of a widely used reimplementation do.
         transition: How a stage begins. ``'activated'`` is the paper's code:
@@ -86,21 +86,10 @@ class WideResNet(BaseModule):
             dict(type='Kaiming', layer='Conv2d'),
             dict(type='Constant', val=1.0, bias=0.0, layer='_BatchNorm')
         ])
-        numbers = dict(
-            depth=depth,
-            widen_factor=widen_factor,
-            in_channels=in_channels,
-            stem_channels=stem_channels)
-        for name, value in numbers.items():
-            require_at_least('backbone', name, value,
-                             10 if name == 'depth' else 1)
-        if (depth - 4) % 6:
+        if depth < 10 or (depth - 4) % 6:
             raise UserError('depth must be 6n + 4 (10, 16, 22, 28, 34, 40 and '
                             f'so on), got {depth}: set backbone.depth')
-        require_at_least('backbone', 'dropout', dropout, 0.0)
-        if dropout >= 1:
-            raise UserError(f'dropout must be < 1, got {dropout}: set '
-                            'backbone.dropout')
+        require_at_least('backbone', 'widen_factor', widen_factor, 1)
         require_choice('backbone', 'transition', transition,
                        ('activated', 'input'))
         self.conv1 = nn.Conv2d(
