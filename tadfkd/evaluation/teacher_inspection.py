@@ -43,10 +43,7 @@ def inspect_teacher(model: BaseDFKD, num_images: int = 64) -> TeacherReport:
         teacher(generated_BCHW[:1])
     assert generated.bn_statistics is not None
     report = TeacherReport(
-        facts={
-            name: (fact.value, fact.source)
-            for name, fact in teacher.facts.items()
-        },
+        facts=teacher.facts.copy(),
         num_parameters=_num_parameters(teacher.network),
         num_student_parameters=_num_parameters(model.student),
         multiply_adds=counter.get_total_flops() // 2,

@@ -1,6 +1,8 @@
 """A report on a teacher before a run, and its page of text."""
 from dataclasses import asdict, dataclass, field
 
+from tadfkd.classifiers.facts import Facts
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -62,7 +64,7 @@ class TeacherReport:
         notes: Further remarks for the user.
     """
 
-    facts: dict[str, tuple[object, str]]
+    facts: Facts
     num_parameters: int
     num_student_parameters: int
     multiply_adds: int
@@ -97,9 +99,7 @@ class TeacherReport:
                 chance level, or the mean of chance and 100 if that is lower.
         """
         self.top1 = top1
-        num_classes = self.facts['num_classes'][0]
-        assert isinstance(num_classes, int)
-        chance = 100 / num_classes
+        chance = 100 / self.facts['num_classes'][0]
         wanted = min(2 * chance, (100 + chance) / 2) \
             if min_top1 is None else min_top1
         if top1 < wanted:
