@@ -121,18 +121,13 @@ def merge_options(config: Config, options: dict[str, Any]) -> None:
 
 
 def _use_autocast(config: Config) -> None:
-    wrappers = config.get('optim_wrapper') or {}
-    if is_distillation(config):
-        wrappers = [
-            value for value in wrappers.values() if isinstance(value, dict)
-        ]
-    else:
-        wrappers = [wrappers]
+    content = config.get('optim_wrapper') or {}
+    wrappers = content.values() if is_distillation(config) else [content]
     # torch.cuda.is_bf16_supported() is true for emulation too.
     if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] < 8:
         raise UserError('--amp computes in bfloat16, which this GPU does not '
                         'have: leave --amp out')
-    for wrapper in wrappers:
+    for wrapper in filter(lambda part: isinstance(part, dict), wrappers):
         kind = wrapper.get('type', 'OptimWrapper')
         if kind not in ('OptimWrapper', 'AutocastOptimWrapper'):
             raise UserError(f'--amp replaces the type OptimWrapper, got {kind}'

@@ -44,13 +44,10 @@ def _arguments(owner: str) -> set[str]:
     A class may pass unknown arguments on to its base class, so that the base
     class reports an argument that the user gave to the derived one.
     """
-    components: list[Callable] = [
-        component for registry in registries()
-        for component in registry.module_dict.values()
-    ]
     return {
         argument
-        for component in components if owner in
+        for registry in registries()
+        for component in registry.module_dict.values() if owner in
         [base.__name__ for base in getattr(component, '__mro__', ())]
         for argument in parameters_of(component)
     }
