@@ -26,18 +26,18 @@ _HASH = re.compile(r'-([0-9a-f]{8,64})\.\w+$')
 
 
 def read_checkpoint(path: str | os.PathLike,
-                    map_location: str | torch.device = 'cpu',
                     *,
                     trusted: bool = False,
                     opt_in: str | None = None) -> dict:
     """Read a checkpoint without running any code in it.
+
+    All tensors are on the CPU.
 
     Args:
         path: A file written by ``torch.save``, a ``.safetensors`` file, or
             the http or https URL of one. A downloaded file stays in torch's
             cache (``TORCH_HOME``). If its name contains the start of a
             SHA-256, the file must match it.
-        map_location: The device of the tensors.
         trusted: Whether code in the file may run. Only for files from people
             whom you trust.
         opt_in: The setting that makes the file trusted, for the message; None
@@ -65,7 +65,7 @@ def read_checkpoint(path: str | os.PathLike,
             raise UserError(f'checkpoint {name} {what}: name a file written '
                             'by torch.save')
     try:
-        content = _load(file, map_location, trusted)
+        content = _load(file, trusted)
     except pickle.UnpicklingError as error:
         reason = str(error).strip()
         if 'GLOBAL' in reason:
@@ -94,13 +94,13 @@ def read_checkpoint(path: str | os.PathLike,
     return content
 
 
-def _load(file: Path, map_location: Any, trusted: bool) -> Any:
+def _load(file: Path, trusted: bool) -> Any:
     if file.suffix == '.safetensors':
-        return safetensors.torch.load_file(file, str(map_location))
+        return safetensors.torch.load_file(file)
     if trusted:
-        return torch.load(file, map_location=map_location, weights_only=False)
+        return torch.load(file, map_location='cpu', weights_only=False)
     inspect(file)
-    return load_restricted(file, map_location)
+    return load_restricted(file)
 
 
 def _download(url: str) -> Path:
@@ -186,4 +186,4 @@ def _load_for_mmengine(filename: str, _map_location: object = None) -> dict:
     # processes would not fit on one GPU, and step counts that an optimiser
     # keeps on the CPU would be synchronised in each step. Weights and
     # optimiser states are copied to the device of their parameters anyway.
-    return read_checkpoint(filename, 'cpu')
+    return read_checkpoint(filename)

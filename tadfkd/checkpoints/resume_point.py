@@ -63,7 +63,7 @@ def find_damage(path: str | os.PathLike) -> str | None:
             if record is not None:
                 return f'the check sum of its record {record} is wrong'
         inspect(path)
-        load_restricted(path, 'cpu')
+        load_restricted(path)
     # Damaged bytes can raise any exception in the parsers.
     except Exception as error:
         return reason_of(error)

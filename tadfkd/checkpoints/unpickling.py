@@ -51,16 +51,15 @@ def data_globals() -> dict[str, Any]:
     return known
 
 
-def load_restricted(path: Path, map_location: Any) -> Any:
+def load_restricted(path: Path) -> Any:
     """``torch.load(weights_only=True)`` that also accepts the data globals.
 
     Args:
         path: A file that :func:`tadfkd.checkpoints.inspection.inspect` has
             accepted.
-        map_location: See ``torch.load``.
 
     Returns:
-        The content of the file.
+        The content of the file, with all tensors on the CPU.
 
     Raises:
         pickle.UnpicklingError: If the file needs other classes or functions;
@@ -69,4 +68,4 @@ def load_restricted(path: Path, map_location: Any) -> Any:
     allowed: list[Any] = [(value, name)
                           for name, value in data_globals().items()]
     with torch.serialization.safe_globals(allowed):
-        return torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location='cpu', weights_only=True)
