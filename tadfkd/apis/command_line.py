@@ -10,23 +10,19 @@ from tadfkd.errors import UserError
 from tadfkd.utils.library_errors import registry_errors_as_user_errors
 
 
-def add_cfg_options(
-    parser: argparse.ArgumentParser,
-    help: str = 'change settings of the config, for example '
-    'model.batch_size=64'
-) -> None:
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``: dotted keys and values as a dict, or None.
 
     Args:
         parser: The parser of a tool that reads a config.
-        help: What the options change.
     """
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
         metavar='KEY=VALUE',
-        help=help)
+        help='change settings of the config, for example '
+        'model.batch_size=64')
 
 
 def resuming_command(arguments: Sequence[str]) -> str:
