@@ -29,10 +29,6 @@ _NOT_REGISTERED = re.compile(
 
 _NO_MEMORY = re.compile("can't allocate memory|out of memory")
 
-_NO_DICT = 'cfg should be a dict'
-
-_NO_TYPE = 'must contain the key "type"'
-
 _WRONG_ARGUMENT = re.compile(
     r"(?P<owner>\w+)\.__init__\(\) (?P<problem>got an unexpected keyword "
     r"argument '(?P<key>\w+)'|missing \d+ required .*)")
@@ -64,7 +60,7 @@ def registry_errors_as_user_errors() -> Iterator[None]:
     try:
         yield
     except KeyError as error:
-        if _NO_TYPE in str(error):
+        if 'must contain the key "type"' in str(error):
             raise UserError('a component in the config has no type: set its '
                             f'type to a registered name ({error})') from error
         match = _NOT_REGISTERED.search(str(error))
@@ -85,7 +81,7 @@ def registry_errors_as_user_errors() -> Iterator[None]:
         raise UserError(f'no {match["role"]} is registered as '
                         f'{match["name"]!r}: {hint}') from error
     except TypeError as error:
-        if _NO_DICT in str(error):
+        if 'cfg should be a dict' in str(error):
             raise UserError('a component in the config is not a dictionary '
                             f'({error}): write dict(type=...)') from error
         match = _WRONG_ARGUMENT.search(str(error))
