@@ -4,14 +4,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint lint-types lint-style docs clean
+# Tests start many processes. Some container images forbid bytecode files, and
+# each process would then compile all modules again, for more than 10 seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test pytest lint lint-types lint-style docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python tools/demo.py --seed $(SEED)
 
+# The tests start when the first check of the source ends, and mypy, which takes
+# longest, runs beside them.
+test: $(VENV)/.installed
+	@$(MAKE) --no-print-directory --jobs 2 lint-types lint-style pytest
+
 # One worker per core, and each needs 1 GB. `worksteal` keeps neighbouring tests,
 # and the fixtures that they share, mostly in one worker.
-test: $(VENV)/.installed lint
+pytest: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
 		--dist worksteal
 
