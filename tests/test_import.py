@@ -5,7 +5,7 @@ import sys
 # The libraries come first: what their own imports change is not ours.
 CODE = """
 import gc, os
-import mmengine.runner, mmpretrain.models, torch, torchvision
+import mmengine.runner, torch, torchvision
 from mmengine.runner.checkpoint import CheckpointLoader
 
 def state():

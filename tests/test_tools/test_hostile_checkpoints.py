@@ -3,18 +3,16 @@ import json
 import os
 import pickle
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from forged_checkpoints import Payload, Storage, pickled, tensor, zipped
+from tool_processes import run_forked
 
-ROOT = Path(__file__).resolve().parents[2]
 DIGITS = 'configs/tadfkd/resnet18w16_to_resnet18w8_digits.py'
-# One process calls the tool for all files, because importing takes seconds.
+# One process calls the tool for all files, because starting takes seconds.
 LOOP = '''
 import contextlib, io, json, runpy, sys
 from tadfkd.apis.command_line import run_tool
@@ -125,15 +123,12 @@ def test_no_file_gets_further_than_a_sentence(hostile: Hostile) -> None:
         hostile.save('missing.pth', dict(list(hostile.weights.items())[3:])):
         '3 missing (backbone.',
     }
-    process = subprocess.run([
-        sys.executable, '-c', LOOP,
+    loop = hostile.write('loop.py', LOOP.encode())
+    process = run_forked(loop, [
         json.dumps([str(path)
                     for path in cases]), DIGITS, '--no-eval', '--work-dir',
         str(hostile.path('run')), '--teacher-checkpoint'
-    ],
-                             cwd=ROOT,
-                             capture_output=True,
-                             text=True)
+    ])
     assert process.returncode == 0, process.stderr
     assert 'Traceback' not in process.stderr
     answers = json.loads(process.stdout.splitlines()[-1])
