@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parents[1]
 PRELOADED = [
     'tadfkd.apis', 'mmengine.visualization', 'mmpretrain.datasets',
-    'mmpretrain.evaluation', 'sklearn.datasets', 'matplotlib.pyplot',
-    'torch._dynamo'
+    'mmpretrain.engine', 'mmpretrain.evaluation', 'mmpretrain.models',
+    'mmpretrain.visualization', 'sklearn.datasets', 'sklearn.model_selection',
+    'matplotlib.pyplot', 'torch._dynamo'
 ]
 
 
