@@ -40,9 +40,13 @@ def a_seed() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of the tools first: they are long, and one worker would
-    wait for another at the end."""
-    items.sort(key=lambda item: 'test_tools' not in item.path.parts)
+    """Run the tests that start processes first, and so in one worker.
+
+    They are long, and one worker would wait for another at the end. They share
+    a server of processes, which takes seconds to start.
+    """
+    items.sort(key=lambda item: {'test_tools', 'test_distributed'}.isdisjoint(
+        item.path.parts))
 
 
 @pytest.fixture(autouse=True)
