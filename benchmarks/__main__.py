@@ -138,7 +138,9 @@ def parse_arguments() -> argparse.Namespace:
         help='runs at the same time, with one thread each')
 
     commands.add_parser(
-        'tables', help='write the tables of the pages from docs/measured')
+        'tables',
+        help='write the tables of the pages from docs/measured and '
+        'docs/methods.yml')
 
     arguments, more = parser.parse_known_args()
     if more and arguments.command != 'crashes':

@@ -1,7 +1,8 @@
-"""Write the tables of the pages from the records in ``docs/measured``.
+"""Write the tables of the pages.
 
 A page has a table between ``<!-- table NAME -->`` and ``<!-- end of table
--->``. The record of the table is in ``docs/measured``.
+-->``. What it is made of is a record in ``docs/measured``, or
+``docs/methods.yml``.
 """
 import json
 import re
@@ -10,8 +11,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from benchmarks.comparison import comparison_table
 from benchmarks.health import health_table
+from benchmarks.methods import methods_table, own_numbers_table
 from benchmarks.step_path import path_table
 from tadfkd.utils.files import write_atomically
 
@@ -27,7 +31,7 @@ def write_tables(root: Path) -> None:
     """
     for page in pages(root):
         old = page.read_text()
-        new = with_tables(old, root / 'docs/measured')
+        new = with_tables(old, root / 'docs')
         if new != old:
             write_atomically(page, new.encode())
             print(f'wrote {page.relative_to(root)}')
@@ -42,19 +46,20 @@ def pages(root: Path) -> list[Path]:
     ]
 
 
-def with_tables(page: str, measured: Path) -> str:
-    """The text of a page with its tables from the records.
+def with_tables(page: str, docs: Path) -> str:
+    """The text of a page with its tables.
 
     Args:
         page: Markdown.
-        measured: Folder of the records.
+        docs: Folder of ``methods.yml`` and of the records, ``measured``.
     """
 
     def table(match: re.Match) -> str:
         begin, name, end = match.groups()
-        folder, make = TABLES[name]
-        record = json.loads((measured / folder / 'record.json').read_text())
-        return f'{begin}\n{make(record).strip()}\n\n{end}'
+        source, make = TABLES[name]
+        text = (docs / source).read_text()
+        read = json.loads if source.endswith('.json') else yaml.safe_load
+        return f'{begin}\n{make(read(text)).strip()}\n\n{end}'
 
     return _TABLE.sub(table, page)
 
@@ -182,17 +187,23 @@ def _zoo_names(zoo: dict[str, Any]) -> str:
                 ('name', 'error'), sorted(failed.items()))
 
 
-#: By the name in the page: the folder of the record and the function that
-#: makes Markdown of the record.
-TABLES: dict[str, tuple[str, Callable[[Any], str]]] = dict(
-    algorithms_digits=('algorithms_digits', comparison_table),
-    algorithms_digits_long=('algorithms_digits_long', comparison_table),
-    health=('health', health_table),
-    scale=('scale', _scale),
-    step=('step', _step),
-    step_path=('step_path', path_table),
-    tadfkd_digits=('tadfkd_digits', _demo),
-    tadfkd_fashion_mnist=('tadfkd_fashion_mnist', _fashion_mnist),
-    teacher_families=('teacher_families_digits', _families),
-    zoo_names=('teacher_zoo', _zoo_names),
-    zoo_steps=('teacher_zoo', _zoo_steps))
+#: By the name in the page: the file in ``docs`` and the function that makes
+#: Markdown of what it holds.
+TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
+    name: (f'measured/{folder}/record.json', make)
+    for name, (folder, make) in dict(
+        algorithms_digits=('algorithms_digits', comparison_table),
+        algorithms_digits_long=('algorithms_digits_long', comparison_table),
+        health=('health', health_table),
+        scale=('scale', _scale),
+        step=('step', _step),
+        step_path=('step_path', path_table),
+        tadfkd_digits=('tadfkd_digits', _demo),
+        tadfkd_fashion_mnist=('tadfkd_fashion_mnist', _fashion_mnist),
+        teacher_families=('teacher_families_digits', _families),
+        zoo_names=('teacher_zoo', _zoo_names),
+        zoo_steps=('teacher_zoo', _zoo_steps)).items()
+} | dict(
+    methods=('methods.yml', lambda methods: _table(*methods_table(methods))),
+    methods_own_numbers=('methods.yml',
+                         lambda methods: _table(*own_numbers_table(methods))))
