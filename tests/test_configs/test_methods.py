@@ -120,6 +120,14 @@ def leaf_id(path: Path) -> str:
     return f'{path.parent.name}/{path.stem}'
 
 
+def method_of(path: Path) -> dict[str, Any]:
+    """The entry of docs/methods.yml that a config belongs to."""
+    assert path.parent.name in BY_FOLDER, (
+        f'configs/{path.parent.name} has no method: add the algorithm to '
+        'docs/methods.yml, under the name of its class')
+    return BY_FOLDER[path.parent.name]
+
+
 @functools.cache
 def settings_of(path: Path) -> dict[str, Any]:
     """What a config sets, by dotted path, of all that a method decides."""
@@ -196,7 +204,7 @@ def found_at(settings: dict[str, Any], path: str) -> Any:
 def differences(path: Path) -> dict[str, str]:
     """What of a config is otherwise than its method has it, or nowhere in
     ``docs/methods.yml``; by dotted path."""
-    method = BY_FOLDER[path.parent.name]
+    method = method_of(path)
     settings = settings_of(path)
     numbers = numbers_of(method, path.stem)
     wrong = {}
@@ -220,7 +228,7 @@ def differences(path: Path) -> dict[str, str]:
 @pytest.mark.parametrize('path', LEAVES, ids=leaf_id)
 def test_a_config_has_the_numbers_of_its_paper(path: Path) -> None:
     wrong = differences(path)
-    numbers = numbers_of(BY_FOLDER[path.parent.name], path.stem)
+    numbers = numbers_of(method_of(path), path.stem)
     not_yet = {
         name
         for pattern, name in NOT_YET if fnmatchcase(leaf_id(path), pattern)
