@@ -187,6 +187,14 @@ def _zoo_names(zoo: dict[str, Any]) -> str:
                 ('name', 'error'), sorted(failed.items()))
 
 
+def _methods(methods: dict[str, Any]) -> str:
+    return _table(*methods_table(methods))
+
+
+def _own_numbers(methods: dict[str, Any]) -> str:
+    return _table(*own_numbers_table(methods))
+
+
 #: By the name in the page: the file in ``docs`` and the function that makes
 #: Markdown of what it holds.
 TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -204,6 +212,5 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
         zoo_names=('teacher_zoo', _zoo_names),
         zoo_steps=('teacher_zoo', _zoo_steps)).items()
 } | dict(
-    methods=('methods.yml', lambda methods: _table(*methods_table(methods))),
-    methods_own_numbers=('methods.yml',
-                         lambda methods: _table(*own_numbers_table(methods))))
+    methods=('methods.yml', _methods),
+    methods_own_numbers=('methods.yml', _own_numbers))
