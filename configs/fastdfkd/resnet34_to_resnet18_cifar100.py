@@ -13,7 +13,8 @@ model = dict(
     student={{_base_.student}},
     generator={{_base_.generator}},
     data_preprocessor={{_base_.data_preprocessor}},
-    # The paper's weight for this teacher.
+    # The weights of the released code for this teacher.
+    one_hot_loss=dict(loss_weight=0.5),
     adversarial_loss=dict(loss_weight=1.33),
     synthesis_augment=dict(
         type='RandomCropFlip', padding=4, flip_probability=0.5),

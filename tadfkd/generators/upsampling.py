@@ -107,6 +107,11 @@ class UpsamplingGenerator(BaseGenerator):
                     spectral_norm(layer)
         self.head = heads[head]
 
+    @property
+    def first_norm(self) -> nn.Module:
+        """The batch norm of the linear layer's output."""
+        return self.upsample[1]
+
     def forward(self,
                 latents_BZ: Tensor,
                 labels_B: Tensor | None = None) -> Tensor:

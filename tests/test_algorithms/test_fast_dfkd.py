@@ -6,9 +6,11 @@ import equations
 import numpy as np
 import pytest
 import torch
-from algorithm_helpers import (Iteration, make_algorithm, one_iteration,
-                               optimisers, snapshot)
+from algorithm_helpers import (CONFIGS, Iteration, make_algorithm,
+                               one_iteration, optimisers, snapshot)
 from torch import Tensor, nn
+
+from tadfkd.apis import load_config
 
 
 def plain_loss(model: Any, images_BCHW: Tensor, labels_B: Tensor) -> Tensor:
@@ -123,8 +125,10 @@ def test_the_copy_minimises_the_papers_sum() -> None:
                     equations.logits(network, student.images_BCHW), 20)))
 
 
-def test_the_first_layer_is_reinitialised_once() -> None:
+def test_the_first_layers_begin_anew_once_as_released() -> None:
     model = make_algorithm('FastDFKD', reset_iteration=1)
+    with torch.no_grad():
+        model.generator.first_norm.bias.fill_(1)
     wrappers = optimisers(model, lr=0.0)
     changed = []
     for _ in range(3):
@@ -134,7 +138,24 @@ def test_the_first_layer_is_reinitialised_once() -> None:
             name for name, value in model.generator.named_parameters()
             if not value.equal(before[name])
         ])
-    assert changed == [[], ['project.weight', 'project.bias'], []]
+    assert changed == [[],
+                       [
+                           'project.weight', 'project.bias',
+                           'upsample.1.weight', 'upsample.1.bias'
+                       ], []]
+    # entry fast.first_layer of zju-vipa/Fast-Datafree 0dcecbc: the weights of
+    # the batch norm are about 0, not 1.
+    for layer in (model.generator.project, model.generator.first_norm):
+        assert abs(layer.weight.mean()) < 0.01
+        assert 0.015 < layer.weight.std() < 0.025
+        assert layer.bias.eq(0).all()
+
+
+def test_the_shipped_reset_is_at_the_140th_synthesis() -> None:
+    model = load_config(CONFIGS / 'fastdfkd' /
+                        'resnet34_to_resnet18_cifar10.py').model
+    # Iterations before it.
+    assert model.reset_iteration + 1 == 140 == model.warmup_iterations + 120
 
 
 def test_the_student_stays_out_of_the_warm_up() -> None:
