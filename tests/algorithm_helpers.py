@@ -39,6 +39,8 @@ _SMALL: dict[str, Any] = dict(
     batch_size=8,
     num_student_steps=1,
     warmup_iterations=0,
+    num_syntheses=1,
+    num_warmup_syntheses=1,
     pool=dict(capacity=24),
     bank_capacity=24,
     num_features=32,

@@ -19,7 +19,7 @@ model = dict(
     num_generator_steps=20,
     num_student_steps=25,
     warmup_iterations=0,
-    pool=dict(capacity=3900))
+    pool=dict(capacity=5200, dtype='float32'))
 train_cfg = dict(max_epochs=10)
 train_dataloader = dict(dataset=dict(num_steps=2))
 param_scheduler = dict(student=[dict(type='CosineAnnealingLR', by_epoch=True)])

@@ -12,6 +12,7 @@ model = dict(
     student={{_base_.student}},
     generator={{_base_.generator}},
     data_preprocessor={{_base_.data_preprocessor}},
+    num_generator_steps=30,
     synthesis_augment=dict(
         type='RandomCropFlip', padding=4, flip_probability=0.5),
     augment=dict(type='RandomCropFlip', padding=4, flip_probability=0.5))

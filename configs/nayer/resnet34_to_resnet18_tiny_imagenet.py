@@ -12,4 +12,5 @@ model = dict(
     teacher={{_base_.teacher}},
     student={{_base_.student}},
     generator={{_base_.generator}},
-    data_preprocessor={{_base_.data_preprocessor}})
+    data_preprocessor={{_base_.data_preprocessor}},
+    pool=dict(memory_mapped=True))

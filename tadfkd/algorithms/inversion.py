@@ -129,7 +129,7 @@ class InversionDFKD(BaseDFKD):
             # The loss is a mean over the samples of all processes.
             latents_BZ.register_hook(
                 lambda gradient: gradient / get_world_size())
-        labels_B = self.candidates.labels(size)
+        labels_B = self.synthesis_labels(size)
         self.begin_synthesis(optim_wrapper['generator'])
         images_BCHW, losses = self.invert(latents_BZ, labels_B, optim_wrapper)
         self.counters.images_generated += size
@@ -138,6 +138,10 @@ class InversionDFKD(BaseDFKD):
         self.past_statistics.advance()
         self.end_synthesis(made, latents_BZ.detach())
         return losses
+
+    def synthesis_labels(self, size: int) -> Tensor:
+        """labels_B of the images of a synthesis."""
+        return self.candidates.labels(size)
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
         """Prepare generator and optimiser for another batch."""

@@ -3,6 +3,7 @@ from typing import Any
 
 import equations
 import numpy as np
+import pytest
 import torch
 from algorithm_helpers import (assert_unchanged, make_algorithm, one_iteration,
                                optimisers, snapshot)
@@ -104,3 +105,55 @@ def test_held_out_images_have_noisy_layers_of_their_own() -> None:
         expected_BCHW = model.generator(None, labels_B)
     assert not torch.allclose(trained_BCHW, images_BCHW, atol=1e-3)
     torch.testing.assert_close(images_BCHW, expected_BCHW)
+
+
+def test_an_iteration_has_ten_syntheses_in_the_warm_up_and_two_later() -> None:
+    model = make_algorithm(
+        'NAYER',
+        warmup_iterations=2,
+        reset_interval=3,
+        num_warmup_syntheses=10,
+        num_syntheses=2)
+    wrappers = optimisers(model)
+    noises: list[torch.Tensor] = []
+    projections: list[torch.Tensor] = []
+
+    def look(*_: Any) -> None:
+        noises.append(model.generator.noisy_GEZ.detach().clone())
+        projections.append(model.generator.project.weight.detach().clone())
+
+    model.generator.register_forward_pre_hook(look)
+    per_iteration = []
+    for _ in range(4):
+        noises.clear()
+        model.train_step(None, wrappers)
+        per_iteration.append(len(noises) // model.num_generator_steps)
+    assert per_iteration == [10, 10, 2, 2]
+    # Only the first synthesis of the fourth iteration has a new generator.
+    firsts = projections[::model.num_generator_steps]
+    correlations = [
+        np.corrcoef(a.flatten(), b.flatten())[0, 1]
+        for a, b in zip(firsts, firsts[1:])
+    ]
+    assert [c < 0.4 for c in correlations] == [False] * 21 + [True, False]
+
+
+@pytest.mark.parametrize('size, classes, least, most', [
+    (20, 10, 2, 2),
+    (24, 10, 2, 6),
+    (8, 10, 0, 8),
+    (250, 100, 2, 52),
+])
+def test_labels_are_all_classes_in_turn_then_a_random_rest(
+        size: int, classes: int, least: int, most: int) -> None:
+    # entries nayer.labels of tmtuan1307/NAYER c6bedcd.
+    model = make_algorithm('NAYER')
+    model.num_classes = model.candidates.num_classes = classes
+    labels_B = model.synthesis_labels(size)
+    rounds = size // classes
+    assert labels_B[:rounds * classes].tolist() == [*range(classes)] * rounds
+    counts = labels_B.bincount(minlength=classes)
+    assert len(labels_B) == size == counts.sum()
+    assert least <= counts.min() and counts.max() <= most
+    if size % classes:
+        assert not model.synthesis_labels(size).equal(labels_B)

@@ -1,7 +1,8 @@
-# arXiv 2310.00258. Each iteration is one epoch: a new noisy layer, 40
-# generator steps on 400 images, then 400 student steps on 512 images. Every
-# ten epochs the generator is initialised again. The paper has 30 to 40
-# generator steps and 220 to 320 epochs.
+# arXiv 2310.00258. Each iteration is one epoch: ten syntheses in the warm-up
+# and two later, then 400 student steps on 512 images. A synthesis is a new
+# noisy layer and 40 generator steps on 400 images (30 steps on CIFAR-10).
+# Every ten epochs the generator is initialised again. The paper has 220 to 320
+# epochs. The pool holds every image of the run.
 model = dict(
     type='NAYER',
     batch_size=512,
@@ -10,8 +11,10 @@ model = dict(
     num_student_steps=400,
     warmup_iterations=20,
     reset_interval=10,
+    num_syntheses=2,
+    num_warmup_syntheses=10,
     selector=dict(type='SelectAll'),
-    pool=dict(capacity=88000),
+    pool=dict(capacity=240000, dtype='uint8'),
     one_hot_loss=dict(type='OneHotLoss', loss_weight=0.5),
     bn_loss=dict(type='BNStatisticsLoss', loss_weight=10.0),
     bn_momentum=0.9,
