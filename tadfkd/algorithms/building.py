@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tadfkd.errors import UserError
 from tadfkd.generators import BaseGenerator
-from tadfkd.losses import StatisticsLoss
+from tadfkd.losses import ImageLoss, StatisticsLoss
 from tadfkd.networks.freezing import frozen
 from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
@@ -40,6 +40,23 @@ def build_part(name: str,
 
 
 @torch.no_grad()
+def build_image_losses(configs: dict[str, dict]) -> nn.ModuleDict:
+    """The image terms of a model, by their names in ``image_losses``.
+
+    Raises:
+        UserError: If ``configs`` is not a dictionary, or a loss cannot be
+            built.
+    """
+    if not isinstance(configs, dict):
+        raise UserError('image_losses must be a dictionary of names and '
+                        f'losses, got {configs!r}: set model.image_losses')
+    return nn.ModuleDict({
+        name:
+        build_part(f'image_losses.{name}', loss, ImageLoss)
+        for name, loss in configs.items()
+    })
+
+
 def build_bn_loss(config: dict | None, teacher: BaseTeacher | None,
                   generator: BaseGenerator) -> StatisticsLoss | None:
     """A loss on batch-norm statistics, if there is a config and a forward of

@@ -6,10 +6,9 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
-from tadfkd.algorithms.building import build_part
+from tadfkd.algorithms.building import build_image_losses
 from tadfkd.algorithms.inversion import InversionDFKD
 from tadfkd.errors import UserError
-from tadfkd.losses import ImageLoss
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 
@@ -20,17 +19,17 @@ class DeepInversion(InversionDFKD):
 
     With images x, each of a class y that is drawn for it::
 
-        images:   CE(T(x), y) + 10 BN(x) + 2.5e-5 TV(x)
+        images:   CE(T(x), y) + 10 BN(x) + 2.5e-5 TV(x) + 1e-3 ||x||_2
         student:  20^2 KL(softmax T(x) / 20 || softmax S(x) / 20) on the pool
 
     Each batch starts from noise, and is seen shifted by up to two pixels.
-    arXiv 1912.08795. The total variation is the paper's norm over a batch of
-    256 normalised images. The configs have sqrt(256) times its weight, on the
-    mean of the samples' norms, which does not depend on the batch size.
+    arXiv 1912.08795. Both image terms are norms over a batch of 256 normalised
+    images in the released code. The configs have sqrt(256) times its weights,
+    on the means of the samples' norms, which do not depend on the batch size.
 
     Args:
-        tv_loss: Config of the :class:`~tadfkd.losses.ImageLoss` that makes
-            images smooth.
+        image_losses: Config of an :class:`~tadfkd.losses.ImageLoss` by name;
+            each sees normalised images.
         **inversion: See :class:`InversionDFKD`. The generator is a
             :class:`~tadfkd.generators.PixelGenerator`.
 
@@ -38,7 +37,8 @@ class DeepInversion(InversionDFKD):
         UserError: If the generator is another, or has too few images.
     """
 
-    def __init__(self, tv_loss: dict, **inversion: Any) -> None:
+    def __init__(self, image_losses: dict[str, dict],
+                 **inversion: Any) -> None:
         super().__init__(**inversion)
         if getattr(self.bare_generator, 'batch_size',
                    0) < self.synthesis_batch_size:
@@ -46,7 +46,7 @@ class DeepInversion(InversionDFKD):
                 'the generator must be a PixelGenerator with batch_size >= '
                 f'{self.synthesis_batch_size}, as many images as a synthesis '
                 'makes: set model.generator.batch_size')
-        self.tv_loss = build_part('tv_loss', tv_loss, ImageLoss)
+        self.image_losses = build_image_losses(image_losses)
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
         """New noise, and an optimiser without a past."""
@@ -55,10 +55,12 @@ class DeepInversion(InversionDFKD):
 
     def extra_losses(self, batch: SyntheticBatch,
                      output: TeacherOutput) -> Losses:
-        """The smoothness."""
-        return dict(
-            tv=self.tv_loss(
-                self.teacher.input_adapter.normalize(batch.views_BCHW)))
+        """The image terms."""
+        views_BCHW = self.teacher.input_adapter.normalize(batch.views_BCHW)
+        return {
+            name: loss(views_BCHW)
+            for name, loss in self.image_losses.items()
+        }
 
     @torch.no_grad()
     def synthesize(self, size: int, purpose: str = 'held_out') -> Tensor:
@@ -79,7 +81,8 @@ class ADI(DeepInversion):
 
     ::
 
-        images:   CE(T(x), y) + 10 BN(x) + 2.5e-5 TV(x) + 1 - JS_3(S(x), T(x))
+        images:   CE(T(x), y) + 10 BN(x) + 2.5e-5 TV(x) + 1e-3 ||x||_2
+                  + 1 - JS_3(S(x), T(x))
 
     arXiv 1912.08795. The constant 1 has no gradient and is left out.
 

@@ -1,14 +1,13 @@
 """Teacher as a Lenient Expert (AAAI 2024)."""
 from typing import Any, Literal
 
-from torch import nn
-
 from tadfkd.algorithms.alternating import AlternatingDFKD
 from tadfkd.algorithms.base import Losses
-from tadfkd.algorithms.building import build_bn_loss, build_part
+from tadfkd.algorithms.building import (build_bn_loss, build_image_losses,
+                                        build_part)
 from tadfkd.distributed.reductions import global_statistics
-from tadfkd.errors import UserError, require_choice
-from tadfkd.losses import ClassPrior, ImageLoss, LogitsLoss
+from tadfkd.errors import require_choice
+from tadfkd.losses import ClassPrior, LogitsLoss
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch
 
@@ -74,20 +73,12 @@ class TADFKD(AlternatingDFKD):
         require_choice('model', 'bn_on', bn_on, ('augmented', 'plain'))
         require_choice('model', 'image_terms_on', image_terms_on,
                        ('normalized', 'unit'))
-        if not isinstance(image_losses, dict):
-            raise UserError('image_losses must be a dictionary of names and '
-                            f'losses, got {image_losses!r}: set '
-                            'model.image_losses')
         self.adversarial_loss = build_part('adversarial_loss',
                                            adversarial_loss, LogitsLoss)
         self.bn_loss = build_bn_loss(bn_loss, self.teacher, self.generator)
         self.class_prior = build_part('class_prior', class_prior,
                                       ClassPrior) if class_prior else None
-        self.image_losses = nn.ModuleDict({
-            name:
-            build_part(f'image_losses.{name}', loss, ImageLoss)
-            for name, loss in image_losses.items()
-        })
+        self.image_losses = build_image_losses(image_losses)
         self.bn_on = bn_on
         self.image_terms_on = image_terms_on
 

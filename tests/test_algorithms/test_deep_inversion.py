@@ -17,12 +17,13 @@ def test_both_networks_minimise_the_papers_sums(type: str) -> None:
     assert not views_BCHW.equal(seen.made[-1])
     network = model.teacher.network
     teacher_BK = equations.logits(network, views_BCHW)
+    x = equations.normalised(views_BCHW).double().numpy()
     terms = dict(
         one_hot=equations.cross_entropy(teacher_BK, seen.labels()),
         bn=10 * equations.bn_distance(
             network, equations.bn_statistics(network, views_BCHW)),
-        tv=4e-4 * equations.total_variation(
-            equations.normalised(views_BCHW).double().numpy()))
+        tv=4e-4 * equations.total_variation(x),
+        l2=16e-3 * np.mean([np.linalg.norm(image) for image in x]))
     calls = seen.of('student', training=False)
     assert len(calls) == (2 if type == 'ADI' else 0)
     if type == 'ADI':
