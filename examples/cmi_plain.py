@@ -33,7 +33,7 @@ def make_generator(latent_size=128, n=32):
     """Latents -> grey images in [0, 1] of 16 x 16 pixels."""
     return nn.Sequential(
         nn.Linear(latent_size, 32 * n), nn.Unflatten(1, (2 * n, 4, 4)),
-        nn.BatchNorm2d(2 * n), nn.LeakyReLU(0.2), nn.Upsample(scale_factor=2),
+        nn.BatchNorm2d(2 * n), nn.Upsample(scale_factor=2),
         nn.Conv2d(2 * n, 2 * n, 3, padding=1), nn.BatchNorm2d(2 * n),
         nn.LeakyReLU(0.2), nn.Upsample(scale_factor=2),
         nn.Conv2d(2 * n, n, 3, padding=1), nn.BatchNorm2d(n),

@@ -4,7 +4,7 @@
 _base_ = [
     '../_base_/teachers/resnet18w16_digits.py',
     '../_base_/students/resnet18w8_digits.py',
-    '../_base_/generators/upsampling_16_grey.py',
+    '../_base_/generators/upsampling_16_grey_z128.py',
     '../_base_/datasets/digits.py',
     '../_base_/schedules/mad.py',
     '../_base_/default_runtime.py',

@@ -47,8 +47,8 @@ class UpsamplingGenerator(BaseGenerator):
         bn_eps: Epsilon of the second and third batch norm, > 0. Public code
             has 0.8, because its argument 0.8 is meant as the momentum and is
             read as epsilon.
-        first_activation: Whether a LeakyReLU follows the first batch norm,
-            as in the released code of arXiv 2402.12406; DAFL's has none.
+        first_activation: Whether a LeakyReLU follows the first batch norm.
+            Only the released code of arXiv 2402.12406 has it.
         spectral: Whether the convolutions' weights are divided by their
             spectral norm (arXiv 1802.05957), as in arXiv 2201.03019.
         num_classes: See :class:`BaseGenerator`; for subclasses.
@@ -61,7 +61,7 @@ class UpsamplingGenerator(BaseGenerator):
     """
 
     #: ``decode`` can start after so many layers of ``upsample``: after the
-    #: first, second and third activation.
+    #: first batch norm and its activation, and after the other activations.
     feature_layers = (3, 7, 11)
 
     def __init__(self,
@@ -73,7 +73,7 @@ class UpsamplingGenerator(BaseGenerator):
                  head: Literal['sigmoid', 'batch_norm',
                                'tanh_batch_norm'] = 'sigmoid',
                  bn_eps: float = 1e-5,
-                 first_activation: bool = True,
+                 first_activation: bool = False,
                  spectral: bool = False,
                  num_classes: int | None = None) -> None:
         super().__init__(latent_size, image_size, image_channels, num_classes)

@@ -63,8 +63,9 @@ def test_bn_eps_is_that_of_the_second_and_third_batch_norm_only() -> None:
 def test_the_layers_are_those_of_the_documented_diagram(
         first_activation: bool) -> None:
     width = 3
-    generator = UpsamplingGenerator(
-        5, (8, 12), 2, width=width, first_activation=first_activation)
+    # Public code has no activation there, so that is the default.
+    option = dict(first_activation=True) if first_activation else {}
+    generator = UpsamplingGenerator(5, (8, 12), 2, width=width, **option)
     convolutions = [
         module for module in generator.modules()
         if isinstance(module, nn.Conv2d)
@@ -146,7 +147,7 @@ def convolved(generator: UpsamplingGenerator,
     'options', [
         {},
         dict(head='tanh_batch_norm'),
-        dict(first_activation=False),
+        dict(first_activation=True),
         dict(spectral=True),
     ],
     ids=str)

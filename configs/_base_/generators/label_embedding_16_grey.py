@@ -7,5 +7,4 @@ generator = dict(
     image_size=16,
     image_channels=1,
     width=32,
-    head='sigmoid',
-    first_activation=True)
+    head='sigmoid')

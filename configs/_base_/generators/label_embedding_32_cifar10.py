@@ -10,5 +10,4 @@ generator = dict(
     latent_size=256,
     image_size=32,
     width=64,
-    head='sigmoid',
-    first_activation=True)
+    head='sigmoid')

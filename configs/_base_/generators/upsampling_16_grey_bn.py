@@ -4,5 +4,4 @@ generator = dict(
     image_size=16,
     image_channels=1,
     width=32,
-    head='batch_norm',
-    first_activation=True)
+    head='batch_norm')

@@ -1,3 +1,4 @@
+# DAFL's layers: epsilon 0.8, tanh and batch norm at the end.
 generator = dict(
     type='UpsamplingGenerator',
     latent_size=128,
@@ -5,4 +6,4 @@ generator = dict(
     image_channels=1,
     width=32,
     head='tanh_batch_norm',
-    first_activation=True)
+    bn_eps=0.8)

@@ -1,3 +1,4 @@
+# TA-DFKD's layers.
 generator = dict(
     type='UpsamplingGenerator',
     latent_size=128,

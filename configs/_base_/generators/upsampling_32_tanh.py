@@ -5,5 +5,4 @@ generator = dict(
     image_size=32,
     width=64,
     head='tanh_batch_norm',
-    bn_eps=0.8,
-    first_activation=False)
+    bn_eps=0.8)

@@ -4,5 +4,4 @@ generator = dict(
     latent_size=100,
     image_size=32,
     width=64,
-    head='batch_norm',
-    first_activation=True)
+    head='batch_norm')

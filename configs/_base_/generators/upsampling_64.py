@@ -1,5 +1,5 @@
-# arXiv 2402.12406: latent 1000, width 64, epsilon 0.8 in the second and third
-# batch norm, sigmoid head.
+# arXiv 2402.12406: latent 1000, width 64, LeakyReLU after the first batch
+# norm, epsilon 0.8 in the second and third, sigmoid head.
 generator = dict(
     type='UpsamplingGenerator',
     latent_size=1000,

@@ -1,11 +1,12 @@
-# arXiv 2201.03019: latent 1000, spectral norm, tanh and batch norm at the end.
+# arXiv 2201.03019: latent 1000, spectral norm, epsilon 0.8, tanh and batch
+# norm at the end.
 generator = dict(
     type='UpsamplingGenerator',
     latent_size=1000,
     image_size=64,
     width=64,
     head='tanh_batch_norm',
-    first_activation=True,
+    bn_eps=0.8,
     spectral=True)
 # A variational autoencoder replays images. Its decoder is like the generator.
 replay = dict(
@@ -18,6 +19,5 @@ replay = dict(
             latent_size=256,
             image_size=64,
             width=64,
-            head='sigmoid',
-            first_activation=True)),
+            head='sigmoid')),
     divergence_weight=1e-5)

@@ -1,0 +1,8 @@
+# The layers of DFQ and the inversion methods.
+generator = dict(
+    type='UpsamplingGenerator',
+    latent_size=128,
+    image_size=16,
+    image_channels=1,
+    width=32,
+    head='sigmoid')
