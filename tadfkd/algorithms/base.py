@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from tadfkd.algorithms.building import (build_augmentation, build_part,
-                                        require_fitting_networks)
+                                        require_fitting_networks,
+                                        share_normalization)
 from tadfkd.algorithms.candidates import CandidateSource
 from tadfkd.algorithms.state_dicts import drop_teacher, ignore_missing_teacher
 from tadfkd.classifiers.outputs import classifier_logits, with_predictions
@@ -133,6 +134,7 @@ class BaseDFKD(BaseModel):
         self.num_classes = require_fitting_networks(self.teacher, self.student,
                                                     self.generator,
                                                     self.student_logits)
+        share_normalization(self.teacher, self.generator)
         if channels_last:
             # The weights decide: a convolution's output is ordered like
             # them, and loaded values are copied in their order.
@@ -258,7 +260,7 @@ class BaseDFKD(BaseModel):
             purpose: Name of the stream of latents.
 
         Returns:
-            images_BCHW, float in [0, 1], without graph.
+            images_BCHW, float in units of [0, 1], without graph.
         """
         return self.candidates.held_out(
             size, self.streams.fresh(purpose, self.device))

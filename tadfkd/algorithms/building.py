@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tadfkd.errors import UserError
 from tadfkd.generators import BaseGenerator
+from tadfkd.generators.upsampling import BatchNormHead
 from tadfkd.losses import ImageLoss, StatisticsLoss
 from tadfkd.networks.freezing import frozen
 from tadfkd.registry import MODELS
@@ -106,6 +107,23 @@ def build_augmentation(name: str, config: dict | None,
 def blank_images(generator: BaseGenerator) -> Tensor:
     """Two black images of the generator's size."""
     return torch.zeros(2, generator.image_channels, *generator.image_size)
+
+
+def share_normalization(teacher: BaseTeacher | None,
+                        network: nn.Module) -> None:
+    """Give the teacher's mean and standard deviation to the heads that make
+    images for it.
+
+    Args:
+        teacher: Without one, for evaluation, the network keeps its own.
+        network: A generator, or a module that contains one.
+    """
+    if teacher is None:
+        return
+    for head in network.modules():
+        if isinstance(head, BatchNormHead):
+            head.adopt_normalization(
+                *teacher.input_adapter.rgb_statistics(len(head.mean_C11)))
 
 
 def require_generator(algorithm: object, generator: BaseGenerator,

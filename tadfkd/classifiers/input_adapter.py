@@ -95,3 +95,20 @@ class InputAdapter(nn.Module):
         if self.channel_order == 'bgr':
             images_BCHW = images_BCHW.flip(1)
         return (images_BCHW - self.mean) / self.std
+
+    def rgb_statistics(self, channels: int) -> tuple[Tensor, Tensor]:
+        """mean_C and std_C of an image's channels, in units of [0, 1].
+
+        :meth:`normalize` maps ``mean + std * x`` to x, in the network's order
+        of channels. A network that takes a grey image as several equal
+        channels has no such inverse; then these are the averages.
+
+        Args:
+            channels: 1, or 3 for RGB.
+        """
+        mean, std = self.mean.flatten(), self.std.flatten()
+        if channels == 1:
+            return mean.mean(0, True), std.mean(0, True)
+        if self.channel_order == 'bgr':
+            mean, std = mean.flip(0), std.flip(0)
+        return mean.expand(channels), std.expand(channels)

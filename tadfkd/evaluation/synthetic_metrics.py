@@ -85,7 +85,7 @@ def measure_synthetic(model: BaseDFKD, size: int) -> SyntheticMetrics:
         if distance is not None and distance.isfinite() else None,
         class_histogram=histogram_K,
         class_entropy=class_entropy(histogram_K),
-        image_diversity=image_diversity(images_BCHW[finite_B]),
+        image_diversity=image_diversity(images_BCHW[finite_B].clamp(0, 1)),
         feature_diversity=None if output.features_BF is None else
         feature_diversity(output.features_BF[finite_B]),
         finite=100 * finite_B.float().mean().item())

@@ -46,5 +46,6 @@ class BaseGenerator(BaseModule):
             labels_B: Class ids, for class-conditional generators.
 
         Returns:
-            images_BCHW, float32 in [0, 1], not normalised.
+            images_BCHW, float32 in units of [0, 1], not normalised. Those
+            of a head with batch norm can leave the range.
         """

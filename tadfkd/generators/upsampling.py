@@ -1,6 +1,7 @@
 """The convolutional generator of the DAFL family."""
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -10,20 +11,43 @@ from tadfkd.registry import MODELS
 from tadfkd.utils.precision import at_least_float32
 
 
-class _BatchNormHead(nn.Module):
-    """Batch norm without affine, then [0, 1] by a mean and a scale."""
+class BatchNormHead(nn.Module):
+    """A batch norm whose output is the image as the teacher normalises it.
 
-    def __init__(self, channels: int, tanh: bool) -> None:
+    The image itself is ``mean + std * output``, which is not clipped. The
+    state dict holds mean and std, so a saved generator is complete.
+
+    Args:
+        channels: C.
+        tanh: Whether a tanh precedes the batch norm.
+        affine: Whether the batch norm has a trained scale and shift.
+    """
+
+    mean_C11: Tensor
+    std_C11: Tensor
+
+    def __init__(self, channels: int, tanh: bool, affine: bool) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.norm = nn.BatchNorm2d(channels, affine=affine)
         self.tanh = tanh
+        self.register_buffer('mean_C11', torch.full((channels, 1, 1), 0.5))
+        self.register_buffer('std_C11', torch.full((channels, 1, 1), 0.25))
+
+    def adopt_normalization(self, mean_C: Tensor, std_C: Tensor) -> None:
+        """Take the teacher's mean and standard deviation.
+
+        Args:
+            mean_C: In units of [0, 1], of RGB or of one channel.
+            std_C: Likewise, > 0.
+        """
+        self.mean_C11.copy_(mean_C.view(-1, 1, 1))
+        self.std_C11.copy_(std_C.view(-1, 1, 1))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Values of any range -> images in units of [0, 1]."""
         if self.tanh:
             x_BCHW = x_BCHW.tanh()
-        # Two standard deviations on either side of the mean fill the range
-        # of an image.
-        return (0.5 + 0.25 * self.norm(x_BCHW)).clamp(0, 1)
+        return self.mean_C11 + self.std_C11 * self.norm(x_BCHW)
 
 
 @MODELS.register_module()
@@ -40,10 +64,13 @@ class UpsamplingGenerator(BaseGenerator):
         image_size: Height and width, each divisible by 4 and at least 8.
         image_channels: C.
         width: n, >= 1.
-        head: ``'sigmoid'``; ``'batch_norm'``, a batch norm without affine; or
-            ``'tanh_batch_norm'``, which has a tanh before the batch norm.
-            Public code takes the output of both batch norms as a normalised
-            image. Here it is mapped to [0, 1] (0.5 + 0.25 x, clamped).
+        head: ``'sigmoid'``, for images in [0, 1]; ``'batch_norm'``, with
+            affine; or ``'tanh_batch_norm'``, without affine and with a tanh
+            before it. The output of a batch norm is the image as the teacher
+            normalises it. It is mapped back by the teacher's mean and
+            standard deviation, which an algorithm hands over. Without an
+            algorithm they are 0.5 and 0.25. Pixels of these images can lie
+            outside of [0, 1].
         bn_eps: Epsilon of the second and third batch norm, > 0. Public code
             has 0.8, because its argument 0.8 is meant as the momentum and is
             read as epsilon.
@@ -54,7 +81,6 @@ class UpsamplingGenerator(BaseGenerator):
         num_classes: See :class:`BaseGenerator`; for subclasses.
 
     Example:
-        >>> import torch
         >>> generator = UpsamplingGenerator(100, image_size=32, width=8)
         >>> generator(torch.randn(4, 100)).shape
         torch.Size([4, 3, 32, 32])
@@ -85,9 +111,12 @@ class UpsamplingGenerator(BaseGenerator):
                 f'{image_size!r}: set model.generator.image_size (the student '
                 'and the teacher resize images to their own size)')
         heads: dict[str, nn.Module] = {
-            'sigmoid': nn.Sigmoid(),
-            'batch_norm': _BatchNormHead(image_channels, tanh=False),
-            'tanh_batch_norm': _BatchNormHead(image_channels, tanh=True)
+            'sigmoid':
+            nn.Sigmoid(),
+            'batch_norm':
+            BatchNormHead(image_channels, tanh=False, affine=True),
+            'tanh_batch_norm':
+            BatchNormHead(image_channels, tanh=True, affine=False)
         }
         require_choice('model.generator', 'head', head, heads)
         height, width_ = (size // 4 for size in self.image_size)

@@ -18,8 +18,8 @@ class ImagePool(RingBuffer):
     Args:
         capacity: Number of images, >= 1.
         dtype: ``'float32'`` keeps images as they are. ``'uint8'`` takes a
-            quarter of the memory and rounds to the 256 values of an image
-            file.
+            quarter of the memory, and clips and rounds to the 256 values of
+            an image file.
         memory_mapped: See :class:`RingBuffer`.
     """
 
@@ -55,7 +55,9 @@ class ImagePool(RingBuffer):
         super().load_state_dict(state)
 
     def _encode(self, rows: Tensor) -> Tensor:
-        return (rows * 255).round().byte() if self.dtype == 'uint8' else rows
+        if self.dtype == 'uint8':
+            return (rows.clamp(0, 1) * 255).round().byte()
+        return rows
 
     def _as_float(self, rows: Tensor) -> Tensor:
         return rows.float() / 255 if self.dtype == 'uint8' else rows

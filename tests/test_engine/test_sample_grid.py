@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tadfkd.algorithms import BaseDFKD
@@ -55,3 +56,15 @@ def test_the_grid_has_the_generated_images_enlarged_in_rows(
             np.kron(np.round(image_HW * 255), np.ones((2, 2))))
     # The sixth place is empty.
     assert not pixels_HW[36:68, 70:102].any()
+
+
+def test_pixels_outside_of_an_image_are_clipped(
+        runner: SimpleNamespace, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    images_BCHW = torch.tensor([-0.5, 1.5]).view(2, 1, 1, 1).expand(2, 1, 8, 8)
+    monkeypatch.setattr(runner.model, 'synthesize',
+                        lambda size, purpose: images_BCHW)
+    SampleGridHook(num_images=2, columns=2).after_train_epoch(runner)
+    pixels_HW = read_pixels(tmp_path / 'samples.png')[..., 0]
+    assert (pixels_HW[2:34, 2:34] == 0).all()
+    assert (pixels_HW[2:34, 36:68] == 255).all()

@@ -28,6 +28,12 @@ def test_bytes_round_to_the_nearest_of_256_values() -> None:
         assert torch.equal(pool.rows(), values)
 
 
+def test_bytes_clip_what_is_outside_of_an_image() -> None:
+    pool = ImagePool(2, 'uint8')
+    pool.add(torch.tensor([-0.5, 1.5]).view(2, 1, 1, 1))
+    assert pool.rows().flatten().tolist() == [0, 1]
+
+
 @pytest.mark.parametrize('saved, wanted', [('float32', 'uint8'),
                                            ('uint8', 'float32')])
 def test_a_pool_of_the_other_dtype_is_refused(saved: str, wanted: str) -> None:

@@ -61,7 +61,8 @@ class SampleGridHook(Hook):
                                                     2).repeat_interleave(
                                                         factor, 3)
         grid = make_grid(images_BCHW, nrow=self.columns, padding=2)
-        pixels_HWC = (grid * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        pixels_HWC = (grid.clamp(0, 1) * 255).round().byte().permute(
+            1, 2, 0).cpu().numpy()
 
         picture = io.BytesIO()
         Image.fromarray(pixels_HWC).save(picture, 'PNG')
