@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tadfkd.algorithms.alternating import AlternatingDFKD
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
-from tadfkd.algorithms.building import build_part
+from tadfkd.algorithms.building import build_part, share_normalization
 from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import require_at_least
 from tadfkd.losses import ClassPrior, LogitsLoss
@@ -36,6 +36,7 @@ class ReplaySource:
         require_at_least('model', 'num_replay_steps', num_steps, 1)
         self.model: Any = model
         self.model.replay = build_part('replay', config, BaseReplay)
+        share_normalization(model.teacher, self.model.replay)
         self.batch_size = batch_size
         self.num_steps = 0
         if any(True for _ in self.replay.parameters()):

@@ -18,5 +18,6 @@ replay = dict(
             image_size=16,
             image_channels=1,
             width=16,
-            head='sigmoid')),
+            head='tanh_batch_norm',
+            bn_eps=0.8)),
     divergence_weight=1e-5)

@@ -19,5 +19,6 @@ replay = dict(
             latent_size=256,
             image_size=32,
             width=64,
-            head='sigmoid')),
+            head='tanh_batch_norm',
+            bn_eps=0.8)),
     divergence_weight=1e-5)
