@@ -93,14 +93,30 @@ class CandidateSource:
             generator: The generator in its distributed wrapper, for a step
                 that trains it.
         """
+        return self.made_from(*self.inputs(size), generator)
+
+    def inputs(self, size: int) -> tuple[Tensor, Tensor | None]:
+        """latents_BZ of training and, for a conditional generator,
+        labels_B."""
         latents_BZ = self.latents(size)
-        labels_B = None
-        if self.generator.num_classes is not None:
-            labels_B = self.labels(size)
-        self.counters.images_generated += size
+        if self.generator.num_classes is None:
+            return latents_BZ, None
+        return latents_BZ, self.labels(size)
+
+    def made_from(self,
+                  latents_BZ: Tensor,
+                  labels_B: Tensor | None,
+                  generator: nn.Module | None = None) -> SyntheticBatch:
+        """The generator's images of given latents, with their graph.
+
+        Args:
+            latents_BZ: See :meth:`inputs`.
+            labels_B: See :meth:`inputs`.
+            generator: See :meth:`fresh`.
+        """
+        self.counters.images_generated += len(latents_BZ)
         network = self.generator if generator is None else generator
-        images_BCHW = network(latents_BZ, labels_B)
-        return SyntheticBatch(images_BCHW, labels_B)
+        return SyntheticBatch(network(latents_BZ, labels_B), labels_B)
 
     def augmented(self, batch: SyntheticBatch) -> SyntheticBatch:
         """The batch with an augmented view, if there is an augmentation."""

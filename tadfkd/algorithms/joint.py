@@ -2,6 +2,7 @@
 from abc import abstractmethod
 from typing import Any
 
+import torch
 from mmengine.optim import OptimWrapperDict
 
 from tadfkd.algorithms.base import BaseDFKD, Losses, prefixed
@@ -10,10 +11,12 @@ from tadfkd.structures import SyntheticBatch, TeacherOutput
 
 
 class JointDFKD(BaseDFKD):
-    """A generator step, then student steps on the very same images.
+    """A generator step, then student steps on images of the same latents.
 
-    The teacher sees each batch once. Both networks learn from the selected
-    images of the batch, so the number of their samples varies. The selector
+    The student steps share one batch of images and the teacher's answer to
+    it. These are the images of the generator step itself, unless
+    ``student_sees_update`` is set. Both networks learn from the selected
+    images of a batch, so the number of their samples varies. The selector
     judges the view that the losses see.
 
     Args:
@@ -21,6 +24,10 @@ class JointDFKD(BaseDFKD):
         num_generator_steps: Batches per iteration, >= 1.
         **base: See :class:`~tadfkd.algorithms.base.BaseDFKD`.
     """
+
+    #: Whether the generator makes the student's images anew, from the same
+    #: latents, after its update. The teacher then answers a second time.
+    student_sees_update = False
 
     def __init__(self,
                  num_student_steps: int = 1,
@@ -42,16 +49,19 @@ class JointDFKD(BaseDFKD):
 
     def joint_step(self, optim_wrapper: OptimWrapperDict) -> Losses:
         """Train the generator once and the student ``num_student_steps``
-        times, all on images of the generator before its update."""
+        times, all on images of one batch of latents."""
         source, wrapper = self.candidates, optim_wrapper['generator']
+        latents_BZ, labels_B = source.inputs(self.batch_size)
         with self.train_only('generator', wrapper):
-            candidates = source.augmented(
-                source.fresh(self.batch_size, self.generator))
-            selected, output = source.select_with_output(
-                candidates, **self.teacher_options())
+            selected, output = self.selected_images(
+                source.made_from(latents_BZ, labels_B, self.generator))
             losses = self.joint_losses(selected, output)
         generator_losses = self.update('generator', wrapper,
                                        (losses, len(selected)))
+        if self.student_sees_update:
+            with torch.no_grad():
+                selected, output = self.selected_images(
+                    source.made_from(latents_BZ, labels_B))
         images_BCHW, target = selected.views_BCHW.detach(), output.detach()
         wrapper = optim_wrapper['student']
         for _ in range(self.num_student_steps):
@@ -61,6 +71,15 @@ class JointDFKD(BaseDFKD):
                                          (losses, len(images_BCHW)))
         return prefixed('generator', generator_losses) | prefixed(
             'student', student_losses)
+
+    def selected_images(
+            self,
+            batch: SyntheticBatch) -> tuple[SyntheticBatch, TeacherOutput]:
+        """The selected images in their augmented view, and the teacher's
+        answer to it."""
+        source = self.candidates
+        return source.select_with_output(
+            source.augmented(batch), **self.teacher_options())
 
     def teacher_options(self) -> dict[str, Any]:
         """What the losses read beside the teacher's logits, as keywords of

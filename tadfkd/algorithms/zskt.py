@@ -18,13 +18,18 @@ class ZSKT(JointDFKD):
 
     ::
 
-        generator:  - KL(softmax T(x) || softmax S(x))
-        student:      KL(softmax T(x) || softmax S(x))
+        generator:  - KL(softmax T(x) || softmax S(x)) / K
+        student:      KL(softmax T(x) || softmax S(x)) / K
                       + 250 sum_l mean (A_l(S) - A_l(T))^2
 
-    where A_l is the attention map that ends resolution l, scaled to length 1.
-    An iteration is one generator step and ten student steps on the very same
-    images, which the teacher sees once. arXiv 1905.09768.
+    where A_l is the attention map that ends resolution l, scaled to length 1,
+    and K the number of classes. An iteration is one generator step and ten
+    student steps on the images that the updated generator makes from the same
+    latents. The teacher answers once for all student steps. arXiv 1905.09768.
+
+    Differs from the released code: the student is in eval mode while the
+    generator trains, so a generator step leaves the student unchanged.
+    ``configs/zskt/*_released.py`` have it in train mode.
 
     Args:
         adversarial_loss: Config of the :class:`~tadfkd.losses.LogitsLoss`
@@ -34,6 +39,8 @@ class ZSKT(JointDFKD):
             leaves the term out, for networks without maps of a common size.
         **joint: See :class:`JointDFKD`.
     """
+
+    student_sees_update = True
 
     def __init__(self, adversarial_loss: dict, attention_loss: dict,
                  **joint: Any) -> None:

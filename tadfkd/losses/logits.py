@@ -28,11 +28,13 @@ class L1Loss(LogitsLoss):
 
 @MODELS.register_module()
 class KLLoss(LogitsLoss):
-    """t^2 KL(softmax(T / t) || softmax(S / t)), mean over samples, in nats.
+    """t^2 KL(softmax(T / t) || softmax(S / t)), in nats.
 
     Args:
         temperature: t, > 0.
         loss_weight: See :class:`BaseLoss`.
+        reduction: ``'batchmean'``, the mean over samples, or ``'mean'``, the
+            mean over samples and classes, which is smaller by a factor K.
 
     Example:
         >>> student_BK = torch.tensor([[0.0, 0.0]])
@@ -41,19 +43,24 @@ class KLLoss(LogitsLoss):
         tensor(0.4848)
     """
 
-    def __init__(self,
-                 temperature: float = 1.0,
-                 loss_weight: float = 1.0) -> None:
+    def __init__(
+            self,
+            temperature: float = 1.0,
+            loss_weight: float = 1.0,
+            reduction: Literal['batchmean', 'mean'] = 'batchmean') -> None:
         super().__init__(loss_weight)
         require_at_least('the KLLoss', 'temperature', temperature, 1e-3)
+        require_choice('the KLLoss', 'reduction', reduction,
+                       ('batchmean', 'mean'))
         self.temperature = temperature
+        self.reduction = reduction
 
     def forward(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
         """The divergence of the student from the teacher, >= 0."""
         divergence = functional.kl_div(
             (at_least_float32(student_BK) / self.temperature).log_softmax(1),
             (at_least_float32(teacher_BK) / self.temperature).log_softmax(1),
-            reduction='batchmean',
+            reduction=self.reduction,
             log_target=True)
         return self.loss_weight * self.temperature**2 * divergence
 

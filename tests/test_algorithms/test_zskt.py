@@ -1,7 +1,8 @@
 """ZSKT: divergence, and maps that the student imitates."""
 import equations
 import numpy as np
-from algorithm_helpers import make_algorithm, one_iteration, optimisers
+from algorithm_helpers import (NUM_CLASSES, make_algorithm, one_iteration,
+                               optimisers)
 
 
 def attention_of(map_BCHW: np.ndarray) -> np.ndarray:
@@ -14,9 +15,9 @@ def test_both_networks_minimise_the_papers_sums() -> None:
     # Without a step, so that the student's maps can be computed again.
     seen = one_iteration(model, optimisers(model, lr=0.0))
     generator, student = seen.of('student')
-    images_BCHW = seen.made[0][::2]
-    for call in (generator, student):
-        assert call.images_BCHW.equal(images_BCHW)
+    images_BCHW = seen.made[1][::2]
+    assert generator.images_BCHW.equal(seen.made[0][::2])
+    assert student.images_BCHW.equal(images_BCHW)
     network = model.teacher.network
     teacher_BK = equations.logits(network, images_BCHW)
     # The stages whose maps have more than a pixel: 8, 4 and 2 per side.
@@ -30,7 +31,8 @@ def test_both_networks_minimise_the_papers_sums() -> None:
     assert min(distances) > 1e-4
     seen.assert_losses(
         generator=dict(
-            adversarial=-equations.kl(generator.logits_BK, teacher_BK)),
+            adversarial=-equations.kl(generator.logits_BK, teacher_BK) /
+            NUM_CLASSES),
         student=dict(
-            logits=equations.kl(student.logits_BK, teacher_BK),
+            logits=equations.kl(student.logits_BK, teacher_BK) / NUM_CLASSES,
             attention=250 * sum(distances)))

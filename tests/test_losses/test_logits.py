@@ -66,6 +66,15 @@ def test_kl_is_of_the_student_from_the_teacher(batch: int, classes: int,
         == pytest.approx(expected, rel=1e-4, abs=1e-7 * temperature**2)
 
 
+def test_the_mean_over_classes_is_smaller_by_their_number() -> None:
+    student_BK, teacher_BK = (logits(7, 10, seed) for seed in (1, 2))
+    assert KLLoss(
+        2.0, reduction='mean')(student_BK, teacher_BK).item() \
+        == pytest.approx(
+            equations.kl(student_BK.double().numpy(),
+                         teacher_BK.double().numpy(), 2.0) / 10, rel=1e-4)
+
+
 def test_the_temperature_of_the_config_is_the_one_in_the_student_step(
         make_model: Callable) -> None:
     # Public code overwrites it by 1 somewhere between config and loss.

@@ -1,5 +1,5 @@
 # arXiv 1905.09768, with the numbers of the paper and its released code: one
-# generator step and ten student steps on the same images, 80 000 times.
+# generator step and ten student steps on the same latents, 80 000 times.
 # Gradients are clipped at norm 5. The division into epochs is our own choice.
 model = dict(
     type='ZSKT',
@@ -7,9 +7,10 @@ model = dict(
     num_student_steps=10,
     num_generator_steps=1,
     selector=dict(type='SelectAll'),
-    adversarial_loss=dict(type='KLLoss', temperature=1.0),
+    # The mean over samples and classes, as in the released code.
+    adversarial_loss=dict(type='KLLoss', temperature=1.0, reduction='mean'),
     attention_loss=dict(type='AttentionTransferLoss', loss_weight=250.0),
-    student_loss=dict(type='KLLoss', temperature=1.0))
+    student_loss=dict(type='KLLoss', temperature=1.0, reduction='mean'))
 train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=1)
 train_dataloader = dict(
     batch_size=1,
