@@ -101,7 +101,7 @@ class JSLoss(LogitsLoss):
 
         JS = 1/2 KL(P || M) + 1/2 KL(Q || M)            in [0, log 2]
 
-    The released code of arXiv 2402.12406 differs in three points. Each of
+    The released code of arXiv 2402.12406 differs in four points. Each of
     them is an option here:
 
     - ``reduction='mean'`` averages over classes as well, so the loss is
@@ -111,6 +111,9 @@ class JSLoss(LogitsLoss):
       is no gradient.
     - ``swapped=True`` swaps the arguments of both KL terms:
       1/2 KL(M || P) + 1/2 KL(M || Q).
+    - ``bounded=True`` clamps the result to [0, 1]. The divergence of clamped
+      probabilities can be negative, for example with 100 classes early in
+      training. It is then 0 and has no gradient.
 
     Args:
         temperature: t, > 0.
@@ -118,6 +121,8 @@ class JSLoss(LogitsLoss):
             mean over samples and classes.
         clamp: None, or bounds in (0, 1] that P, Q and M are clamped to.
         swapped: Whether M stands first in both KL terms.
+        bounded: Whether the divergence, before its weight, is clamped to
+            [0, 1].
         loss_weight: See :class:`BaseLoss`.
 
     Example:
@@ -131,6 +136,7 @@ class JSLoss(LogitsLoss):
                  reduction: Literal['batchmean', 'mean'] = 'batchmean',
                  clamp: tuple[float, float] | None = None,
                  swapped: bool = False,
+                 bounded: bool = False,
                  loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
         require_at_least('the JSLoss', 'temperature', temperature, 1e-3)
@@ -144,6 +150,7 @@ class JSLoss(LogitsLoss):
         self.reduction = reduction
         self.clamp = clamp
         self.swapped = swapped
+        self.bounded = bounded
 
     def forward(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
         """The divergence of two (B, K) logits, symmetric in its arguments."""
@@ -164,4 +171,6 @@ class JSLoss(LogitsLoss):
             divergence_BK = (p * (log_p - log_m) + q * (log_q - log_m)) / 2
         divergence = divergence_BK.mean() if self.reduction == 'mean' \
             else divergence_BK.sum(1).mean()
+        if self.bounded:
+            divergence = divergence.clamp(0, 1)
         return self.loss_weight * divergence

@@ -13,7 +13,8 @@ from tadfkd.losses import (AgreedKLLoss, BaseLoss, JSLoss, KLLoss, L1Loss,
                            LogitsLoss)
 from tadfkd.structures import TeacherOutput
 
-RELEASED = dict(reduction='mean', clamp=(0.01, 0.99), swapped=True)
+RELEASED = dict(
+    reduction='mean', clamp=(0.01, 0.99), swapped=True, bounded=True)
 ALL = [
     L1Loss(),
     KLLoss(temperature=4.0),
@@ -35,7 +36,8 @@ def js_by_hand(student_BK: Tensor,
                temperature: float = 1.0,
                reduction: str = 'batchmean',
                clamp: tuple[float, float] | None = None,
-               swapped: bool = False) -> float:
+               swapped: bool = False,
+               bounded: bool = False) -> float:
     p, q = (
         equations.softmax(x.double().numpy(), temperature)
         for x in (student_BK, teacher_BK))
@@ -44,7 +46,8 @@ def js_by_hand(student_BK: Tensor,
     terms_BK = m * np.log(m / p) + m * np.log(m / q) if swapped \
         else p * np.log(p / m) + q * np.log(q / m)
     per_sample = terms_BK.sum(1).mean() / 2
-    return per_sample / (p.shape[1] if reduction == 'mean' else 1)
+    value = per_sample / (p.shape[1] if reduction == 'mean' else 1)
+    return min(max(value, 0.0), 1.0) if bounded else value
 
 
 @SHAPES
@@ -177,3 +180,26 @@ def test_bad_options_name_what_to_change(kind: type[BaseLoss], options: dict,
         kind(**options)
     assert repr(options[changed]) in str(caught.value)
     assert kind.__name__ in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'seed, classes, student_scale, teacher_scale, loss, gradient',
+    # What bigdata-inha/TA-DFKD-Official gives at 5cb7f8a in float64, of one
+    # minus the divergence. The last clamp acts in the second row only.
+    [(11, 10, 8, 20, 0.96426671, 0.00189292543), (16, 100, 3, 3, 1.0, 0.0)])
+def test_the_released_form_has_the_values_of_the_released_code(
+        seed: int, classes: int, student_scale: int, teacher_scale: int,
+        loss: float, gradient: float) -> None:
+    stream = torch.Generator().manual_seed(seed)
+    student_BK, teacher_BK = (
+        (torch.rand(8, classes, generator=stream) - 0.5) * scale
+        for scale in (student_scale, teacher_scale))
+    student_BK.requires_grad_()
+    found = 1 - JSLoss(temperature=3.0, **RELEASED)(student_BK, teacher_BK)
+    found.backward()
+    assert found.item() == pytest.approx(loss, rel=1e-6)
+    assert student_BK.grad is not None
+    assert student_BK.grad.norm().item() == pytest.approx(gradient, rel=1e-4)
+    open_ended = RELEASED | dict(bounded=False)
+    value = JSLoss(temperature=3.0, **open_ended)(student_BK, teacher_BK)
+    assert (value.item() < 0) == (gradient == 0)
