@@ -28,7 +28,8 @@ class PREDFKD(AlternatingDFKD):
         replay:     a variational autoencoder that learns x and r in the first
                     4 of 10 student steps, see GenerativeReplay
 
-    arXiv 2201.03019.
+    The divergence reaches the generator through S(x) alone; in it, T(x) has no
+    graph. arXiv 2201.03019.
 
     Args:
         replay: Config of a :class:`~tadfkd.memory.BaseReplay`. It is trained
@@ -132,7 +133,7 @@ class PREDFKD(AlternatingDFKD):
         output = self.teacher(
             views_BCHW, with_features=self.class_prior.reads_features)
         divergence = self.adversarial_loss(
-            self.student_logits(views_BCHW), output.logits_BK)
+            self.student_logits(views_BCHW), output.logits_BK.detach())
         return dict(
             adversarial=self.adversarial_loss.loss_weight - divergence,
             **self.class_prior(output, selected.labels_B))

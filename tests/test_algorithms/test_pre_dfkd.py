@@ -10,6 +10,8 @@ from algorithm_helpers import (BUFFER, as_set, make_algorithm, one_iteration,
                                optimisers)
 from torch import Tensor
 
+from tadfkd.structures import SyntheticBatch
+
 SHIFT = dict(type='RandomShift', max_pixels=1)
 
 
@@ -43,6 +45,21 @@ def test_the_generator_minimises_the_papers_sum(type: str) -> None:
             value, rel=1e-3)
     assert seen.losses['generator_total'] == pytest.approx(
         sum(expected.values()), rel=1e-3)
+
+
+@pytest.mark.parametrize('type', ['PREDFKD', 'KAKR'])
+@pytest.mark.parametrize('silenced, moves', [('student', False),
+                                             ('teacher.network', True)])
+def test_the_divergence_reaches_the_images_through_the_student_alone(
+        type: str, silenced: str, moves: bool) -> None:
+    # The silenced network says the same of all images.
+    model = make_algorithm(type)
+    torch.nn.init.zeros_(model.get_submodule(silenced).head.fc.weight)
+    images_BCHW = torch.rand(8, 1, 8, 8, requires_grad=True)
+    losses = model.generator_losses(SyntheticBatch(images_BCHW))
+    [gradient] = torch.autograd.grad(losses['adversarial'], images_BCHW)
+    assert (gradient.norm() > 1e-4) == moves
+    assert moves or gradient.norm() == 0
 
 
 def test_the_student_learns_from_new_and_replayed_images() -> None:
