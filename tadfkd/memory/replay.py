@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from tadfkd.errors import require_at_least
 from tadfkd.memory.ring_buffer import RingBuffer
+from tadfkd.networks.freezing import frozen
 from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
 from tadfkd.utils.precision import at_least_float32
@@ -128,5 +129,6 @@ class GenerativeReplay(BaseReplay):
 
     @torch.no_grad()
     def recall(self, size: int, stream: torch.Generator) -> Tensor | None:
-        """See :meth:`BaseReplay.recall`."""
-        return self.autoencoder.recall(size, stream)
+        """See :meth:`BaseReplay.recall`. The decoder is in eval mode."""
+        with frozen(self.autoencoder):
+            return self.autoencoder.recall(size, stream)

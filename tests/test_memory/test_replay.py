@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from algorithm_helpers import assert_unchanged, snapshot
 from torch import Tensor
 
 from tadfkd.memory import BufferReplay, GenerativeReplay
@@ -43,13 +44,17 @@ def test_every_so_many_steps_the_start_of_a_batch_is_kept(
     assert min(drawn.count(number) for number in expected) > 30
 
 
-def test_what_is_generated_is_recalled_without_a_graph() -> None:
-    replay = GenerativeReplay(AUTOENCODER, 1.0).eval()
+def test_what_is_generated_is_recalled_in_eval_mode_without_a_graph() -> None:
+    replay = GenerativeReplay(AUTOENCODER, 1.0)
+    before = snapshot(replay)
     images_BCHW = replay.recall(6, stream())
     assert images_BCHW.shape == (6, 3, 12, 12)
     assert not images_BCHW.requires_grad
+    # The statistics of batch norm stay, and so do the modes.
+    assert_unchanged(replay, before)
+    assert all(module.training for module in replay.modules())
     with torch.no_grad():
-        expected_BCHW = replay.autoencoder.decoder(
+        expected_BCHW = replay.eval().autoencoder.decoder(
             torch.randn(6, 4, generator=stream()))
     assert torch.equal(images_BCHW, expected_BCHW)
     assert replay.training_state() == {}
