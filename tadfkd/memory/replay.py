@@ -92,7 +92,10 @@ class GenerativeReplay(BaseReplay):
 
     It minimises, with reconstructions y of images x (arXiv 2201.03019)::
 
-        L1(y, x) + L1(T(y), T(x)) + w KL(q(z | x) || N(0, 1))
+        mean |n(y) - n(x)| + mean |T(y) - T(x)| + w KL(q(z | x) || N(0, 1))
+
+    where n normalises images as the teacher does. Images are recalled by the
+    decoder in eval mode, from latents of N(0, 1).
 
     Args:
         autoencoder: Config of a
@@ -115,13 +118,15 @@ class GenerativeReplay(BaseReplay):
         Args:
             images_BCHW: Images to learn, detached.
             teacher_logits_BK: The teacher's logits for them, detached.
-            teacher: Classifies the reconstructions.
+            teacher: Normalises images, and classifies the reconstructions.
             stream: Where the noise of the latents is drawn.
         """
         made = self.autoencoder(images_BCHW, stream)
         logits_BK = teacher(made.images_BCHW).logits_BK
         return dict(
-            images=functional.l1_loss(made.images_BCHW, images_BCHW),
+            images=functional.l1_loss(
+                teacher.input_adapter.normalize(made.images_BCHW),
+                teacher.input_adapter.normalize(images_BCHW)),
             logits=functional.l1_loss(
                 at_least_float32(logits_BK),
                 at_least_float32(teacher_logits_BK)),
@@ -129,6 +134,6 @@ class GenerativeReplay(BaseReplay):
 
     @torch.no_grad()
     def recall(self, size: int, stream: torch.Generator) -> Tensor | None:
-        """See :meth:`BaseReplay.recall`. The decoder is in eval mode."""
+        """See :meth:`BaseReplay.recall`."""
         with frozen(self.autoencoder):
             return self.autoencoder.recall(size, stream)

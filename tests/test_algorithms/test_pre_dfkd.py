@@ -110,7 +110,8 @@ def test_the_replay_minimises_the_papers_sum() -> None:
             divergence += (mean**2 + math.exp(log_variance) - 1 -
                            log_variance) / 2
     expected = dict(
-        images=(made_BCHW - images_BCHW).abs().mean().item(),
+        images=(equations.normalised(made_BCHW) -
+                equations.normalised(images_BCHW)).abs().mean().item(),
         logits=np.abs(
             equations.logits(network, made_BCHW) -
             equations.logits(network, images_BCHW)).mean(),
