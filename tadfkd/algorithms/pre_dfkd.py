@@ -26,7 +26,9 @@ class PREDFKD(AlternatingDFKD):
                     - 0.1 mean |f_T(x)| + 1 - JS_3(S(x), T(x))
         student:    mean |S - T| over the 1024 x and 128 r
         replay:     a variational autoencoder that learns x and r in the first
-                    4 of 10 student steps, see GenerativeReplay
+                    4 of 10 student steps, see GenerativeReplay; r are made
+                    from latents after a step of Adam on the first two terms
+                    of the generator and on moments of the latents
 
     The divergence reaches the generator through S(x) alone; in it, T(x) has no
     graph. arXiv 2201.03019.
@@ -120,12 +122,20 @@ class PREDFKD(AlternatingDFKD):
         """views_BCHW of replayed images and the teacher's answer to them,
         without graph; None while the replay is empty."""
         images_BCHW = unwrapped(self.replay).recall(self.replay_batch_size,
-                                                    self.streams.get('recall'))
+                                                    self.streams.get('recall'),
+                                                    self.doubt)
         if images_BCHW is None:
             return None
         views_BCHW = self.candidates.augmented(
             SyntheticBatch(images_BCHW.to(self.device))).views_BCHW
         return views_BCHW, self.teacher(views_BCHW)
+
+    def doubt(self, images_BCHW: Tensor) -> Tensor:
+        """CE(T, argmax T) + 5 sum_k pbar_k log10 pbar_k of images, with their
+        graph: the class prior without activations."""
+        logits_BK = self.teacher(images_BCHW).logits_BK
+        return self.class_prior.one_hot(logits_BK) + self.class_prior.balance(
+            logits_BK)
 
     def generator_losses(self, selected: SyntheticBatch) -> Losses:
         """Class prior and divergence, as means over the selected images."""

@@ -120,6 +120,20 @@ def test_the_replay_minimises_the_papers_sum() -> None:
         assert seen.losses[f'replay_{name}'] == pytest.approx(value, rel=1e-3)
 
 
+def test_replayed_images_are_judged_by_the_class_prior_without_activations(
+) -> None:
+    model = make_algorithm('PREDFKD')
+    images_BCHW = torch.rand(8, 1, 8, 8)
+    expected = equations.class_prior(model.teacher.network, images_BCHW, 1, 5,
+                                     0.1)
+    expected.pop('activation')
+    judged = []
+    model.replay.recall = lambda size, stream, judge: judged.append(
+        judge(images_BCHW))
+    assert model.recalled() is None
+    assert judged[0].item() == pytest.approx(sum(expected.values()), rel=1e-3)
+
+
 def test_replayed_images_are_augmented_like_new_ones() -> None:
     model = make_algorithm('PREDFKD', augment=SHIFT)
     seen_replay = record_replay(model)

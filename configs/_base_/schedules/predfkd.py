@@ -1,5 +1,6 @@
 # arXiv 2201.03019: ten student steps, then one generator step; 36 iterations
-# per epoch. The replay is trained in the first four student steps.
+# per epoch. The replay is trained in the first four student steps. Its latents
+# have the generator's learning rate.
 model = dict(
     type='PREDFKD',
     batch_size=1024,
@@ -8,6 +9,7 @@ model = dict(
     selector=dict(type='SelectAll'),
     replay_batch_size=128,
     num_replay_steps=4,
+    replay=dict(latent_lr=0.02),
     class_prior=dict(
         type='ClassPrior',
         one_hot=1.0,
