@@ -25,13 +25,17 @@ class PREDFKD(AlternatingDFKD):
         generator:  CE(T(x), argmax T(x)) + 5 sum_k pbar_k log10 pbar_k
                     - 0.1 mean |f_T(x)| + 1 - JS_3(S(x), T(x))
         student:    mean |S - T| over the 1024 x and 128 r
-        replay:     a variational autoencoder that learns x and r in the first
-                    4 of 10 student steps, see GenerativeReplay; r are made
-                    from latents after a step of Adam on the first two terms
-                    of the generator and on moments of the latents
+        replay:     a variational autoencoder that learns 512 of x, and 128
+                    other r, in the first 4 of 10 student steps
 
     The divergence reaches the generator through S(x) alone; in it, T(x) has no
-    graph. arXiv 2201.03019.
+    graph. The r are made from latents that take a step of Adam on the first
+    two terms of the generator and on moments of the latents, see
+    :class:`~tadfkd.memory.GenerativeReplay`. arXiv 2201.03019.
+
+    The released code makes r for the autoencoder in train mode, so that their
+    statistics enter its batch norms. Ours are made in eval mode, as they are
+    for the student.
 
     Args:
         replay: Config of a :class:`~tadfkd.memory.BaseReplay`. It is trained
@@ -89,24 +93,31 @@ class PREDFKD(AlternatingDFKD):
         """Train the student on new and replayed images.
 
         Returns:
-            The images, the teacher's answer to them, and the losses.
+            The new images, the teacher's answer to them, and the losses.
         """
         with self.train_only('student', wrapper):
-            images_BCHW, target = joined(self.student_batch(), self.recalled())
-            losses = self.student_losses(images_BCHW, target)
-        losses = self.update('student', wrapper, (losses, len(images_BCHW)))
+            images_BCHW, target = self.student_batch()
+            all_BCHW, answer = joined((images_BCHW, target), self.recalled())
+            losses = self.student_losses(all_BCHW, answer)
+        losses = self.update('student', wrapper, (losses, len(all_BCHW)))
         return images_BCHW, target, losses
 
     def replay_step(self, wrapper: OptimWrapper, images_BCHW: Tensor,
                     target: TeacherOutput) -> Losses:
-        """Train the replay on the images of a student step.
+        """Train the replay on half of the new images, and on images that it
+        recalls itself once it has learnt for an iteration.
 
         Args:
             wrapper: The replay's optimiser wrapper.
-            images_BCHW: The images.
+            images_BCHW: The new images of a student step.
             target: The teacher's answer to them.
         """
+        half = len(images_BCHW) // 2
+        has_learnt = self.counters.steps['replay'] >= self.num_replay_steps
         with self.train_only('replay', wrapper):
+            images_BCHW, target = joined(
+                (images_BCHW[:half], TeacherOutput(target.logits_BK[:half])),
+                self.recalled() if has_learnt else None)
             losses = self.replay(images_BCHW, target.logits_BK, self.teacher,
                                  self.streams.get('replay', self.device))
         return self.update('replay', wrapper, (losses, len(images_BCHW)))

@@ -6,8 +6,8 @@ import equations
 import numpy as np
 import pytest
 import torch
-from algorithm_helpers import (BUFFER, as_set, make_algorithm, one_iteration,
-                               optimisers)
+from algorithm_helpers import (BUFFER, DIGITS, as_set, make_algorithm,
+                               one_iteration, optimisers)
 from torch import Tensor
 
 from tadfkd.structures import SyntheticBatch
@@ -102,7 +102,7 @@ def test_the_replay_minimises_the_papers_sum() -> None:
         also=('replay.autoencoder.encoder', 'replay.autoencoder.decoder'))
     [encoded] = seen.of('replay.autoencoder.encoder')
     made_BCHW = seen.of('replay.autoencoder.decoder')[-1].images_BCHW
-    images_BCHW = seen.of('student', training=True)[0].images_BCHW
+    images_BCHW = seen.of('student', training=True)[0].images_BCHW[:4]
     network = model.teacher.network
     divergence = 0.0
     for row in encoded.images_BCHW.tolist():
@@ -118,6 +118,31 @@ def test_the_replay_minimises_the_papers_sum() -> None:
         divergence=1e-5 * divergence / len(images_BCHW))
     for name, value in expected.items():
         assert seen.losses[f'replay_{name}'] == pytest.approx(value, rel=1e-3)
+
+
+@pytest.mark.parametrize('type, leaf', [('PREDFKD', DIGITS),
+                                        ('KAKR', f'{DIGITS}_generative')])
+def test_the_replay_learns_half_of_the_new_images_and_what_it_recalls(
+        type: str, leaf: str) -> None:
+    model = make_algorithm(type, leaf, num_student_steps=2, num_replay_steps=2)
+    seen_replay = record_replay(model)
+    encoded = []
+    wrappers = optimisers(model)
+    for _ in range(2):
+        seen = one_iteration(
+            model, wrappers, also=('replay.autoencoder.encoder', ))
+        encoded += [(call.latents_BZ + 1) / 2
+                    for call in seen.of('replay.autoencoder.encoder')]
+    new, recalled = seen_replay['observed'], seen_replay['recalled']
+    # In the first iteration the replay has nothing to recall. Later it learns
+    # from other images than the student.
+    expected = [new[0][:4], new[1][:4]] + [
+        torch.cat((new[step][:4], recalled[of]))
+        for step, of in ((2, 3), (3, 5))
+    ]
+    assert len(recalled) == 6
+    for found_BCHW, expected_BCHW in zip(encoded, expected, strict=True):
+        torch.testing.assert_close(found_BCHW, expected_BCHW)
 
 
 def test_replayed_images_are_judged_by_the_class_prior_without_activations(
