@@ -64,3 +64,20 @@ def test_the_gradient_is_that_of_copies_of_the_student(
     buffers = dict(ahead.named_buffers())
     for name, buffer in model.student.named_buffers():
         assert_near(buffer.double(), buffers[name].double())
+
+
+def test_the_released_form_is_one_mean_over_new_and_replayed_images() -> None:
+    model = make_algorithm('KAKR', f'{DIGITS}_released')
+    wrappers = optimisers(model, lr=0.25)
+    one_iteration(model, wrappers)
+    here, before = copy.deepcopy(model.student), snapshot(model.student)
+    seen = one_iteration(model, wrappers)
+    [call] = seen.of('student', training=True)
+    assert call.images_BCHW[:8].equal(seen.made[0])
+    assert len(call.images_BCHW) == 8 + 4
+    loss = mean_difference(here, model.teacher.network, call.images_BCHW)
+    loss.backward()
+    assert seen.losses['student_total'] == pytest.approx(loss.item(), rel=1e-3)
+    for name, parameter in here.named_parameters():
+        got = (before[name] - model.student.get_parameter(name)) / 0.25
+        assert_near(got, parameter.grad)

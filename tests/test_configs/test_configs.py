@@ -23,7 +23,7 @@ LEAVES = sorted(
     if path.parent.name not in ('_base_', 'teachers'))
 TEACHERS = sorted((ROOT / 'configs/teachers').glob('*.py'))
 NAME = re.compile(r'(\w+?)_to_([a-z0-9]+)_(\w+?)(?:_(released|pixels|basic|'
-                  r'basic_prior|ta|generative))?')
+                  r'basic_prior|ta|generative|generative_released))?')
 
 #: A test trains each algorithm on the smallest images, with each kind of
 #: replay; the other configs are built.
