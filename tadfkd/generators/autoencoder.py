@@ -32,12 +32,6 @@ class VariationalAutoencoder(BaseModule):
     The encoder mirrors the decoder: two strided convolutions, then a linear
     layer for the mean and the log variance. arXiv 1312.6114.
 
-    In the released code of arXiv 2201.03019 the encoder first scales each
-    column of each channel to length 1, so that it cannot see how strong the
-    contrast of a column is. Ours does not: on the images of
-    ``predfkd.encoder_input`` in ``tests/test_parity``, the columns keep their
-    lengths, 1.45 to 4.44.
-
     Args:
         decoder: Config of a :class:`BaseGenerator` without labels. It sets
             the sizes of latents and images.

@@ -110,9 +110,7 @@ class GenerativeReplay(BaseReplay):
     where the inner mean and the unbiased variance of each latent dimension
     are over the batch.
 
-    The decoder gets no gradient from this step. In the released code that
-    gradient stays and enters the decoder's next step, with norm 2.80 in place
-    of 0.686 on the tensors of ``predfkd.vae.later`` in ``tests/test_parity``.
+    The decoder gets no gradient from this step.
 
     Args:
         autoencoder: Config of a
