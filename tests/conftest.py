@@ -50,10 +50,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def plain_config_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip the formatting of config texts, which is slow and never read."""
+def no_decoration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip what takes much of a short run and is not read: the formatting of
+    config texts, the description of the machine, and the curves."""
     monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **_:
                         (text, True))
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+    monkeypatch.setattr('tadfkd.engine.hooks.summary.draw_curves',
+                        lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

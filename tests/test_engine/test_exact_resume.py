@@ -64,14 +64,6 @@ def tiny(type: str, checkpoint: str,
     return make
 
 
-@pytest.fixture(autouse=True)
-def no_decoration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip what takes much time here and leaves no figures."""
-    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
-    monkeypatch.setattr('tadfkd.engine.hooks.summary.draw_curves',
-                        lambda *_: None)
-
-
 # With pool and bank, with pixels, with replay. The state of every algorithm is
 # saved and restored in test_every_algorithm.py, without a run.
 @pytest.mark.parametrize('type', ['CMI', 'DeepInversion', 'PREDFKD'])
