@@ -117,9 +117,13 @@ def synthesis(teacher, student, generator, projection, projection_adam, bank,
     # The generator starts again from new weights; the projection stays.
     seed = torch.randint(2**62, (), generator=streams['generator'])
     torch.manual_seed(int(seed))
-    for layer in generator.modules():
-        if hasattr(layer, 'reset_parameters'):
+    for layer in generator:
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.normal_(layer.weight, 0, 0.02)
+            nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
+            nn.init.normal_(layer.weight, 1, 0.02)
     adam = Adam([latents.requires_grad_(), *generator.parameters()], 1e-3,
                 (0.5, 0.999))
     student.eval().requires_grad_(False)

@@ -28,8 +28,9 @@ class CMI(InversionDFKD):
         student:    20^2 KL(softmax T(x) / 20 || softmax S(x) / 20) on the pool
 
     with 4096 of the 40960 features in a bank as further negatives. The
-    generator is reinitialised for each synthesis; h keeps its weights. Teacher
-    and student see the global view. arXiv 2105.08584.
+    generator is reinitialised for each synthesis, with weights of N(0, 0.02);
+    h keeps its weights. Teacher and student see the global view.
+    arXiv 2105.08584.
     ``examples/cmi_plain.py`` is the same algorithm as one plain script.
 
     Args:
@@ -78,7 +79,7 @@ class CMI(InversionDFKD):
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
         """A new generator, and an optimiser without a past."""
-        self.reinitialize(self.bare_generator)
+        self.reinitialize(self.bare_generator, 'normal')
         wrapper.optimizer.state.clear()
 
     def extra_losses(self, batch: SyntheticBatch,

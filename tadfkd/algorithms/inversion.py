@@ -16,7 +16,7 @@ from tadfkd.engine.skip_nonfinite import step_if_finite
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.losses import LabelLoss, LogitsLoss
 from tadfkd.memory import AveragedStatistics, BestImages, ImagePool
-from tadfkd.networks.reinitialize import reinitialize
+from tadfkd.networks.reinitialize import InitialWeights, reinitialize
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.library_errors import as_config_error
 
@@ -250,10 +250,13 @@ class InversionDFKD(BaseDFKD):
                             'lower optim_wrapper.generator.optimizer.lr')
         return self.pool.sample(size, self.streams.get('pool')).to(self.device)
 
-    def reinitialize(self, module: nn.Module) -> None:
+    def reinitialize(self,
+                     module: nn.Module,
+                     weights: InitialWeights = 'default') -> None:
         """Draw new weights for a part of the generator, the same ones in all
-        processes."""
-        reinitialize(module, self.streams.get('generator', shared=True))
+        processes. See :func:`~tadfkd.networks.reinitialize.reinitialize`."""
+        reinitialize(module, self.streams.get('generator', shared=True),
+                     weights)
 
     def training_state(self) -> dict:
         """See :meth:`BaseDFKD.training_state`; with the pool."""

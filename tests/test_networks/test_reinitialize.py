@@ -2,6 +2,7 @@
 import copy
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -50,6 +51,31 @@ def test_every_layer_is_like_a_new_one() -> None:
                 assert 0 < value.abs().max() <= bound
 
 
+def test_normal_weights_are_those_of_a_dcgan() -> None:
+    # The layers and figures of cmi.reinitialisation of the released code.
+    network = trained(
+        nn.Sequential(
+            nn.Linear(256, 256), nn.BatchNorm2d(4096), nn.Conv2d(64, 64, 3),
+            nn.BatchNorm2d(4, affine=False), nn.ConvTranspose2d(32, 32, 3),
+            nn.PReLU()))
+    reinitialize(network, stream(), 'normal')
+    linear, norm, conv, plain, transposed, other = network
+    for layer in (linear, conv, transposed):
+        assert layer.weight.mean().abs() < 1e-3
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.02)
+        assert not layer.bias.any()
+    assert norm.weight.mean().item() == pytest.approx(1, abs=1e-3)
+    assert norm.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert not norm.bias.any()
+    for layer in (norm, plain):
+        assert not layer.running_mean.any() and layer.running_var.eq(1).all()
+    assert other.weight == 0.25
+    before = copy.deepcopy(network.state_dict())
+    reinitialize(trained(network), stream(), 'normal')
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
 def test_the_same_seed_gives_the_same_weights_whatever_was_there() -> None:
     one, other = generator(), trained(generator())
     torch.rand(5)
@@ -83,6 +109,8 @@ def test_layers_with_a_spectral_norm_are_initialised_too() -> None:
             assert 0 < abs(original).max() <= bound
             # Random, not a multiple of the old constant.
             assert original.unique().numel() > 1
+    reinitialize(network, stream(), 'normal')
+    assert 0.01 < layer.parametrizations.weight.original.std() < 0.03
     # The parameter still gets gradients.
     network(torch.randn(4, 6)).sum().backward()
     assert layer.parametrizations.weight.original.grad is not None
