@@ -11,7 +11,7 @@ from tadfkd.algorithms.building import require_generator
 from tadfkd.algorithms.inversion import SYNTHESIS_BETAS, InversionDFKD
 from tadfkd.distributed.reductions import average_gradients, global_means
 from tadfkd.errors import require_at_least, require_choice
-from tadfkd.memory import BestImages
+from tadfkd.memory import AtLowestLoss
 from tadfkd.registry import MODELS
 
 
@@ -88,7 +88,7 @@ class FastDFKD(InversionDFKD):
             name: torch.zeros_like(copy)
             for name, copy in copies.items()
         }
-        best, approved = BestImages(), False
+        best, approved = AtLowestLoss(), False
         for _ in range(self.num_generator_steps):
             with self.train_only('generator', wrapper):
                 images_BCHW = functional_call(network, copies,
@@ -115,4 +115,4 @@ class FastDFKD(InversionDFKD):
                     else weight.detach() - copies[name].detach()
             wrapper.step()
             wrapper.zero_grad()
-        return best.images_BCHW, with_total(losses, total)
+        return best.values, with_total(losses, total)

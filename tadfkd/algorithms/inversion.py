@@ -15,7 +15,7 @@ from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.engine.skip_nonfinite import step_if_finite
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.losses import LabelLoss, LogitsLoss
-from tadfkd.memory import AveragedStatistics, BestImages, ImagePool
+from tadfkd.memory import AtLowestLoss, AveragedStatistics, ImagePool
 from tadfkd.networks.reinitialize import InitialWeights, reinitialize
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 from tadfkd.utils.library_errors import as_config_error
@@ -164,7 +164,7 @@ class InversionDFKD(BaseDFKD):
         wrapper = optim_wrapper['generator']
         optimizer = torch.optim.Adam([latents_BZ], self.latent_lr,
                                      SYNTHESIS_BETAS)
-        best = BestImages()
+        best = AtLowestLoss()
         for _ in range(self.num_generator_steps):
             with self.train_only('generator', wrapper):
                 images_BCHW = self.generator(latents_BZ, labels_B)
@@ -175,7 +175,7 @@ class InversionDFKD(BaseDFKD):
             step_if_finite(optimizer, losses['total'])
             best.offer(images_BCHW, losses['total'])
             self.step_auxiliary(optim_wrapper, losses['total'])
-        return best.images_BCHW, losses
+        return best.values, losses
 
     def step_auxiliary(self, optim_wrapper: OptimWrapperDict,
                        loss: Tensor) -> None:

@@ -1,12 +1,12 @@
 """Where are generated samples kept? All of it is bounded and checkpointed."""
 from tadfkd.memory.averaged_statistics import AveragedStatistics
-from tadfkd.memory.best_images import BestImages
 from tadfkd.memory.image_pool import ImagePool
+from tadfkd.memory.lowest_loss import AtLowestLoss
 from tadfkd.memory.replay import BaseReplay, BufferReplay, GenerativeReplay
 from tadfkd.memory.ring_buffer import RingBuffer
 from tadfkd.memory.selected_queue import SelectedQueue
 
 __all__ = [
-    'AveragedStatistics', 'BaseReplay', 'BestImages', 'BufferReplay',
+    'AveragedStatistics', 'BaseReplay', 'AtLowestLoss', 'BufferReplay',
     'SelectedQueue', 'GenerativeReplay', 'ImagePool', 'RingBuffer'
 ]

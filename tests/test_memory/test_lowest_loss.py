@@ -1,10 +1,10 @@
-"""The images at the lowest loss."""
+"""What a step of the lowest loss made."""
 from math import inf, nan
 
 import pytest
 import torch
 
-from tadfkd.memory import BestImages
+from tadfkd.memory import AtLowestLoss
 
 
 @pytest.mark.parametrize('losses, winner', [
@@ -17,11 +17,11 @@ from tadfkd.memory import BestImages
     ([-inf, 8], 1),
     ([8, -inf], 0),
 ])
-def test_the_images_of_the_lowest_finite_loss_are_kept(losses: list[float],
+def test_the_values_of_the_lowest_finite_loss_are_kept(losses: list[float],
                                                        winner: int) -> None:
-    best = BestImages()
-    images_BCHW = torch.ones(2, 1, 2, 2, requires_grad=True)
+    best = AtLowestLoss()
+    values = torch.ones(2, 1, 2, 2, requires_grad=True)
     for index, loss in enumerate(losses):
-        best.offer(index * images_BCHW, torch.tensor(float(loss)))
-    assert best.images_BCHW.eq(winner).all()
-    assert not best.images_BCHW.requires_grad
+        best.offer(index * values, torch.tensor(float(loss)))
+    assert best.values.eq(winner).all()
+    assert not best.values.requires_grad
