@@ -62,6 +62,18 @@ class RingBuffer:
         return self._rows[torch.randint(
             self._length, (size, ), generator=stream)]
 
+    def sample_distinct(self, size: int, stream: torch.Generator) -> Tensor:
+        """``size`` rows, drawn without replacement, on the CPU; all rows in
+        random order if fewer are stored.
+
+        Args:
+            size: Number of rows at most.
+            stream: A generator of the CPU.
+        """
+        assert self._rows is not None and self._length > 0, 'nothing stored'
+        return self._rows[torch.randperm(self._length,
+                                         generator=stream)[:size]]
+
     def rows(self) -> Tensor:
         """All rows, the oldest first."""
         assert self._rows is not None and self._length > 0, 'nothing stored'

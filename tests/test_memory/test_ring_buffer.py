@@ -53,6 +53,25 @@ def test_samples_are_drawn_uniformly_from_the_stored_rows(
     assert counts[counts > 0].min() > 0.65 * 1000 / len(stored)
 
 
+@pytest.mark.parametrize('added, stored', [(5, range(5)), (8, range(8)),
+                                           (12, range(4, 12))])
+def test_distinct_samples_are_drawn_without_replacement(
+        added: int, stored: range) -> None:
+    buffer = RingBuffer(8)
+    buffer.add(numbered(0, added))
+    source = stream()
+    every = [ids(buffer.sample_distinct(20, source)) for _ in range(200)]
+    assert all(sorted(drawn) == [*stored] for drawn in every)
+    few = [ids(buffer.sample_distinct(3, source)) for _ in range(400)]
+    assert all(len({*drawn}) == 3 for drawn in few)
+    counts = torch.bincount(torch.tensor(few).flatten())[stored.start:]
+    # Each row is in 3 of ``len(stored)`` draws.
+    assert counts.min() > 0.65 * 1200 / len(stored)
+    assert torch.equal(
+        buffer.sample_distinct(3, stream()),
+        buffer.sample_distinct(3, stream()))
+
+
 def test_stored_rows_share_no_memory_or_graph_with_others() -> None:
     buffer = RingBuffer(4)
     given = numbered(0, 4).requires_grad_()
