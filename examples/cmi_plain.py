@@ -47,7 +47,7 @@ def make_projection(features=128, size=64):
 
 
 class Memory:
-    """Keeps the newest rows: the pool of images, the bank of features."""
+    """Keeps the newest rows: the pool of images, the bank of views."""
 
     def __init__(self, capacity, *shape):
         self.rows, self.added = torch.empty(capacity, *shape), 0
@@ -58,8 +58,12 @@ class Memory:
         self.added += len(rows)
 
     def sample(self, size, stream):
+        return self.rows[torch.randint(
+            min(self.added, len(self.rows)), (size, ), generator=stream)]
+
+    def sample_distinct(self, size, stream):
         filled = min(self.added, len(self.rows))
-        return self.rows[torch.randint(filled, (size, ), generator=stream)]
+        return self.rows[torch.randperm(filled, generator=stream)[:size]]
 
 
 def local_view(images, stream):
@@ -100,9 +104,23 @@ def agreed_divergence(student_logits, teacher_logits):
 
 
 def info_nce(queries, keys):
-    """Find query i in key i, among all other keys."""
+    """0.8 InfoNCE: find query i in key i, among all other keys."""
     queries, keys = (normalize(rows) for rows in (queries, keys))
-    return cross_entropy(queries @ keys.T / 0.1, torch.arange(len(queries)))
+    positives = torch.arange(len(queries))
+    return 0.8 * cross_entropy(queries @ keys.T / 0.1, positives)
+
+
+def contrast(projection, views, bank, stream, num_negatives):
+    """InfoNCE of the features of two views, new ones and those of a bank."""
+    size = len(views[0])
+    if bank.added > 0:
+        old = bank.sample_distinct(num_negatives, stream).chunk(2, 1)
+        views = [torch.cat(rows) for rows in zip(views, old)]
+    queries, keys = projection(torch.cat(views)).chunk(2)
+    loss = info_nce(queries[:size], keys.detach())
+    if bank.added > 0:
+        loss += info_nce(queries[size:], keys.detach().roll(-size, 0))
+    return loss
 
 
 def synthesis(teacher, student, generator, projection, projection_adam, bank,
@@ -130,22 +148,22 @@ def synthesis(teacher, student, generator, projection, projection_adam, bank,
     lowest = torch.inf
     for _ in range(num_steps):
         images = generator(latents)
-        keys, bn_distance = with_bn_distance(teacher, images)
-        logits = teacher.head(keys)
+        features, bn_distance = with_bn_distance(teacher, images)
+        logits = teacher.head(features)
         divergence = agreed_divergence(student(images), logits)
-        queries = teacher.features(local_view(images, streams['local']))
-        if bank.added > 0:
-            keys = torch.cat((keys, bank.sample(num_negatives,
-                                                streams['bank'])))
-        embeddings = projection(torch.cat((queries, keys)))
-        contrastive = info_nce(embeddings[:size], embeddings[size:])
+        views = [
+            teacher.features(local_view(images, streams['local'])), features
+        ]
+        contrastive = contrast(projection, views, bank, streams['bank'],
+                               num_negatives)
         loss = cross_entropy(logits, labels) + bn_distance - \
-            0.5 * divergence + 0.8 * contrastive
+            0.5 * divergence + contrastive
         update(loss, adam, projection_adam)
         if loss < lowest:
             best, lowest = images.detach(), loss.detach()
+            best_views = torch.cat(views, 1).detach()
     student.train().requires_grad_(True)
-    bank.add(teacher.features(best))
+    bank.add(best_views)
     return best
 
 
@@ -182,7 +200,7 @@ def main(epochs=10, num_generator_steps=40, num_student_steps=50, size=64):
     projection_adam = Adam(projection.parameters(), 1e-3, (0.5, 0.999))
     optimizer = SGD(student.parameters(), 0.1, 0.9, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    pool, bank = Memory(960, 1, 16, 16), Memory(960, 128)
+    pool, bank = Memory(960, 1, 16, 16), Memory(960, 256)
     names = 'latents', 'labels', 'generator', 'local', 'bank', 'pool'
     streams = {name: torch.Generator() for name in names}
     for seed, stream in enumerate(streams.values()):

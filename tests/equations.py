@@ -172,15 +172,17 @@ def total_variation(x: np.ndarray) -> float:
             for difference in differences))
 
 
-def info_nce(queries_BF: np.ndarray, keys_NF: np.ndarray,
-             temperature: float) -> float:
-    """mean_i -log( exp(q_i k_i / t) / sum_j exp(q_i k_j / t) )."""
+def info_nce(queries_BF: np.ndarray,
+             keys_NF: np.ndarray,
+             temperature: float,
+             first: int = 0) -> float:
+    """mean_i -log( exp(q_i k_{first + i} / t) / sum_j exp(q_i k_j / t) )."""
     keys_NF = keys_NF / np.linalg.norm(keys_NF, axis=1, keepdims=True)
     total = 0.0
     for index, query_F in enumerate(queries_BF):
         similarity_N = keys_NF @ (query_F / np.linalg.norm(query_F))
         powers_N = np.exp(similarity_N / temperature)
-        total -= math.log(powers_N[index] / powers_N.sum())
+        total -= math.log(powers_N[first + index] / powers_N.sum())
     return total / len(queries_BF)
 
 

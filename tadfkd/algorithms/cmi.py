@@ -11,7 +11,7 @@ from tadfkd.algorithms.building import (blank_images, build_augmentation,
 from tadfkd.algorithms.inversion import InversionDFKD
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.losses import InfoNCELoss
-from tadfkd.memory import RingBuffer
+from tadfkd.memory import AtLowestLoss, RingBuffer
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 
@@ -20,18 +20,25 @@ from tadfkd.structures import SyntheticBatch, TeacherOutput
 class CMI(InversionDFKD):
     """Inverted images that differ from all that were made before.
 
-    With images x of classes y, and a projection h of the teacher's
-    penultimate features of views of x::
+    With images x of classes y, B in a batch, and a projection h of the
+    teacher's penultimate features of two views of each image::
 
-        generator:  CE(T(x), y) + BN(x) + 0.8 InfoNCE_0.1(h(local), h(global))
+        generator:  CE(T(x), y) + BN(x) + 0.8 contrastive
                     - 0.5 KL(softmax T(x) || softmax S(x)) where both agree
+        contrastive: mean_{i <= B} l_i + mean_{i > B} l_i
+                    l_i = -log(exp(q_i k_i / 0.1) / sum_j exp(q_i k_j / 0.1))
         student:    20^2 KL(softmax T(x) / 20 || softmax S(x) / 20) on the pool
 
-    with 4096 of the 40960 features in a bank as further negatives. The
-    generator is reinitialised for each synthesis, with weights of N(0, 0.02);
-    h keeps its weights. Teacher and student see the global view.
-    arXiv 2105.08584.
+    where q is h of the local views and k, without gradient, h of the global
+    views, both of length 1: first of the batch, then of up to 4096 different
+    pairs of a bank. The bank keeps the features of both views, at the step of
+    the lowest loss, of the newest 40960 images. The generator is
+    reinitialised for each synthesis, with weights of N(0, 0.02); h keeps its
+    weights. Teacher and student see the global view. arXiv 2105.08584.
     ``examples/cmi_plain.py`` is the same algorithm as one plain script.
+
+    The released code draws no pair from a bank that has just become full, and
+    its loss is then not a number; here such a bank is as any other.
 
     Args:
         num_features: Penultimate features of the teacher, >= 1.
@@ -39,8 +46,8 @@ class CMI(InversionDFKD):
         contrastive_loss: Config of an :class:`~tadfkd.losses.InfoNCELoss`.
         local_augment: Config of the augmentation that makes local views;
             ``synthesis_augment`` makes the global views.
-        bank_capacity: Images whose features the bank holds, >= 1.
-        num_negatives: Features drawn from the bank in each step, >= 0.
+        bank_capacity: Images whose pairs of features the bank holds, >= 1.
+        num_negatives: Pairs drawn from the bank in each step, at most, >= 0.
         **inversion: See :class:`InversionDFKD`.
 
     Raises:
@@ -81,6 +88,7 @@ class CMI(InversionDFKD):
         """A new generator, and an optimiser without a past."""
         self.reinitialize(self.bare_generator, 'normal')
         wrapper.optimizer.state.clear()
+        self.best_pairs = AtLowestLoss()
 
     def extra_losses(self, batch: SyntheticBatch,
                      output: TeacherOutput) -> Losses:
@@ -89,32 +97,50 @@ class CMI(InversionDFKD):
         local_BF = self.teacher(
             self.local_augment(batch.images_BCHW, stream),
             with_features=True).features_BF
-        global_NF = output.features_BF
-        assert local_BF is not None and global_NF is not None
+        global_BF = output.features_BF
+        assert local_BF is not None and global_BF is not None
+        self.pairs = torch.cat((local_BF, global_BF), 1).detach()
+        return dict(contrastive=self.contrast(local_BF, global_BF))
+
+    def contrast(self, local_BF: Tensor, global_BF: Tensor) -> Tensor:
+        """The contrastive term of a batch and of pairs of the bank.
+
+        Args:
+            local_BF: Features of the local views, with their graph.
+            global_BF: Features of the global views of the same images.
+        """
+        size = len(local_BF)
         if len(self.bank) > 0 and self.num_negatives > 0:
-            stream = self.streams.get('bank')
-            negatives_NF = self.bank.sample(self.num_negatives, stream)
-            global_NF = torch.cat((global_NF, negatives_NF.to(self.device)))
+            pairs_N2F = self.bank.sample_distinct(self.num_negatives,
+                                                  self.streams.get('bank'))
+            local_NF, global_NF = pairs_N2F.to(self.device).chunk(2, 1)
+            local_BF = torch.cat((local_BF, local_NF))
+            global_BF = torch.cat((global_BF, global_NF))
         # One call, so that a distributed wrapper sees one forward.
-        embeddings = self.projection(torch.cat((local_BF, global_NF)))
-        return dict(
-            contrastive=self.contrastive_loss(embeddings[:len(local_BF)],
-                                              embeddings[len(local_BF):]))
+        queries, keys = self.projection(torch.cat(
+            (local_BF, global_BF))).chunk(2)
+        keys = keys.detach()
+        loss = self.contrastive_loss(queries[:size], keys)
+        if len(queries) > size:
+            # Query i of the bank finds key i, so its keys come first.
+            loss = loss + self.contrastive_loss(queries[size:],
+                                                keys.roll(-size, 0))
+        return loss
 
     def step_auxiliary(self, optim_wrapper: OptimWrapperDict,
                        loss: Tensor) -> None:
-        """The projection learns from the same loss."""
+        """The projection learns from the same loss, and the pairs of the step
+        may be those to remember."""
         wrapper = optim_wrapper['projection']
         wrapper.add_loss(loss)
         wrapper.step()
         wrapper.zero_grad()
         self.counters.steps['projection'] += 1
+        self.best_pairs.offer(self.pairs, loss)
 
-    @torch.no_grad()
     def end_synthesis(self, made: SyntheticBatch, latents_BZ: Tensor) -> None:
-        """Remember the features."""
-        self.bank.add(
-            self.teacher(made.images_BCHW, with_features=True).features_BF)
+        """Remember the pairs of the images that were kept."""
+        self.bank.add(self.best_pairs.values)
 
     def training_state(self) -> dict:
         """See :meth:`BaseDFKD.training_state`; with the bank."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from algorithm_helpers import (make_algorithm, one_iteration, optimisers,
                                snapshot)
-from torch import Tensor
+from torch import Tensor, nn
 
 from tadfkd.errors import UserError
 
@@ -27,22 +27,32 @@ def projected(model: Any, features_NF: np.ndarray) -> np.ndarray:
     ).T + last['bias'].double().numpy()
 
 
-def record_negatives(model: Any) -> list[np.ndarray]:
+def record_pairs(model: Any) -> list[np.ndarray]:
     """Filled with what is drawn from the bank."""
     drawn: list[np.ndarray] = []
-    sample = model.bank.sample
+    sample = model.bank.sample_distinct
 
     def sampled(*inputs: Any) -> Tensor:
         rows_NF = sample(*inputs)
         drawn.append(rows_NF.double().numpy())
         return rows_NF
 
-    model.bank.sample = sampled
+    model.bank.sample_distinct = sampled
     return drawn
 
 
-@pytest.mark.parametrize('num_negatives', [0, 6])
-def test_both_networks_minimise_the_papers_sums(num_negatives: int) -> None:
+def views(network: Any, local_BCHW: Tensor,
+          global_BCHW: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Features of both views."""
+    return (equations.penultimate(network, local_BCHW),
+            equations.penultimate(network, global_BCHW))
+
+
+# The bank has 16 pairs.
+@pytest.mark.parametrize('num_negatives, num_pairs', [(0, 0), (6, 6),
+                                                      (4096, 16)])
+def test_both_networks_minimise_the_papers_sums(num_negatives: int,
+                                                num_pairs: int) -> None:
     model = make_algorithm(
         'CMI',
         batch_size=16,
@@ -51,7 +61,8 @@ def test_both_networks_minimise_the_papers_sums(num_negatives: int) -> None:
     equations.agreeing(model)
     wrappers = optimisers(model, lr=0.0)
     one_iteration(model, wrappers)
-    negatives = record_negatives(model)
+    drawn = record_pairs(model)
+    bank_N2F = model.bank.rows().double().numpy()
     seen = one_iteration(model, wrappers, also=('local_augment', ))
     network = model.teacher.network
     # The last step of the synthesis: the student and the teacher see the
@@ -64,15 +75,19 @@ def test_both_networks_minimise_the_papers_sums(num_negatives: int) -> None:
     assert not torch.equal(global_BCHW, made_BCHW)
     teacher_BK = equations.logits(network, global_BCHW)
 
-    keys_NF = equations.penultimate(network, global_BCHW)
-    if num_negatives:
-        assert negatives[-1].shape == (6, 32)
-        keys_NF = np.concatenate((keys_NF, negatives[-1]))
+    queries, keys = views(network, local.images_BCHW, global_BCHW)
+    if num_pairs:
+        assert len({*map(bytes, drawn[-1])} & {*map(bytes, bank_N2F)}) == \
+            len(drawn[-1]) == num_pairs
+        old_queries, old_keys = np.split(drawn[-1], 2, 1)
+        queries = np.concatenate((queries, old_queries))
+        keys = np.concatenate((keys, old_keys))
     else:
-        assert negatives == []
-    contrastive = equations.info_nce(
-        projected(model, equations.penultimate(network, local.images_BCHW)),
-        projected(model, keys_NF), 0.1)
+        assert drawn == []
+    queries, keys = projected(model, queries), projected(model, keys)
+    contrastive = equations.info_nce(queries[:16], keys, 0.1)
+    if num_pairs:
+        contrastive += equations.info_nce(queries[16:], keys, 0.1, first=16)
     [student] = seen.of('student', training=True)
     seen.assert_losses(
         generator=dict(
@@ -136,17 +151,81 @@ def test_each_synthesis_has_a_new_generator_and_the_old_projection() -> None:
     assert states[0]['projection'] == 4
 
 
-def test_the_bank_remembers_the_features_of_what_was_made() -> None:
-    model = make_algorithm('CMI', bank_capacity=20, synthesis_augment=SHIFT)
-    wrappers = optimisers(model)
-    made = []
+def test_the_bank_keeps_both_views_of_the_images_that_were_kept() -> None:
+    model = make_algorithm(
+        'CMI',
+        bank_capacity=20,
+        num_generator_steps=4,
+        synthesis_augment=SHIFT)
+    # Steps so small that views, and not steps, decide which loss is lowest.
+    wrappers = optimisers(model, lr=1e-4)
+    expected = np.zeros((0, 2 * 32))
+    steps = []
     for _ in range(3):
-        model.train_step(None, wrappers)
-        made.append(model.pool.rows()[-8:].clone())
-        assert len(model.bank) == min(20, 8 * len(made))
-    expected_NF = equations.penultimate(model.teacher.network, torch.cat(made))
+        seen = one_iteration(
+            model, wrappers, also=('local_augment', 'synthesis_augment'))
+        kept_BCHW = model.pool.rows()[-8:]
+        [step] = [
+            index for index, images_BCHW in enumerate(seen.made)
+            if torch.equal(images_BCHW, kept_BCHW)
+        ]
+        steps.append(step)
+        pairs = views(model.teacher.network,
+                      seen.of('local_augment')[step].images_BCHW,
+                      seen.of('synthesis_augment')[step].images_BCHW)
+        expected = np.concatenate((expected, np.concatenate(pairs, 1)))
+        assert len(model.bank) == min(20, len(expected))
+    assert {*steps} != {3}
     np.testing.assert_allclose(
-        model.bank.rows(), expected_NF[-20:], rtol=1e-4, atol=1e-5)
+        model.bank.rows(), expected[-20:], rtol=1e-4, atol=1e-5)
+
+
+def drawn_values(stream: torch.Generator, *shape: int) -> Tensor:
+    return torch.rand(*shape, generator=stream)
+
+
+# zju-vipa/CMI at 9e79fa9: loss_cr, and the norms of its gradients.
+@pytest.mark.parametrize('bank, loss, local, weight', [
+    (0, 1.1138008, 0.672544007, 1.72169361),
+    (40, 7.4056084, 1.09704526, 3.24553582),
+    (16, 6.71529823, 1.36628486, 5.59088885),
+])
+def test_the_contrastive_term_is_that_of_the_released_code(
+        bank: int, loss: float, local: float, weight: float) -> None:
+    model = make_algorithm('CMI', bank_capacity=40, num_negatives=4096)
+    stream = torch.Generator().manual_seed(210)
+    local_BF = drawn_values(stream, 8, 12).requires_grad_()
+    global_BF = (0.7 * local_BF.detach() +
+                 0.3 * drawn_values(stream, 8, 12)).requires_grad_()
+    model.projection = nn.Sequential(
+        nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 6))
+    for parameter in model.projection.parameters():
+        scale = 0.6 if parameter.ndim == 2 else 0.2
+        parameter.data = (drawn_values(stream, *parameter.shape) - 0.5) * scale
+    if bank > 0:
+        model.bank.add(drawn_values(stream, bank, 24))
+    found = model.contrast(local_BF, global_BF) / 0.8
+    assert found.item() == pytest.approx(loss, rel=1e-5)
+    found.backward()
+    assert local_BF.grad is not None
+    assert local_BF.grad.norm().item() == pytest.approx(local, rel=1e-5)
+    # Keys are detached.
+    assert global_BF.grad is None or not global_BF.grad.any()
+    assert model.projection[0].weight.grad.norm().item() == pytest.approx(
+        weight, rel=1e-5)
+
+
+def test_a_bank_that_has_just_become_full_is_drawn_from() -> None:
+    # The released code draws 0 of 12 after exactly 32 rows, cmi.bank_rows.
+    model = make_algorithm('CMI', bank_capacity=32, num_negatives=12)
+    drawn = record_pairs(model)
+    counts = []
+    for _ in range(7):
+        rows_BF = torch.rand(8, 32)
+        model.contrast(rows_BF, rows_BF)
+        counts.append(len(drawn[-1]) if drawn else 0)
+        model.bank.add(torch.rand(8, 64))
+    assert counts == [0, 8, 12, 12, 12, 12, 12]
 
 
 @pytest.mark.parametrize('changes, message', [

@@ -27,7 +27,7 @@ def test_20_iterations_give_the_weights_of_the_framework() -> None:
     projection = with_weights_of(model.projection, make_projection(32, size=8))
     adam = Adam(projection.parameters(), 1e-3, (0.5, 0.999))
     sgd = SGD(student.parameters(), 0.1, 0.9, weight_decay=1e-4)
-    pool, bank = Memory(40, 1, 16, 16), Memory(40, 32)
+    pool, bank = Memory(40, 1, 16, 16), Memory(40, 64)
     owned = RandomStreams(torch.initial_seed())
     streams = {
         name: owned.get(purpose, shared=purpose == 'generator')
