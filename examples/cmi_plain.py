@@ -17,16 +17,18 @@ class ResNet18(nn.Module):
 
     def __init__(self, width):
         super().__init__()
+        sizes = dict(stem_channels=width, base_channels=width)
         self.backbone = ResNet_CIFAR(
-            18, in_channels=1, stem_channels=width, base_channels=width)
+            18, in_channels=1, out_indices=(0, 1, 2, 3), **sizes)
         self.head = nn.Linear(8 * width, 10)
 
-    def features(self, images):
+    def maps(self, images):
+        """What the four stages make."""
         mean, std = torch.tensor([[77.7], [81.2]]) / 255
-        return self.backbone((images - mean) / std)[0].mean((2, 3))
+        return self.backbone((images - mean) / std)
 
     def forward(self, images):
-        return self.head(self.features(images))
+        return self.head(self.maps(images)[-1].mean((2, 3)))
 
 
 def make_generator(latent_size=128, n=32):
@@ -40,10 +42,14 @@ def make_generator(latent_size=128, n=32):
         nn.LeakyReLU(0.2), nn.Conv2d(n, 1, 3, padding=1), nn.Sigmoid())
 
 
-def make_projection(features=128, size=64):
+def make_projection(features=240, size=64):
     """Features of the teacher -> embeddings, which are told apart."""
     return nn.Sequential(
-        nn.Linear(features, size), nn.ReLU(), nn.Linear(size, size))
+        nn.Linear(features, features), nn.ReLU(), nn.Linear(features, size))
+
+
+def features_of(maps):
+    return torch.cat([values.mean((2, 3)) for values in maps], 1)
 
 
 class Memory:
@@ -80,7 +86,7 @@ def local_view(images, stream):
 
 
 def with_bn_distance(teacher, images):
-    """The teacher's features, and how far images are from training data."""
+    """The teacher's maps, and how far images are from training data."""
     distances = []
 
     def read(layer, inputs):
@@ -90,9 +96,9 @@ def with_bn_distance(teacher, images):
             distances.append((variance - layer.running_var).norm())
 
     hook = nn.modules.module.register_module_forward_pre_hook(read)
-    features = teacher.features(images)
+    maps = teacher.maps(images)
     hook.remove()
-    return features, sum(distances)
+    return maps, sum(distances)
 
 
 def agreed_divergence(student_logits, teacher_logits):
@@ -148,12 +154,11 @@ def synthesis(teacher, student, generator, projection, projection_adam, bank,
     lowest = torch.inf
     for _ in range(num_steps):
         images = generator(latents)
-        features, bn_distance = with_bn_distance(teacher, images)
-        logits = teacher.head(features)
+        maps, bn_distance = with_bn_distance(teacher, images)
+        logits = teacher.head(maps[-1].mean((2, 3)))
         divergence = agreed_divergence(student(images), logits)
-        views = [
-            teacher.features(local_view(images, streams['local'])), features
-        ]
+        local_maps = teacher.maps(local_view(images, streams['local']))
+        views = features_of(local_maps), features_of(maps)
         contrastive = contrast(projection, views, bank, streams['bank'],
                                num_negatives)
         loss = cross_entropy(logits, labels) + bn_distance - \
@@ -197,10 +202,10 @@ def main(epochs=10, num_generator_steps=40, num_student_steps=50, size=64):
     teacher.eval().requires_grad_(False)
 
     projection = make_projection()
-    projection_adam = Adam(projection.parameters(), 1e-3, (0.5, 0.999))
+    projection_adam = Adam(projection.parameters(), 1e-3)
     optimizer = SGD(student.parameters(), 0.1, 0.9, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    pool, bank = Memory(960, 1, 16, 16), Memory(960, 256)
+    pool, bank = Memory(960, 1, 16, 16), Memory(960, 480)
     names = 'latents', 'labels', 'generator', 'local', 'bank', 'pool'
     streams = {name: torch.Generator() for name in names}
     for seed, stream in enumerate(streams.values()):

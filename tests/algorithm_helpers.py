@@ -43,7 +43,6 @@ _SMALL: dict[str, Any] = dict(
     num_warmup_syntheses=1,
     pool=dict(capacity=24),
     bank_capacity=24,
-    num_features=32,
     embedding_size=4,
     num_negatives=6,
     synthesis_batch_size=10,

@@ -18,7 +18,6 @@ model = dict(
     num_generator_steps=40,
     num_student_steps=50,
     pool=dict(capacity=960),
-    num_features=128,
     embedding_size=64,
     bank_capacity=960,
     num_negatives=256)

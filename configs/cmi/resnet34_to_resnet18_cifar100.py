@@ -12,7 +12,6 @@ model = dict(
     student={{_base_.student}},
     generator={{_base_.generator}},
     data_preprocessor={{_base_.data_preprocessor}},
-    num_features=512,
     # The paper's range is 0.5 to 1.
     one_hot_loss=dict(loss_weight=0.5),
     synthesis_augment=dict(

@@ -1,5 +1,5 @@
 """Contrastive model inversion (IJCAI 2021)."""
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -9,9 +9,11 @@ from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.building import (blank_images, build_augmentation,
                                         build_part)
 from tadfkd.algorithms.inversion import InversionDFKD
-from tadfkd.errors import UserError, require_at_least
+from tadfkd.algorithms.state_dicts import ignore_projection
+from tadfkd.errors import UserError, require_at_least, require_choice
 from tadfkd.losses import InfoNCELoss
 from tadfkd.memory import AtLowestLoss, RingBuffer
+from tadfkd.networks.feature_maps import find_map_layers
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 
@@ -21,7 +23,7 @@ class CMI(InversionDFKD):
     """Inverted images that differ from all that were made before.
 
     With images x of classes y, B in a batch, and a projection h of the
-    teacher's penultimate features of two views of each image::
+    teacher's features of two views of each image::
 
         generator:  CE(T(x), y) + BN(x) + 0.8 contrastive
                     - 0.5 KL(softmax T(x) || softmax S(x)) where both agree
@@ -29,19 +31,25 @@ class CMI(InversionDFKD):
                     l_i = -log(exp(q_i k_i / 0.1) / sum_j exp(q_i k_j / 0.1))
         student:    20^2 KL(softmax T(x) / 20 || softmax S(x) / 20) on the pool
 
-    where q is h of the local views and k, without gradient, h of the global
-    views, both of length 1: first of the batch, then of up to 4096 different
-    pairs of a bank. The bank keeps the features of both views, at the step of
-    the lowest loss, of the newest 40960 images. The generator is
-    reinitialised for each synthesis, with weights of N(0, 0.02); h keeps its
-    weights. Teacher and student see the global view. arXiv 2105.08584.
+    where the features are the means over positions of the maps that end the
+    teacher's stages, side by side, and h has one hidden layer of their width.
+    q is h of the local views and k, without gradient, h of the global views,
+    both of length 1: first of the batch, then of up to 4096 different pairs
+    of a bank. The bank keeps the features of both views, at the step of the
+    lowest loss, of the newest 40960 images. The generator is reinitialised
+    for each synthesis, with weights of N(0, 0.02); h keeps its weights.
+    Teacher and student see the global view. arXiv 2105.08584.
     ``examples/cmi_plain.py`` is the same algorithm as one plain script.
 
-    The released code draws no pair from a bank that has just become full, and
-    its loss is then not a number; here such a bank is as any other.
+    The released code differs in two ways. It reads what enters the stages of
+    ResNet-34, so the stem and not the last stage: 512 features for our 960;
+    of other teachers it reads what enters each batch norm. And it draws no
+    pair from a bank that has just become full, where we draw as many as from
+    any other: the mean over no pairs makes its loss NaN.
 
     Args:
-        num_features: Penultimate features of the teacher, >= 1.
+        features: ``'stages'``, or ``'penultimate'`` for a teacher without
+            feature maps.
         embedding_size: Outputs of h, >= 1.
         contrastive_loss: Config of an :class:`~tadfkd.losses.InfoNCELoss`.
         local_augment: Config of the augmentation that makes local views;
@@ -51,38 +59,66 @@ class CMI(InversionDFKD):
         **inversion: See :class:`InversionDFKD`.
 
     Raises:
-        UserError: If the teacher has another number of features.
+        UserError: If the teacher does not have these features.
     """
 
     trained_networks = ('student', 'generator', 'projection')
-    reads_features = True
     scalable_losses = False
 
-    def __init__(self, num_features: int, embedding_size: int,
-                 contrastive_loss: dict, local_augment: dict,
-                 bank_capacity: int, num_negatives: int,
+    def __init__(self, features: Literal['stages', 'penultimate'],
+                 embedding_size: int, contrastive_loss: dict,
+                 local_augment: dict, bank_capacity: int, num_negatives: int,
                  **inversion: Any) -> None:
         super().__init__(**inversion)
-        require_at_least('model', 'num_features', num_features, 1)
+        require_choice('model', 'features', features,
+                       ('stages', 'penultimate'))
         require_at_least('model', 'embedding_size', embedding_size, 1)
         require_at_least('model', 'bank_capacity', bank_capacity, 1)
         require_at_least('model', 'num_negatives', num_negatives, 0)
-        if self.teacher is not None:
-            features = self.teacher(
-                blank_images(self.generator), with_features=True).features_BF
-            if features.shape[1] != num_features:
-                raise UserError(
-                    f'num_features must be {features.shape[1]}, as the '
-                    f'teacher has, got {num_features}: set model.num_features')
-        self.projection = nn.Sequential(
-            nn.Linear(num_features, embedding_size), nn.ReLU(),
-            nn.Linear(embedding_size, embedding_size))
+        self.features = features
+        self.stages: tuple[nn.Module, ...] = ()
+        self.projection: nn.Sequential | None = None
+        if self.teacher is None:
+            self.register_load_state_dict_pre_hook(ignore_projection)
+        else:
+            self.projection = self._build_projection(embedding_size)
         self.contrastive_loss = build_part('contrastive_loss',
                                            contrastive_loss, InfoNCELoss)
         self.local_augment = build_augmentation('local_augment', local_augment,
                                                 self.generator)
         self.bank = RingBuffer(bank_capacity)
         self.num_negatives = num_negatives
+
+    def _build_projection(self, embedding_size: int) -> nn.Sequential:
+        images_BCHW = blank_images(self.generator)
+        if self.features == 'stages':
+            layers = find_map_layers(self.teacher.network,
+                                     lambda: self.teacher(images_BCHW))
+            if not layers:
+                raise UserError(
+                    f'{type(self.teacher.network).__name__} has no feature '
+                    "maps, which model.features='stages' reads: set "
+                    "model.features='penultimate'")
+            self.stages = tuple(layers.values())
+        width = self.features_of(
+            self.teacher(images_BCHW, **self.teacher_options())).shape[1]
+        return nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(),
+            nn.Linear(width, embedding_size))
+
+    def teacher_options(self) -> dict[str, Any]:
+        """The maps or the penultimate features."""
+        if self.features == 'stages':
+            return dict(maps_at=self.stages)
+        return dict(with_features=True)
+
+    def features_of(self, output: TeacherOutput) -> Tensor:
+        """features_BF of the teacher's answer, with their graph."""
+        if self.features == 'penultimate':
+            assert output.features_BF is not None
+            return output.features_BF
+        assert output.maps is not None
+        return torch.cat([values.mean((2, 3)) for values in output.maps], 1)
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
         """A new generator, and an optimiser without a past."""
@@ -94,11 +130,11 @@ class CMI(InversionDFKD):
                      output: TeacherOutput) -> Losses:
         """The contrastive term."""
         stream = self.streams.get('local_augmentation', self.device)
-        local_BF = self.teacher(
-            self.local_augment(batch.images_BCHW, stream),
-            with_features=True).features_BF
-        global_BF = output.features_BF
-        assert local_BF is not None and global_BF is not None
+        local_BF = self.features_of(
+            self.teacher(
+                self.local_augment(batch.images_BCHW, stream),
+                **self.teacher_options()))
+        global_BF = self.features_of(output)
         self.pairs = torch.cat((local_BF, global_BF), 1).detach()
         return dict(contrastive=self.contrast(local_BF, global_BF))
 
@@ -116,6 +152,7 @@ class CMI(InversionDFKD):
             local_NF, global_NF = pairs_N2F.to(self.device).chunk(2, 1)
             local_BF = torch.cat((local_BF, local_NF))
             global_BF = torch.cat((global_BF, global_NF))
+        assert self.projection is not None
         # One call, so that a distributed wrapper sees one forward.
         queries, keys = self.projection(torch.cat(
             (local_BF, global_BF))).chunk(2)

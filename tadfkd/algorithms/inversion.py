@@ -56,9 +56,6 @@ class InversionDFKD(BaseDFKD):
         **base: See :class:`BaseDFKD`.
     """
 
-    #: Whether ``extra_losses`` read the teacher's penultimate features.
-    reads_features = False
-
     def __init__(self,
                  pool: dict,
                  one_hot_loss: dict,
@@ -204,7 +201,7 @@ class InversionDFKD(BaseDFKD):
         output = self.teacher(
             views_BCHW,
             with_bn=self.bn_loss is not None,
-            with_features=self.reads_features)
+            **self.teacher_options())
         losses = dict(one_hot=self.one_hot_loss(output.logits_BK, labels_B))
         if self.bn_loss is not None:
             losses['bn'] = self.bn_loss(
@@ -214,6 +211,11 @@ class InversionDFKD(BaseDFKD):
             losses['adversarial'] = -self.adversarial_loss(
                 self.student_logits(views_BCHW), output.logits_BK)
         return losses | self.extra_losses(batch, output)
+
+    def teacher_options(self) -> dict[str, Any]:
+        """What ``extra_losses`` read beside logits and batch-norm statistics,
+        as keywords of :meth:`~tadfkd.teachers.BaseTeacher.forward`."""
+        return {}
 
     def extra_losses(self, batch: SyntheticBatch,
                      output: TeacherOutput) -> Losses:

@@ -28,3 +28,11 @@ def ignore_missing_teacher(model: nn.Module, incompatible: tuple) -> None:
     """A state dict without the teacher lacks nothing."""
     missing = incompatible[0]
     missing[:] = [key for key in missing if not key.startswith('teacher.')]
+
+
+def ignore_projection(model: nn.Module, state: dict, prefix: str, *_:
+                      object) -> None:
+    """A model for evaluation does without the projection of a checkpoint."""
+    for key in [*state]:
+        if key.startswith(f'{prefix}projection.'):
+            del state[key]

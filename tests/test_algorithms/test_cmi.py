@@ -5,10 +5,12 @@ import equations
 import numpy as np
 import pytest
 import torch
-from algorithm_helpers import (make_algorithm, one_iteration, optimisers,
-                               snapshot)
+from algorithm_helpers import (assert_unchanged, make_algorithm, one_iteration,
+                               optimisers, snapshot, tiny_teacher)
+from tiny_networks import classifier
 from torch import Tensor, nn
 
+from tadfkd.checkpoints.weights import load_weights
 from tadfkd.errors import UserError
 
 ALL_OFF = dict(
@@ -41,11 +43,17 @@ def record_pairs(model: Any) -> list[np.ndarray]:
     return drawn
 
 
+def features(network: Any, images_BCHW: Tensor) -> np.ndarray:
+    """Means of what the first three stages make, the others being single
+    pixels."""
+    maps = equations.stage_outputs(network, images_BCHW, (1, 2, 3))
+    return np.concatenate([values.mean((2, 3)) for values in maps], 1)
+
+
 def views(network: Any, local_BCHW: Tensor,
           global_BCHW: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Features of both views."""
-    return (equations.penultimate(network, local_BCHW),
-            equations.penultimate(network, global_BCHW))
+    return features(network, local_BCHW), features(network, global_BCHW)
 
 
 # The bank has 16 pairs.
@@ -159,7 +167,7 @@ def test_the_bank_keeps_both_views_of_the_images_that_were_kept() -> None:
         synthesis_augment=SHIFT)
     # Steps so small that views, and not steps, decide which loss is lowest.
     wrappers = optimisers(model, lr=1e-4)
-    expected = np.zeros((0, 2 * 32))
+    expected = np.zeros((0, 2 * 28))
     steps = []
     for _ in range(3):
         seen = one_iteration(
@@ -221,19 +229,64 @@ def test_a_bank_that_has_just_become_full_is_drawn_from() -> None:
     drawn = record_pairs(model)
     counts = []
     for _ in range(7):
-        rows_BF = torch.rand(8, 32)
+        rows_BF = torch.rand(8, 28)
         model.contrast(rows_BF, rows_BF)
         counts.append(len(drawn[-1]) if drawn else 0)
-        model.bank.add(torch.rand(8, 64))
+        model.bank.add(torch.rand(8, 56))
     assert counts == [0, 8, 12, 12, 12, 12, 12]
 
 
+def test_the_hidden_layer_is_as_wide_as_the_features() -> None:
+    # Of 16 pixels, the maps of all four stages have more than one.
+    teacher = tiny_teacher(classifier(5), 16)
+    model = make_algorithm('CMI', teacher=teacher)
+    first, _, last = model.projection
+    assert first.weight.shape == (60, 60) and last.weight.shape == (4, 60)
+
+
+def test_a_teacher_without_maps_can_give_its_penultimate_features() -> None:
+    vector = dict(
+        type='ImageClassifier',
+        backbone=dict(
+            type='VisionTransformer',
+            arch=dict(
+                embed_dims=12,
+                num_layers=1,
+                num_heads=2,
+                feedforward_channels=8),
+            img_size=8,
+            patch_size=4,
+            in_channels=1),
+        head=dict(type='LinearClsHead', num_classes=5, in_channels=12),
+        data_preprocessor=dict(mean=[127.5], std=[63.75]))
+    model = make_algorithm(
+        'CMI', teacher=tiny_teacher(vector), features='penultimate')
+    assert model.projection[0].weight.shape == (12, 12)
+    one_iteration(model)
+    assert model.bank.rows().shape == (8, 24)
+
+
+def test_a_checkpoint_is_evaluated_without_teacher_and_projection() -> None:
+    model = make_algorithm('CMI')
+    other = make_algorithm('CMI', teacher=None, num_classes=5)
+    load_weights(other, model.state_dict(), 'the checkpoint')
+    assert_unchanged(other.student, snapshot(model.student))
+    assert {key.partition('.')[0]
+            for key in other.state_dict()} == {'student', 'generator'}
+
+
 @pytest.mark.parametrize('changes, message', [
-    (dict(num_features=31),
-     'num_features must be 32.*got 31: set model.num_features'),
+    (dict(features='all'), 'features must be .*model.features'),
     (dict(num_negatives=-1), 'num_negatives must be .*model.num_negatives'),
 ])
 def test_wrong_numbers_are_refused_by_name(changes: dict,
                                            message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_algorithm('CMI', **changes)
+
+
+def test_stages_of_a_teacher_without_maps_are_refused_by_name() -> None:
+    # Its maps are single pixels.
+    teacher = tiny_teacher(classifier(5), 1)
+    with pytest.raises(UserError, match="set model.features='penultimate'"):
+        make_algorithm('CMI', teacher=teacher)

@@ -16,7 +16,6 @@ def test_20_iterations_give_the_weights_of_the_framework() -> None:
         dict(
             num_generator_steps=3,
             num_student_steps=2,
-            num_features=32,
             embedding_size=8,
             bank_capacity=40,
             num_negatives=6) | {'pool.capacity': 40})
@@ -24,10 +23,10 @@ def test_20_iterations_give_the_weights_of_the_framework() -> None:
     teacher.eval().requires_grad_(False)
     student = with_weights_of(model.student, ResNet18(width=4))
     generator = with_weights_of(model.generator, make_generator(16, n=4))
-    projection = with_weights_of(model.projection, make_projection(32, size=8))
-    adam = Adam(projection.parameters(), 1e-3, (0.5, 0.999))
+    projection = with_weights_of(model.projection, make_projection(60, size=8))
+    adam = Adam(projection.parameters(), 1e-3)
     sgd = SGD(student.parameters(), 0.1, 0.9, weight_decay=1e-4)
-    pool, bank = Memory(40, 1, 16, 16), Memory(40, 64)
+    pool, bank = Memory(40, 1, 16, 16), Memory(40, 120)
     owned = RandomStreams(torch.initial_seed())
     streams = {
         name: owned.get(purpose, shared=purpose == 'generator')

@@ -16,6 +16,7 @@ model = dict(
     adversarial_loss=dict(type='AgreedKLLoss', loss_weight=0.5),
     contrastive_loss=dict(
         type='InfoNCELoss', temperature=0.1, loss_weight=0.8),
+    features='stages',
     embedding_size=256,
     bank_capacity=40960,
     num_negatives=4096,
@@ -38,7 +39,7 @@ optim_wrapper = dict(
         optimizer=dict(type='Adam', lr=1e-3, betas=(0.5, 0.999))),
     projection=dict(
         type='OptimWrapper',
-        optimizer=dict(type='Adam', lr=1e-3, betas=(0.5, 0.999))))
+        optimizer=dict(type='Adam', lr=1e-3, betas=(0.9, 0.999))))
 param_scheduler = dict(
     student=[dict(type='CosineAnnealingLR', by_epoch=True)],
     generator=[],
