@@ -3,6 +3,7 @@
 _base_ = './resnet18w16_to_resnet18w8_digits.py'
 model = dict(
     selector=dict(type='SelectAll'),
+    detach_teacher=True,
     class_prior=dict(
         type='ClassPrior',
         one_hot=0.05,

@@ -3,6 +3,7 @@
 _base_ = './resnet34_to_resnet18_cifar100.py'
 model = dict(
     selector=dict(type='SelectAll'),
+    detach_teacher=True,
     class_prior=dict(
         type='ClassPrior',
         one_hot=0.05,

@@ -2,7 +2,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from mmengine.dist import get_rank
@@ -20,7 +20,7 @@ from tadfkd.classifiers.outputs import classifier_logits, with_predictions
 from tadfkd.classifiers.student import build_student
 from tadfkd.distributed.reductions import global_means
 from tadfkd.distributed.wrapper import unwrapped
-from tadfkd.errors import require_at_least
+from tadfkd.errors import require_at_least, require_choice
 from tadfkd.generators import BaseGenerator
 from tadfkd.losses import LogitsLoss
 from tadfkd.networks.compiling import compile_in_place
@@ -85,6 +85,9 @@ class BaseDFKD(BaseModel):
             names, and leaves images as they are for a model dict.
         num_classes: Class count of a named student without a teacher. With a
             teacher, its class count is taken.
+        student_mode_in_generator_step: ``'eval'``, so that a generator step
+            leaves the student unchanged, or ``'train'``: its batch norms then
+            use and update the statistics of the batch.
         channels_last: Whether convolutions keep the channels of a pixel
             together in memory, which is faster on many processors and GPUs.
             Results change by rounding. Not for networks of a few channels on
@@ -116,9 +119,14 @@ class BaseDFKD(BaseModel):
                  data_preprocessor: dict | None = None,
                  student_input_size: int | tuple[int, int] | None = None,
                  num_classes: int | None = None,
+                 student_mode_in_generator_step: Literal['eval',
+                                                         'train'] = 'eval',
                  channels_last: bool = False,
                  compile: bool | dict = False) -> None:
         super().__init__(data_preprocessor)
+        require_choice('model', 'student_mode_in_generator_step',
+                       student_mode_in_generator_step, ('eval', 'train'))
+        self.student_mode_in_generator_step = student_mode_in_generator_step
         # Student steps train batch norm, which needs two samples.
         require_at_least('model', 'batch_size', batch_size, 2)
         self.batch_size = batch_size
@@ -174,7 +182,8 @@ class BaseDFKD(BaseModel):
         """Within the block, the losses of one step are computed.
 
         The optimiser's context is open. The student is frozen and in eval
-        mode, unless the step trains the student.
+        mode, unless the step trains the student, or trains the generator
+        against a student in training mode.
 
         Args:
             network: Name of the network that the step trains.
@@ -182,6 +191,11 @@ class BaseDFKD(BaseModel):
         """
         others = [] if network == 'student' else [self.student]
         with frozen(*others), wrapper.optim_context(getattr(self, network)):
+            if network == 'generator':
+                # Its distributed wrapper stays in eval mode and is not
+                # called, because no parameter gets a gradient.
+                unwrapped(self.student).train(
+                    self.student_mode_in_generator_step == 'train')
             yield
 
     def update(self, network: str, wrapper: OptimWrapper, *means:
@@ -232,7 +246,7 @@ class BaseDFKD(BaseModel):
         """
         network = unwrapped(self.student)
         # A frozen student is called without its distributed wrapper, which
-        # would wait for gradients of its parameters.
+        # would wait for gradients of its parameters. The wrapper tells.
         student = self.student if self.student.training else network
         if weights is not None:
 

@@ -35,11 +35,17 @@ class TADFKD(AlternatingDFKD):
     ``examples/tadfkd_plain.py`` is the same algorithm as one plain script.
 
     Differs from the released code: the student is in eval mode while the
-    generator trains, so a generator step leaves the student unchanged;
-    teacher logits are detached in student steps; candidates that one student
-    step leaves over feed the next. ``configs/tadfkd/*_released.py`` have the
-    released form of JS and of the image terms, see
-    :class:`~tadfkd.losses.JSLoss` and ``image_terms_on``.
+    generator trains, so a generator step leaves the student unchanged. The
+    released student is in train mode there, which gives the generator another
+    gradient (cosine 0.19 to ours). Teacher logits are detached in student
+    steps; candidates that one student step leaves over feed the next.
+    ``configs/tadfkd/*_released.py`` have the released form of JS, of the image
+    terms and of the student's mode, see :class:`~tadfkd.losses.JSLoss`,
+    ``image_losses`` and ``student_mode_in_generator_step``.
+
+    Without selection (``configs/tadfkd/*_basic.py``) the released code
+    detaches the teacher's logits in the divergence, so only the student's
+    answer drives the images; with selection it does not.
 
     Args:
         adversarial_loss: Config of a :class:`~tadfkd.losses.LogitsLoss` d of
@@ -47,6 +53,8 @@ class TADFKD(AlternatingDFKD):
         bn_loss: Config of a :class:`~tadfkd.losses.StatisticsLoss` of the
             teacher's batch norms, or None. A teacher without batch norm has
             no such term.
+        detach_teacher: Whether the divergence gives no gradient through the
+            teacher.
         image_losses: Config of an :class:`~tadfkd.losses.ImageLoss` by name,
             each a mean over all candidates.
         class_prior: Config of a :class:`~tadfkd.losses.ClassPrior` of the
@@ -63,6 +71,7 @@ class TADFKD(AlternatingDFKD):
     def __init__(self,
                  adversarial_loss: dict,
                  bn_loss: dict | None = None,
+                 detach_teacher: bool = False,
                  image_losses: dict[str, dict] = {},
                  class_prior: dict | None = None,
                  bn_on: Literal['augmented', 'plain'] = 'augmented',
@@ -79,6 +88,7 @@ class TADFKD(AlternatingDFKD):
         self.class_prior = build_part('class_prior', class_prior,
                                       ClassPrior) if class_prior else None
         self.image_losses = build_image_losses(image_losses)
+        self.detach_teacher = detach_teacher
         self.bn_on = bn_on
         self.image_terms_on = image_terms_on
 
@@ -93,8 +103,10 @@ class TADFKD(AlternatingDFKD):
             selected.views_BCHW,
             with_bn=has_bn_term and same_view,
             with_features=prior is not None and prior.reads_features)
+        teacher_BK = output.logits_BK.detach() if self.detach_teacher \
+            else output.logits_BK
         divergence = self.adversarial_loss(
-            self.student_logits(selected.views_BCHW), output.logits_BK)
+            self.student_logits(selected.views_BCHW), teacher_BK)
         losses = dict(adversarial=self.adversarial_loss.loss_weight -
                       divergence)
         if self.bn_loss is not None:

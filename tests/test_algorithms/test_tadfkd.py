@@ -1,12 +1,17 @@
 """TA-DFKD's equations, from images and the networks alone."""
 import math
+from typing import Any
 
 import equations
 import numpy as np
 import pytest
 import torch
-from algorithm_helpers import DIGITS, Iteration, make_algorithm, one_iteration
+from algorithm_helpers import (DIGITS, Iteration, make_algorithm,
+                               one_iteration, optimisers)
 from torch import Tensor
+
+from tadfkd.networks.freezing import frozen
+from tadfkd.structures import SyntheticBatch
 
 HALF = dict(type='KeepEvery', n=2)
 SHIFT = dict(type='RandomShift', max_pixels=1)
@@ -82,3 +87,46 @@ def test_the_view_of_each_term_is_an_option(bn_on: str,
     for name, value in image_terms(x.double().numpy()).items():
         assert seen.losses[f'generator_{name}'] == pytest.approx(
             value, rel=1e-3)
+
+
+def adversarial_gradient(**changes: Any) -> tuple[Tensor, Any]:
+    """That of the images, and the model."""
+    torch.manual_seed(0)
+    model = make_algorithm(
+        'TADFKD', selector=dict(type='SelectAll'), **changes)
+    images_BCHW = torch.rand(8, 1, 8, 8, requires_grad=True)
+    with model.train_only('generator', optimisers(model)['generator']):
+        terms = model.generator_losses(SyntheticBatch(images_BCHW))
+    gradient, = torch.autograd.grad(terms['adversarial'], images_BCHW)
+    return gradient, model
+
+
+def test_a_detached_teacher_does_not_drive_the_divergence() -> None:
+    through_both, model = adversarial_gradient()
+    through_student, _ = adversarial_gradient(detach_teacher=True)
+    torch.manual_seed(0)
+    make_algorithm('TADFKD', selector=dict(type='SelectAll'))
+    images_BCHW = torch.rand(8, 1, 8, 8, requires_grad=True)
+    with frozen(model.student):
+        divergence = model.adversarial_loss(
+            model.student_logits(images_BCHW),
+            model.teacher_logits(images_BCHW))
+    expected, = torch.autograd.grad(-divergence, images_BCHW)
+    torch.testing.assert_close(through_student, expected)
+    assert (through_both - expected).norm() > 0.1 * expected.norm()
+
+
+def test_the_released_student_uses_statistics_of_the_generators_batch(
+) -> None:
+    in_eval, model = adversarial_gradient()
+    assert all(norm.num_batches_tracked == 0
+               for norm in equations.batch_norms(model.student))
+    in_train, model = adversarial_gradient(
+        student_mode_in_generator_step='train')
+    assert all(norm.num_batches_tracked == 1
+               for norm in equations.batch_norms(model.student))
+    cosine = torch.cosine_similarity(in_eval.flatten(), in_train.flatten(), 0)
+    assert cosine < 0.9
+    # Only the generator step is another.
+    assert model.student.training
+    assert all(values.requires_grad for values in model.student.parameters())
