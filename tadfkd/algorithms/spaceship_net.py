@@ -25,7 +25,7 @@ class SpaceshipNet(InversionDFKD):
     with probability 0.7, and the following layers decode the mixture::
 
         generator:  0.5 CE(T(x), y) + BN(x)
-        student:    30^2 KL(softmax T(x) / 30 || softmax S(x) / 30)
+        student:    30^2 / K KL(softmax T(x) / 30 || softmax S(x) / 30)
                     + 25 sum_l mean (A_l(S) - A_l(T))^2
                     + 2.5 mean (M(S) - M(T))^2
 

@@ -63,7 +63,7 @@ def test_both_networks_minimise_the_papers_sums() -> None:
     seen.assert_losses(
         generator=generator,
         student=dict(
-            logits=equations.kl(student_BK, teacher_BK, 30),
+            logits=equations.kl(student_BK, teacher_BK, 30) / 5,
             attention=25 * attention,
             activation=2.5 * ((mine - others)**2).mean()))
 

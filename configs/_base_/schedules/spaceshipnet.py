@@ -19,7 +19,7 @@ model = dict(
     bn_momentum=0.0,
     attention_loss=dict(type='AttentionTransferLoss', loss_weight=25.0),
     activation_loss=dict(type='ClassActivationLoss', loss_weight=2.5),
-    student_loss=dict(type='KLLoss', temperature=30.0))
+    student_loss=dict(type='KLLoss', temperature=30.0, reduction='mean'))
 train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=1)
 train_dataloader = dict(
     batch_size=1,
