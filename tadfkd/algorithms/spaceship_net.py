@@ -7,10 +7,10 @@ from torch import Tensor
 from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.building import build_part, require_generator
 from tadfkd.algorithms.inversion import InversionDFKD
-from tadfkd.algorithms.stage_maps import StageMaps
+from tadfkd.algorithms.stage_maps import StageMaps, class_gradients
 from tadfkd.distributed.reductions import gather_ints
 from tadfkd.errors import UserError, require_at_least
-from tadfkd.losses import AttentionTransferLoss, ClassActivationLoss
+from tadfkd.losses import ClassActivationLoss, GradCAMLoss
 from tadfkd.memory import RingBuffer
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
@@ -26,12 +26,14 @@ class SpaceshipNet(InversionDFKD):
 
         generator:  0.5 CE(T(x), y) + BN(x)
         student:    30^2 / K KL(softmax T(x) / 30 || softmax S(x) / 30)
-                    + 25 sum_l mean (A_l(S) - A_l(T))^2
-                    + 2.5 mean (M(S) - M(T))^2
+                    + mean (M(S) - M(T))^2 + sum_l mean (G_l(S) - G_l(T))^2
 
-    where A_l is the attention map that ends resolution l, and M the class
-    activation map of the teacher's class, each scaled to length 1. CVPR 2023;
-    the weights of the last two and the share of exchange are ours.
+    where M_k = sum_c w_kc f_c are the class activation maps of all classes:
+    f is the last feature map and w the weight of the linear layer. G_l is the
+    grad-CAM, not rectified, of the teacher's class k in the map f_l that ends
+    resolution l: sum_c f_lc mean_hw d logit_k / d f_lc. Both w and this
+    gradient are constants of the step. CVPR 2023; the share of exchange is
+    ours.
 
     Args:
         exchange_probability: Probability that a channel is exchanged, in
@@ -39,10 +41,9 @@ class SpaceshipNet(InversionDFKD):
         exchange_share: Share of exchanged images in a student batch, in
             [0, 1]; the others come from the pool.
         bank_capacity: Images whose features are kept, >= 2.
-        attention_loss: Config of an
-            :class:`~tadfkd.losses.AttentionTransferLoss`.
         activation_loss: Config of a
             :class:`~tadfkd.losses.ClassActivationLoss`.
+        grad_cam_loss: Config of a :class:`~tadfkd.losses.GradCAMLoss`.
         **inversion: See :class:`InversionDFKD`.
 
     Raises:
@@ -51,8 +52,8 @@ class SpaceshipNet(InversionDFKD):
     """
 
     def __init__(self, exchange_probability: float, exchange_share: float,
-                 bank_capacity: int, attention_loss: dict,
-                 activation_loss: dict, **inversion: Any) -> None:
+                 bank_capacity: int, activation_loss: dict,
+                 grad_cam_loss: dict, **inversion: Any) -> None:
         super().__init__(**inversion)
         for name, value in dict(
                 exchange_probability=exchange_probability,
@@ -65,11 +66,11 @@ class SpaceshipNet(InversionDFKD):
         self.exchange_share = exchange_share
         require_generator(self, self.generator, 'UpsamplingGenerator',
                           'feature_layers', 'encode', 'decode')
-        self.attention_loss = build_part('attention_loss', attention_loss,
-                                         AttentionTransferLoss)
         self.activation_loss = build_part('activation_loss', activation_loss,
                                           ClassActivationLoss)
-        self.stage_maps = StageMaps.of(self, 'model.attention_loss')
+        self.grad_cam_loss = build_part('grad_cam_loss', grad_cam_loss,
+                                        GradCAMLoss)
+        self.stage_maps = StageMaps.of(self, 'model.grad_cam_loss')
         self.banks = [
             RingBuffer(bank_capacity)
             for _ in self.bare_generator.feature_layers
@@ -96,8 +97,7 @@ class SpaceshipNet(InversionDFKD):
         images_BCHW = torch.cat((*made, stored_BCHW))
         views_BCHW = self.candidates.augmented(
             SyntheticBatch(images_BCHW)).views_BCHW
-        return views_BCHW, self.teacher(
-            views_BCHW, maps_at=self.stage_maps.teacher)
+        return views_BCHW, self.stage_maps.of_teacher(self, views_BCHW)
 
     @torch.no_grad()
     def exchanged(self, size: int) -> SyntheticBatch:
@@ -118,17 +118,19 @@ class SpaceshipNet(InversionDFKD):
 
     def student_losses(self, images_BCHW: Tensor,
                        target: TeacherOutput) -> Losses:
-        """Logits, attention and class activation."""
+        """Logits, class activation and grad-CAM."""
         logits_BK, maps = self.stage_maps.of_student(self, images_BCHW)
-        assert target.maps is not None
-        teacher_rows, student_rows = (
-            layer.weight.flatten(1)[target.logits_BK.argmax(1)]
-            for layer in self.class_layers)
+        assert target.maps is not None and target.map_gradients is not None
+        teacher_KC, student_KC = (
+            layer.weight.flatten(1) for layer in self.class_layers)
+        gradients = class_gradients(logits_BK, maps,
+                                    target.logits_BK.argmax(1))
         return dict(
             logits=self.student_loss(logits_BK, target.logits_BK),
-            attention=self.attention_loss(maps, target.maps),
-            activation=self.activation_loss(maps[-1], student_rows,
-                                            target.maps[-1], teacher_rows))
+            activation=self.activation_loss(maps[-1], student_KC,
+                                            target.maps[-1], teacher_KC),
+            grad_cam=self.grad_cam_loss(maps, gradients, target.maps,
+                                        target.map_gradients))
 
     def training_state(self) -> dict:
         """See :meth:`BaseDFKD.training_state`; with the kept features."""

@@ -1,7 +1,9 @@
 """Feature maps that teacher and student have at the same resolutions."""
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from tadfkd.algorithms.base import BaseDFKD
@@ -11,6 +13,7 @@ from tadfkd.networks.capture import capture
 from tadfkd.networks.feature_maps import (find_classification_layer,
                                           find_map_layers)
 from tadfkd.networks.freezing import frozen
+from tadfkd.structures import TeacherOutput
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,23 @@ class StageMaps:
             logits_BK = model.student_logits(images_BCHW)
         return logits_BK, maps
 
+    def of_teacher(self, model: BaseDFKD,
+                   images_BCHW: Tensor) -> TeacherOutput:
+        """The teacher's answer without graph, with maps and their gradients
+        of its predicted class.
+
+        Args:
+            model: One with a teacher.
+            images_BCHW: Float in [0, 1].
+        """
+        with torch.enable_grad():
+            # The maps have a graph only if something before them has one.
+            output = model.teacher(
+                images_BCHW.detach().requires_grad_(), maps_at=self.teacher)
+            gradients = class_gradients(output.logits_BK, output.maps,
+                                        output.logits_BK.argmax(1))
+        return replace(output.detach(), map_gradients=gradients)
+
     def class_layers(self, model: BaseDFKD) -> tuple[Any, Any]:
         """The linear layers of teacher and student whose rows weight the
         channels of their last maps.
@@ -81,3 +101,22 @@ class StageMaps:
                     'its last feature map, so it has no class activation '
                     f'maps: choose another model.{name} or algorithm')
         return teacher_layer, student_layer
+
+
+def class_gradients(logits_BK: Tensor, maps: Sequence[Tensor],
+                    labels_B: Tensor) -> tuple[Tensor, ...]:
+    """The gradient of each sample's logit of its label, without graph.
+
+    Args:
+        logits_BK: With their graph, which is kept.
+        maps: What the logits were computed from; the gradient of a map that
+            they do not depend on is 0.
+        labels_B: Class ids.
+    """
+    chosen_B = logits_BK.gather(1, labels_B[:, None])
+    return torch.autograd.grad(
+        chosen_B.sum(),
+        tuple(maps),
+        retain_graph=True,
+        allow_unused=True,
+        materialize_grads=True)

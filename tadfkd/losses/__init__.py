@@ -1,5 +1,6 @@
 """What do the networks minimise? Pure functions of tensors."""
-from tadfkd.losses.attention import AttentionTransferLoss, ClassActivationLoss
+from tadfkd.losses.attention import (AttentionTransferLoss,
+                                     ClassActivationLoss, GradCAMLoss)
 from tadfkd.losses.base_loss import (BaseLoss, ImageLoss, LabelLoss,
                                      LogitsLoss, StatisticsLoss)
 from tadfkd.losses.bn_statistics import BNStatisticsLoss
@@ -13,7 +14,7 @@ from tadfkd.losses.logits import AgreedKLLoss, JSLoss, KLLoss, L1Loss
 __all__ = [
     'ActivationLoss', 'AgreedKLLoss', 'AttentionTransferLoss',
     'BNStatisticsLoss', 'BaseLoss', 'ClassActivationLoss', 'ClassBalanceLoss',
-    'ClassPrior', 'ImageL2Loss', 'ImageLoss', 'InfoNCELoss', 'JSLoss',
-    'KLLoss', 'L1Loss', 'LabelLoss', 'LogitsLoss', 'OneHotLoss',
+    'ClassPrior', 'GradCAMLoss', 'ImageL2Loss', 'ImageLoss', 'InfoNCELoss',
+    'JSLoss', 'KLLoss', 'L1Loss', 'LabelLoss', 'LogitsLoss', 'OneHotLoss',
     'PixelStatisticsLoss', 'StatisticsLoss', 'TotalVariationLoss'
 ]

@@ -10,11 +10,10 @@ from tadfkd.registry import MODELS
 from tadfkd.utils.precision import at_least_float32
 
 
-def _squared_difference(student_BHW: Tensor, teacher_BHW: Tensor) -> Tensor:
-    """Mean squared difference of maps, each scaled to length 1."""
-    return functional.mse_loss(
-        functional.normalize(student_BHW.flatten(1), dim=1),
-        functional.normalize(teacher_BHW.flatten(1), dim=1))
+def _attention(map_BCHW: Tensor) -> Tensor:
+    """The mean over channels of f^2, scaled to length 1 per sample; flat."""
+    return functional.normalize(
+        at_least_float32(map_BCHW).square().mean(1).flatten(1), dim=1)
 
 
 @MODELS.register_module()
@@ -42,9 +41,7 @@ class AttentionTransferLoss(BaseLoss):
                 height and width; the channels may differ.
         """
         distances = [
-            _squared_difference(
-                at_least_float32(student).square().mean(1),
-                at_least_float32(teacher).square().mean(1))
+            functional.mse_loss(_attention(student), _attention(teacher))
             for student, teacher in zip(
                 student_maps, teacher_maps, strict=True)
         ]
@@ -53,34 +50,89 @@ class AttentionTransferLoss(BaseLoss):
 
 @MODELS.register_module()
 class ClassActivationLoss(BaseLoss):
-    """Mean of (M(S) - M(T))^2 over the class activation maps of one class.
+    """Mean of (M(S) - M(T))^2 over the class activation maps of all classes.
 
-    M is the sum over channels of the last map. The linear layer's row of the
-    class weights the channels (arXiv 1512.04150), and M is scaled to length 1
-    over the positions.
+    The map of class k is sum_c w_kc f_c: the row of the class in the linear
+    layer weights the channels of the last feature map (arXiv 1512.04150). The
+    maps are neither scaled nor rectified, and a bias is left out.
 
     Example:
-        >>> map_BCHW, rows_BC = torch.rand(2, 3, 4, 4), torch.ones(2, 3)
-        >>> ClassActivationLoss()(map_BCHW, rows_BC, map_BCHW, rows_BC)
+        >>> map_BCHW, weight_KC = torch.rand(2, 3, 4, 4), torch.ones(5, 3)
+        >>> ClassActivationLoss()(map_BCHW, weight_KC, map_BCHW, weight_KC)
         tensor(0.)
     """
 
-    def forward(self, student_map_BCHW: Tensor, student_rows_BC: Tensor,
-                teacher_map_BCHW: Tensor, teacher_rows_BC: Tensor) -> Tensor:
+    def forward(self, student_map_BCHW: Tensor, student_weight_KC: Tensor,
+                teacher_map_BCHW: Tensor, teacher_weight_KC: Tensor) -> Tensor:
         """The distance, >= 0.
 
         Args:
             student_map_BCHW: Input of the student's pooling.
-            student_rows_BC: The row of weights of each sample's class.
+            student_weight_KC: Of the student's linear layer, one row per
+                class. It gets no gradient.
             teacher_map_BCHW: Input of the teacher's pooling, with the same
                 height and width.
-            teacher_rows_BC: The teacher's rows, with its own channels.
+            teacher_weight_KC: Likewise, with the teacher's channels.
         """
-        student_BHW, teacher_BHW = (torch.einsum('bchw,bc->bhw',
-                                                 at_least_float32(map_),
-                                                 at_least_float32(rows))
-                                    for map_, rows in ((student_map_BCHW,
-                                                        student_rows_BC),
-                                                       (teacher_map_BCHW,
-                                                        teacher_rows_BC)))
-        return self.loss_weight * _squared_difference(student_BHW, teacher_BHW)
+        student_BKHW = _class_maps(student_map_BCHW, student_weight_KC)
+        teacher_BKHW = _class_maps(teacher_map_BCHW, teacher_weight_KC)
+        return self.loss_weight * functional.mse_loss(student_BKHW,
+                                                      teacher_BKHW)
+
+
+@MODELS.register_module()
+class GradCAMLoss(BaseLoss):
+    """Sum over resolutions of the mean of (G(S) - G(T))^2.
+
+    G is the grad-CAM of one class per sample: the sum over channels of the
+    feature map, each channel times the mean over positions of the gradient of
+    the class's logit (arXiv 1610.02391). Here it is not rectified, nor
+    scaled, and the gradient is a constant.
+
+    Example:
+        >>> maps = [torch.rand(2, 3, 4, 4)]
+        >>> gradients = [torch.rand(2, 3, 4, 4)]
+        >>> GradCAMLoss()(maps, gradients, maps, gradients)
+        tensor(0.)
+    """
+
+    def forward(self, student_maps: Sequence[Tensor],
+                student_gradients: Sequence[Tensor],
+                teacher_maps: Sequence[Tensor],
+                teacher_gradients: Sequence[Tensor]) -> Tensor:
+        """The distance, >= 0.
+
+        Args:
+            student_maps: (B, C, H, W) maps, one per resolution.
+            student_gradients: For each map, the gradient of one logit per
+                sample. It gets no gradient itself.
+            teacher_maps: One map per map of the student, with the same
+                height and width; the channels may differ.
+            teacher_gradients: Likewise, of the teacher's logits.
+        """
+        distances = [
+            functional.mse_loss(
+                _grad_cam(student, student_gradient),
+                _grad_cam(teacher, teacher_gradient))
+            for student, student_gradient, teacher, teacher_gradient in zip(
+                student_maps,
+                student_gradients,
+                teacher_maps,
+                teacher_gradients,
+                strict=True)
+        ]
+        return self.loss_weight * torch.stack(distances).sum()
+
+
+def _class_maps(map_BCHW: Tensor, weight_KC: Tensor) -> Tensor:
+    """maps_BKHW of all classes."""
+    return torch.einsum('bchw,kc->bkhw', at_least_float32(map_BCHW),
+                        at_least_float32(weight_KC.detach()))
+
+
+def _grad_cam(map_BCHW: Tensor, gradient_BCHW: Tensor) -> Tensor:
+    """cam_BHW, signed."""
+    weights_BC = at_least_float32(gradient_BCHW.detach()).mean((2, 3))
+    # Autocast would run a matrix product in half precision, which is too
+    # coarse for the mean of small gradients.
+    return (at_least_float32(map_BCHW) * weights_BC[:, :, None, None]).sum(1)

@@ -99,12 +99,15 @@ class TeacherOutput:
             forward, if requested; empty for a network without batch norm.
         maps: Feature maps of a convolutional network, if requested, from
             high to low resolution, (B, C, H, W) each.
+        map_gradients: For each map, the gradient of the logit of a sample's
+            class with respect to it; None where nobody computed it.
     """
 
     logits_BK: Tensor
     features_BF: Tensor | None = None
     bn_statistics: tuple[BNStatistics, ...] | None = None
     maps: tuple[Tensor, ...] | None = None
+    map_gradients: tuple[Tensor, ...] | None = None
 
     def take(self, indices_M: Tensor) -> 'TeacherOutput':
         """The output for the samples at ``indices_M``, with its graph.
@@ -123,4 +126,6 @@ class TeacherOutput:
             features_BF=None
             if self.features_BF is None else function(self.features_BF),
             maps=None if self.maps is None else tuple(
-                function(values) for values in self.maps))
+                map(function, self.maps)),
+            map_gradients=None if self.map_gradients is None else tuple(
+                map(function, self.map_gradients)))

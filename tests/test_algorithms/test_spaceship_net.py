@@ -28,9 +28,33 @@ def record_decode(model: Any) -> list[tuple[Tensor, int]]:
     return decoded
 
 
+def grad_cams(network: Any, images_BCHW: Tensor,
+              classes_B: np.ndarray) -> list[np.ndarray]:
+    """Of each stage of a ResNet, for one class per image, not rectified."""
+    maps: list[Tensor] = []
+
+    def keep(*call: Any) -> None:
+        call[-1].retain_grad()
+        maps.append(call[-1])
+
+    handles = [
+        getattr(network.backbone, f'layer{stage}').register_forward_hook(keep)
+        for stage in (1, 2, 3, 4)
+    ]
+    logits_BK = network(
+        equations.normalised(images_BCHW).requires_grad_(), mode='tensor')
+    for handle in handles:
+        handle.remove()
+    logits_BK[range(len(classes_B)), classes_B].sum().backward()
+    network.zero_grad()
+    assert all(map_.grad is not None for map_ in maps)
+    return [(map_.detach().double().numpy() * map_.grad.double().numpy().mean(
+        (2, 3), keepdims=True)).sum(1) for map_ in maps]
+
+
 def test_both_networks_minimise_the_papers_sums() -> None:
     model = make_algorithm('SpaceshipNet')
-    # The rows are those of the teacher's class, whatever the student's is.
+    # The class is the teacher's, whatever the student's is.
     model.student.head.fc.bias.data[3] += 9
     # Without a step, so that the student's maps can be computed again.
     seen = one_iteration(model, optimisers(model, lr=0.0))
@@ -46,26 +70,24 @@ def test_both_networks_minimise_the_papers_sums() -> None:
     images_BCHW, student_BK = call.images_BCHW, call.logits_BK
     teacher_BK = equations.logits(network, images_BCHW)
     # The last map of each resolution is a stage's output.
-    student_maps, teacher_maps = (
-        equations.stage_outputs(classifier, images_BCHW, (1, 2, 3, 4))
-        for classifier in (model.student, network))
-    assert [map_.shape[-1] for map_ in teacher_maps] == [16, 8, 4, 2]
-    attention = sum(((equations.unit((a**2).mean(1)) -
-                      equations.unit((b**2).mean(1)))**2).mean()
-                    for a, b in zip(student_maps, teacher_maps))
     classes_B = teacher_BK.argmax(1)
     assert (classes_B != student_BK.argmax(1)).any()
-    mine, others = (equations.unit(
-        np.einsum('bchw,bc->bhw', maps[-1],
-                  layer.weight.detach().double().numpy()[classes_B]))
-                    for maps, layer in ((student_maps, model.student.head.fc),
-                                        (teacher_maps, network.head.fc)))
+    student_cams, teacher_cams = (
+        grad_cams(classifier, images_BCHW, classes_B)
+        for classifier in (model.student, network))
+    assert [cam_BHW.shape[-1] for cam_BHW in teacher_cams] == [16, 8, 4, 2]
+    mine, others = (
+        np.einsum('bchw,kc->bkhw',
+                  equations.stage_outputs(classifier, images_BCHW, [4])[0],
+                  classifier.head.fc.weight.detach().double().numpy())
+        for classifier in (model.student, network))
     seen.assert_losses(
         generator=generator,
         student=dict(
             logits=equations.kl(student_BK, teacher_BK, 30) / 5,
-            attention=25 * attention,
-            activation=2.5 * ((mine - others)**2).mean()))
+            activation=((mine - others)**2).mean(),
+            grad_cam=sum(((a - b)**2).mean()
+                         for a, b in zip(student_cams, teacher_cams))))
 
 
 def test_the_features_of_each_synthesis_are_kept() -> None:

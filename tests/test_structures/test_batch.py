@@ -99,7 +99,9 @@ def numbered_output(count: int, scale: Tensor | None = None) -> TeacherOutput:
         ids_B[:, None].expand(-1, 4), 10 * ids_B[:, None].expand(-1, 6),
         (statistics, ),
         (100 * ids_B[:, None, None, None].expand(-1, 2, 4, 4),
-         1000 * ids_B[:, None, None, None].expand(-1, 3, 2, 2)))
+         1000 * ids_B[:, None, None, None].expand(-1, 3, 2, 2)),
+        (20 * ids_B[:, None, None, None].expand(-1, 2, 4, 4),
+         30 * ids_B[:, None, None, None].expand(-1, 3, 2, 2)))
 
 
 def output_ids(output: TeacherOutput) -> list[int]:
@@ -110,6 +112,10 @@ def output_ids(output: TeacherOutput) -> list[int]:
     high, low = output.maps
     assert high[:, 1, 3, 3].tolist() == [100 * i for i in found]
     assert low[:, 2, 1, 1].tolist() == [1000 * i for i in found]
+    assert output.map_gradients is not None
+    high, low = output.map_gradients
+    assert high[:, 1, 3, 3].tolist() == [20 * i for i in found]
+    assert low[:, 2, 1, 1].tolist() == [30 * i for i in found]
     return found
 
 
@@ -145,7 +151,9 @@ def test_output_detach_cuts_the_graph_of_every_field_and_keeps_the_values(
     detached = output.detach()
     assert output_ids(detached) == [0, 1, 2, 3]
     assert detached.features_BF is not None and detached.maps is not None
-    for values in (detached.logits_BK, detached.features_BF, *detached.maps):
+    assert detached.map_gradients is not None
+    for values in (detached.logits_BK, detached.features_BF, *detached.maps,
+                   *detached.map_gradients):
         assert not values.requires_grad
     assert output.logits_BK.requires_grad
 

@@ -1,7 +1,6 @@
 # CVPR 2023. Each iteration is one epoch: 200 generator steps on one batch,
-# then 2000 student steps. The optimisers are those of CMI. The weights of
-# attention and class activation and the share of exchanged images are our own
-# choice.
+# then 2000 student steps. The optimisers are those of CMI. The share of
+# exchanged images is our own choice.
 model = dict(
     type='SpaceshipNet',
     batch_size=256,
@@ -17,8 +16,8 @@ model = dict(
     one_hot_loss=dict(type='OneHotLoss', loss_weight=0.5),
     bn_loss=dict(type='BNStatisticsLoss', loss_weight=1.0),
     bn_momentum=0.0,
-    attention_loss=dict(type='AttentionTransferLoss', loss_weight=25.0),
-    activation_loss=dict(type='ClassActivationLoss', loss_weight=2.5),
+    activation_loss=dict(type='ClassActivationLoss', loss_weight=1.0),
+    grad_cam_loss=dict(type='GradCAMLoss', loss_weight=1.0),
     student_loss=dict(type='KLLoss', temperature=30.0, reduction='mean'))
 train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=1)
 train_dataloader = dict(
