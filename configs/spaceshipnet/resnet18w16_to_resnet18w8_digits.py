@@ -17,7 +17,7 @@ model = dict(
     batch_size=64,
     num_generator_steps=40,
     num_student_steps=50,
-    pool=dict(capacity=960),
+    pool=dict(capacity=64),
     bank_capacity=960)
 train_cfg = dict(max_epochs=10)
 train_dataloader = dict(dataset=dict(num_steps=1))

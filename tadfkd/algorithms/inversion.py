@@ -24,6 +24,13 @@ from tadfkd.utils.library_errors import as_config_error
 SYNTHESIS_BETAS = (0.5, 0.999)
 
 
+def nothing_made() -> UserError:
+    """The error of a student step before there is any image."""
+    return UserError('no synthesis has made a finite image, so there is '
+                     'nothing to learn from: check the teacher, or lower '
+                     'optim_wrapper.generator.optimizer.lr')
+
+
 class InversionDFKD(BaseDFKD):
     """An iteration is one synthesis, then student steps on the pool.
 
@@ -247,9 +254,7 @@ class InversionDFKD(BaseDFKD):
             UserError: If no synthesis has made a finite image yet.
         """
         if len(self.pool) == 0:
-            raise UserError('no synthesis has made a finite image, so there '
-                            'is nothing to learn from: check the teacher, or '
-                            'lower optim_wrapper.generator.optimizer.lr')
+            raise nothing_made()
         return self.pool.sample(size, self.streams.get('pool')).to(self.device)
 
     def reinitialize(self,

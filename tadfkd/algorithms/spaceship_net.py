@@ -6,12 +6,12 @@ from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
 from tadfkd.algorithms.building import build_part, require_generator
-from tadfkd.algorithms.inversion import InversionDFKD
+from tadfkd.algorithms.inversion import InversionDFKD, nothing_made
 from tadfkd.algorithms.stage_maps import StageMaps, class_gradients
-from tadfkd.distributed.reductions import gather_ints
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.losses import ClassActivationLoss, GradCAMLoss
 from tadfkd.memory import RingBuffer
+from tadfkd.networks.freezing import frozen
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
 
@@ -20,9 +20,11 @@ from tadfkd.structures import SyntheticBatch, TeacherOutput
 class SpaceshipNet(InversionDFKD):
     """Images of exchanged features, and a student that looks at the same.
 
-    A bank keeps the generator's features of all images. A new image mixes two
-    of them: at one of three layers, each channel comes from the second image
-    with probability 0.7, and the following layers decode the mixture::
+    Banks keep the generator's features of all images, at three layers. Each
+    student step draws a batch of features of one layer, and the following
+    layers of the generator, in eval mode, decode it. With probability 0.7 the
+    batch is exchanged before: of sample b, half of the channels, drawn anew
+    for each sample, stay, and the others come from sample B - 1 - b::
 
         generator:  0.5 CE(T(x), y) + BN(x)
         student:    30^2 / K KL(softmax T(x) / 30 || softmax S(x) / 30)
@@ -32,38 +34,35 @@ class SpaceshipNet(InversionDFKD):
     f is the last feature map and w the weight of the linear layer. G_l is the
     grad-CAM, not rectified, of the teacher's class k in the map f_l that ends
     resolution l: sum_c f_lc mean_hw d logit_k / d f_lc. Both w and this
-    gradient are constants of the step. CVPR 2023; the share of exchange is
-    ours.
+    gradient are constants of the step. CVPR 2023.
 
     Args:
-        exchange_probability: Probability that a channel is exchanged, in
-            [0, 1].
-        exchange_share: Share of exchanged images in a student batch, in
-            [0, 1]; the others come from the pool.
+        exchange_probability: Probability that a student's batch is
+            exchanged, in [0, 1].
         bank_capacity: Images whose features are kept, >= 2.
         activation_loss: Config of a
             :class:`~tadfkd.losses.ClassActivationLoss`.
         grad_cam_loss: Config of a :class:`~tadfkd.losses.GradCAMLoss`.
-        **inversion: See :class:`InversionDFKD`.
+        **inversion: See :class:`InversionDFKD`. The student does not see the
+            images of the pool. Its batch is smaller where the selector drops
+            decoded images.
 
     Raises:
         UserError: If a network has no feature maps, or none under its last
             linear layer.
     """
 
-    def __init__(self, exchange_probability: float, exchange_share: float,
-                 bank_capacity: int, activation_loss: dict,
-                 grad_cam_loss: dict, **inversion: Any) -> None:
+    def __init__(self, exchange_probability: float, bank_capacity: int,
+                 activation_loss: dict, grad_cam_loss: dict,
+                 **inversion: Any) -> None:
         super().__init__(**inversion)
-        for name, value in dict(
-                exchange_probability=exchange_probability,
-                exchange_share=exchange_share).items():
-            if not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise UserError(f'{name} must be in [0, 1], got {value!r}: '
-                                f'set model.{name}')
+        if not isinstance(exchange_probability,
+                          int | float) or not 0 <= exchange_probability <= 1:
+            raise UserError(
+                'exchange_probability must be in [0, 1], got '
+                f'{exchange_probability!r}: set model.exchange_probability')
         require_at_least('model', 'bank_capacity', bank_capacity, 2)
         self.exchange_probability = exchange_probability
-        self.exchange_share = exchange_share
         require_generator(self, self.generator, 'UpsamplingGenerator',
                           'feature_layers', 'encode', 'decode')
         self.activation_loss = build_part('activation_loss', activation_loss,
@@ -85,36 +84,36 @@ class SpaceshipNet(InversionDFKD):
                                       self.bare_generator.encode(latents_BZ)):
                 bank.add(features)
 
-    @torch.no_grad()
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
-        """Exchanged images and images of the pool, with maps."""
-        size = round(self.exchange_share * self.batch_size)
-        made = []
-        if size > 0 and min(map(len, self.banks)) > 0:
-            made.append(
-                self.candidates.select(self.exchanged(size)).images_BCHW)
-        stored_BCHW = self.pool_images(self.batch_size - sum(map(len, made)))
-        images_BCHW = torch.cat((*made, stored_BCHW))
-        views_BCHW = self.candidates.augmented(
-            SyntheticBatch(images_BCHW)).views_BCHW
-        return views_BCHW, self.stage_maps.of_teacher(self, views_BCHW)
+        """Decoded images, augmented, and the teacher's answer with maps."""
+        batch = self.candidates.augmented(
+            self.candidates.select(self.decoded(self.batch_size)))
+        return batch.views_BCHW, self.stage_maps.of_teacher(
+            self, batch.views_BCHW)
 
     @torch.no_grad()
-    def exchanged(self, size: int) -> SyntheticBatch:
-        """Images of features that two kept images exchange at a layer."""
-        stream = self.streams.get('exchange')
-        # The first process chooses for all, which go through the same layers.
-        layer = gather_ints(
-            int(torch.randint(len(self.banks), (), generator=stream)))[0]
-        own, other = (self.banks[layer].sample(size, stream) for _ in range(2))
-        exchange_BC = torch.rand(
-            own.shape[:2], generator=stream) < self.exchange_probability
-        features = torch.where(exchange_BC[:, :, None, None], other, own)
+    def decoded(self, size: int) -> SyntheticBatch:
+        """Images of kept features of one layer, exchanged or as they are.
+
+        Raises:
+            UserError: If no synthesis has made a finite image yet.
+        """
+        if min(map(len, self.banks)) == 0:
+            raise nothing_made()
+        # The batches of all processes together are one batch.
+        shared = self.streams.get('exchange', shared=True)
+        layer = int(torch.randint(len(self.banks), (), generator=shared))
+        chance = float(torch.rand((), generator=shared))
+        stream = self.streams.get('features')
+        features = self.banks[layer].sample(size, stream)
+        if chance < self.exchange_probability:
+            features = exchanged(features, half_of(features.shape[:2], stream))
         self.counters.images_generated += size
-        return SyntheticBatch(
-            self.bare_generator.decode(
-                features.to(self.device),
-                self.bare_generator.feature_layers[layer]))
+        with frozen(self.bare_generator):
+            return SyntheticBatch(
+                self.bare_generator.decode(
+                    features.to(self.device),
+                    self.bare_generator.feature_layers[layer]))
 
     def student_losses(self, images_BCHW: Tensor,
                        target: TeacherOutput) -> Losses:
@@ -142,3 +141,15 @@ class SpaceshipNet(InversionDFKD):
         super().load_training_state(state)
         for bank, rows in zip(self.banks, state['banks'], strict=True):
             bank.load_state_dict(rows)
+
+
+def half_of(shape: tuple[int, int], stream: torch.Generator) -> Tensor:
+    """own_BC, True for exactly C // 2 random channels of each sample."""
+    return torch.rand(shape, generator=stream).argsort(1) < shape[1] // 2
+
+
+def exchanged(features_BCHW: Tensor, own_BC: Tensor) -> Tensor:
+    """Features of which sample b has the channels where ``own_BC`` is False
+    from sample B - 1 - b."""
+    return torch.where(own_BC[:, :, None, None], features_BCHW,
+                       features_BCHW.flip(0))

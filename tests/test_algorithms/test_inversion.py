@@ -16,11 +16,8 @@ SHIFT = dict(type='RandomShift', max_pixels=1)
 
 
 def make_plain(**changes: Any) -> Any:
-    """Nothing but what is shared, and features that are not used."""
-    return make_algorithm(
-        'SpaceshipNet',
-        **dict(exchange_share=0.0, num_student_steps=1)
-        | changes)
+    """Syntheses that have nothing but what is shared."""
+    return make_algorithm('SpaceshipNet', **changes)
 
 
 def test_generator_and_latents_learn_as_in_a_plain_loop() -> None:

@@ -1,6 +1,7 @@
 # CVPR 2023. Each iteration is one epoch: 200 generator steps on one batch,
-# then 2000 student steps. The optimisers are those of CMI. The share of
-# exchanged images is our own choice.
+# then 2000 student steps. The optimisers are those of CMI. The
+# released code keeps the features of all 51200 images, 0.43 MB each at 32x32
+# pixels; 5120 of them take 2.2 GB, in memory and in each checkpoint.
 model = dict(
     type='SpaceshipNet',
     batch_size=256,
@@ -9,10 +10,10 @@ model = dict(
     warmup_iterations=0,
     latent_lr=1e-3,
     selector=dict(type='SelectAll'),
-    pool=dict(capacity=51200),
+    # Only to look at: the student sees images of the banks.
+    pool=dict(capacity=256),
     exchange_probability=0.7,
-    exchange_share=0.5,
-    bank_capacity=512,
+    bank_capacity=5120,
     one_hot_loss=dict(type='OneHotLoss', loss_weight=0.5),
     bn_loss=dict(type='BNStatisticsLoss', loss_weight=1.0),
     bn_momentum=0.0,
