@@ -171,7 +171,7 @@ class InversionDFKD(BaseDFKD):
         best = AtLowestLoss()
         for _ in range(self.num_generator_steps):
             with self.train_only('generator', wrapper):
-                images_BCHW = self.generator(latents_BZ, labels_B)
+                images_BCHW = self.generated(latents_BZ, labels_B)
                 losses = self.inversion_losses(images_BCHW, labels_B)
             optimizer.zero_grad()
             losses = self.update('generator', wrapper,
@@ -181,9 +181,14 @@ class InversionDFKD(BaseDFKD):
             self.step_auxiliary(optim_wrapper, losses['total'])
         return best.values, losses
 
+    def generated(self, latents_BZ: Tensor, labels_B: Tensor) -> Tensor:
+        """images_BCHW of a step of a synthesis, with their graph."""
+        return self.generator(latents_BZ, labels_B)
+
     def step_auxiliary(self, optim_wrapper: OptimWrapperDict,
                        loss: Tensor) -> None:
-        """Step the other networks that learn in a synthesis.
+        """What follows a generator step: other networks that learn in a
+        synthesis step too, or something of the step is kept.
 
         Args:
             optim_wrapper: One wrapper for each trained network.

@@ -2,6 +2,7 @@
 from typing import Any
 
 import torch
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
@@ -10,7 +11,8 @@ from tadfkd.algorithms.inversion import InversionDFKD, nothing_made
 from tadfkd.algorithms.stage_maps import StageMaps, class_gradients
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.losses import ClassActivationLoss, GradCAMLoss
-from tadfkd.memory import RingBuffer
+from tadfkd.memory import BestImages, RingBuffer
+from tadfkd.networks.capture import capture
 from tadfkd.networks.freezing import frozen
 from tadfkd.registry import MODELS
 from tadfkd.structures import SyntheticBatch, TeacherOutput
@@ -20,11 +22,13 @@ from tadfkd.structures import SyntheticBatch, TeacherOutput
 class SpaceshipNet(InversionDFKD):
     """Images of exchanged features, and a student that looks at the same.
 
-    Banks keep the generator's features of all images, at three layers. Each
-    student step draws a batch of features of one layer, and the following
-    layers of the generator, in eval mode, decode it. With probability 0.7 the
-    batch is exchanged before: of sample b, half of the channels, drawn anew
-    for each sample, stay, and the others come from sample B - 1 - b::
+    Each synthesis has new latents, which are not trained, and an optimiser
+    without a past. Banks keep the generator's features, at three layers, of
+    its step of lowest loss. Each student step draws a batch of features of
+    one layer, and the following layers of the generator, in eval mode, decode
+    it. With probability 0.7 the batch is exchanged before: of sample b, half
+    of the channels, drawn anew for each sample, stay, and the others come
+    from sample B - 1 - b::
 
         generator:  0.5 CE(T(x), y) + BN(x)
         student:    30^2 / K KL(softmax T(x) / 30 || softmax S(x) / 30)
@@ -64,7 +68,7 @@ class SpaceshipNet(InversionDFKD):
         require_at_least('model', 'bank_capacity', bank_capacity, 2)
         self.exchange_probability = exchange_probability
         require_generator(self, self.generator, 'UpsamplingGenerator',
-                          'feature_layers', 'encode', 'decode')
+                          'feature_layers', 'upsample', 'decode')
         self.activation_loss = build_part('activation_loss', activation_loss,
                                           ClassActivationLoss)
         self.grad_cam_loss = build_part('grad_cam_loss', grad_cam_loss,
@@ -74,15 +78,36 @@ class SpaceshipNet(InversionDFKD):
             RingBuffer(bank_capacity)
             for _ in self.bare_generator.feature_layers
         ]
+        self.feature_readers = [
+            self.bare_generator.upsample[layer]
+            for layer in self.bare_generator.feature_layers
+        ]
         if self.teacher is not None:
             self.class_layers = self.stage_maps.class_layers(self)
 
+    def begin_synthesis(self, wrapper: OptimWrapper) -> None:
+        """An optimiser without a past."""
+        wrapper.optimizer.state.clear()
+        self.best_features = [BestImages() for _ in self.banks]
+
+    def generated(self, latents_BZ: Tensor, labels_B: Tensor) -> Tensor:
+        """See the base class; the features of the forward are remembered."""
+        with capture(self.feature_readers, lambda _, inputs: inputs) \
+                as self.features:
+            return super().generated(latents_BZ, labels_B)
+
+    def step_auxiliary(self, optim_wrapper: OptimWrapperDict,
+                       loss: Tensor) -> None:
+        """Keep the features if the loss is the lowest so far."""
+        for best, features in zip(
+                self.best_features, self.features, strict=True):
+            best.offer(features, loss)
+        self.features.clear()
+
     def end_synthesis(self, made: SyntheticBatch, latents_BZ: Tensor) -> None:
-        """Keep the generator's features of the latents."""
-        with torch.no_grad():
-            for bank, features in zip(self.banks,
-                                      self.bare_generator.encode(latents_BZ)):
-                bank.add(features)
+        """Store the features of the step of lowest loss."""
+        for bank, best in zip(self.banks, self.best_features, strict=True):
+            bank.add(best.images_BCHW)
 
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
         """Decoded images, augmented, and the teacher's answer with maps."""

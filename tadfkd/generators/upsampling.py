@@ -88,6 +88,7 @@ class UpsamplingGenerator(BaseGenerator):
 
     #: ``decode`` can start after so many layers of ``upsample``: after the
     #: first batch norm and its activation, and after the other activations.
+    #: The features are the input of the layer that comes next.
     feature_layers = (3, 7, 11)
 
     def __init__(self,
@@ -146,15 +147,6 @@ class UpsamplingGenerator(BaseGenerator):
                 labels_B: Tensor | None = None) -> Tensor:
         """See :meth:`BaseGenerator.forward`; labels are not used."""
         return self.decode(self.project(latents_BZ))
-
-    def encode(self, latents_BZ: Tensor) -> list[Tensor]:
-        """The features after each of ``feature_layers``."""
-        features, values, start = [], self.project(latents_BZ), 0
-        for end in self.feature_layers:
-            values = self.upsample[start:end](values)
-            features.append(values)
-            start = end
-        return features
 
     def decode(self, features: Tensor, start: int = 0) -> Tensor:
         """The images of features that the first ``start`` layers computed."""

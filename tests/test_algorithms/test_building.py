@@ -27,7 +27,7 @@ PIXELS = dict(
          'NAYER needs a generator with reset_noise and draw_noise, as '
          'LabelEmbeddingGenerator has, got UpsamplingGenerator: set '
          'model.generator.type'),
-        ('SpaceshipNet', 'generator', PIXELS, 'feature_layers and encode'),
+        ('SpaceshipNet', 'generator', PIXELS, 'feature_layers and upsample'),
         ('TADFKD', 'generator', dict(type='L1Loss'),
          'generator must be of type BaseGenerator, got L1Loss'),
         ('TADFKD', 'teacher', PLAIN,

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from tadfkd.errors import UserError
 from tadfkd.generators import UpsamplingGenerator
+from tadfkd.networks.capture import capture
 
 HEADS = ['sigmoid', 'batch_norm', 'tanh_batch_norm']
 
@@ -154,8 +155,9 @@ def convolved(generator: UpsamplingGenerator,
 def test_decoding_goes_on_from_any_encoded_features(options: dict) -> None:
     generator = UpsamplingGenerator(5, (8, 12), 2, width=3, **options).eval()
     latents_BZ = torch.randn(4, 5)
-    images_BCHW = generator(latents_BZ)
-    encoded = generator.encode(latents_BZ)
+    readers = [generator.upsample[layer] for layer in generator.feature_layers]
+    with capture(readers, lambda _, inputs: inputs) as encoded:
+        images_BCHW = generator(latents_BZ)
     assert [tuple(features.shape) for features in encoded] == [(4, 6, 2, 3),
                                                                (4, 6, 4, 6),
                                                                (4, 3, 8, 12)]

@@ -8,7 +8,7 @@ model = dict(
     num_generator_steps=200,
     num_student_steps=2000,
     warmup_iterations=0,
-    latent_lr=1e-3,
+    latent_lr=0.0,
     selector=dict(type='SelectAll'),
     # Only to look at: the student sees images of the banks.
     pool=dict(capacity=256),
