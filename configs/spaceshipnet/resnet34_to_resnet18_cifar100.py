@@ -12,4 +12,6 @@ model = dict(
     student={{_base_.student}},
     generator={{_base_.generator}},
     data_preprocessor={{_base_.data_preprocessor}},
+    synthesis_augment=dict(
+        type='RandomCropFlip', padding=4, flip_probability=0.5),
     augment=dict(type='RandomCropFlip', padding=4, flip_probability=0.5))
