@@ -22,13 +22,13 @@ from tadfkd.structures import SyntheticBatch, TeacherOutput
 class SpaceshipNet(InversionDFKD):
     """Images of exchanged features, and a student that looks at the same.
 
-    Each synthesis has new latents, which are not trained, and an optimiser
-    without a past. Banks keep the generator's features, at three layers, of
-    its step of lowest loss. Each student step draws a batch of features of
-    one layer, and the following layers of the generator, in eval mode, decode
-    it. With probability 0.7 the batch is exchanged before: of sample b, half
-    of the channels, drawn anew for each sample, stay, and the others come
-    from sample B - 1 - b::
+    Each synthesis has every class in turn as its labels, new latents, which
+    are not trained, and an optimiser without a past. Banks keep the
+    generator's features, at three layers, of its step of lowest loss. Each
+    student step draws a batch of features of one layer, and the following
+    layers of the generator, in eval mode, decode it. With probability 0.7 the
+    batch is exchanged before: of sample b, half of the channels, drawn anew
+    for each sample, stay, and the others come from sample B - 1 - b::
 
         generator:  0.5 CE(T(x), y) + BN(x)
         student:    30^2 / K KL(softmax T(x) / 30 || softmax S(x) / 30)
@@ -84,6 +84,10 @@ class SpaceshipNet(InversionDFKD):
         ]
         if self.teacher is not None:
             self.class_layers = self.stage_maps.class_layers(self)
+
+    def synthesis_labels(self, size: int) -> Tensor:
+        """labels_B, every class in turn."""
+        return torch.arange(size, device=self.device) % self.num_classes
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
         """An optimiser without a past."""

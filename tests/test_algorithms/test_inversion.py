@@ -73,7 +73,8 @@ def test_the_images_of_the_lowest_loss_go_into_the_pool() -> None:
 
 
 def test_latents_and_labels_are_new_in_each_synthesis() -> None:
-    model = make_plain(
+    model = make_algorithm(
+        'CMI',
         synthesis_batch_size=200,
         num_generator_steps=2,
         latent_lr=0.0,

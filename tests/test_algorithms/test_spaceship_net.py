@@ -151,6 +151,7 @@ def test_latents_stay_as_drawn_and_each_synthesis_has_a_new_adam() -> None:
     for _ in range(2):
         seen = one_iteration(model, wrappers)
         drawn.append(seen.latents())
+        assert seen.labels() == [0, 1, 2, 3, 4, 0, 1, 2]
         assert all(
             torch.equal(latents_BZ, drawn[-1][0]) for latents_BZ in drawn[-1])
         states = wrappers['generator'].optimizer.state.values()
