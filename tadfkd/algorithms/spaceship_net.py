@@ -11,7 +11,7 @@ from tadfkd.algorithms.inversion import InversionDFKD, nothing_made
 from tadfkd.algorithms.stage_maps import StageMaps, class_gradients
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.losses import ClassActivationLoss, GradCAMLoss
-from tadfkd.memory import BestImages, RingBuffer
+from tadfkd.memory import AtLowestLoss, RingBuffer
 from tadfkd.networks.capture import capture
 from tadfkd.networks.freezing import frozen
 from tadfkd.registry import MODELS
@@ -92,7 +92,7 @@ class SpaceshipNet(InversionDFKD):
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
         """An optimiser without a past."""
         wrapper.optimizer.state.clear()
-        self.best_features = [BestImages() for _ in self.banks]
+        self.best_features = [AtLowestLoss() for _ in self.banks]
 
     def generated(self, latents_BZ: Tensor, labels_B: Tensor) -> Tensor:
         """See the base class; the features of the forward are remembered."""
@@ -111,7 +111,7 @@ class SpaceshipNet(InversionDFKD):
     def end_synthesis(self, made: SyntheticBatch, latents_BZ: Tensor) -> None:
         """Store the features of the step of lowest loss."""
         for bank, best in zip(self.banks, self.best_features, strict=True):
-            bank.add(best.images_BCHW)
+            bank.add(best.values)
 
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
         """Decoded images, augmented, and the teacher's answer with maps."""
