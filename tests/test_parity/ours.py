@@ -551,7 +551,7 @@ def first_layer(x: Inputs, entry: Entry) -> Values:
 
     def first_weights() -> dict[str, float]:
         return {
-            name: float(weight.flatten()[0])
+            name: float(weight.detach().flatten()[0])
             for name, weight in network.named_parameters()
         }
 
@@ -571,7 +571,7 @@ def first_layer(x: Inputs, entry: Entry) -> Values:
         synthesis=synthesis,
         parameters=changed,
         linear_weight_std=network.project.weight.std(),
-        bn_weight_mean=round(float(norm.weight.mean()), 2),
+        bn_weight_mean=round(float(norm.weight.detach().mean()), 2),
         bn_weight_std=norm.weight.std())
 
 
@@ -995,7 +995,7 @@ def exchange(x: Inputs, entry: Entry) -> Values:
         channels_equal_to_partner=equal_to(features.flip(0)),
         mixed_norm=mixed.norm(),
         mixed_sum=mixed.sum(),
-        mixed_first=mixed.flatten()[:8])
+        mixed_first=mixed[:, :, 0, 0].flatten()[:8])
 
 
 # What no public code gives.
@@ -1014,6 +1014,7 @@ class _Stepping(Wrapper):
 
     def update_params(self, loss: Tensor) -> None:
         """The next step."""
+        self.backward(loss)
         next(self.steps)()
 
 
@@ -1084,8 +1085,11 @@ def best_images(x: Inputs, entry: Entry) -> Values:
         bn_loss=None,
         num_generator_steps=3)
     variables = model.generator.variables_BCHW
-    model.inversion_losses = lambda images, labels: dict(given=0 * images.sum(
-    ) + next(losses))
+
+    def inversion_losses(images: Tensor, labels: Tensor) -> Values:
+        return dict(given=0 * images.sum() + next(losses))
+
+    model.inversion_losses = inversion_losses
     setting(variables, x.step_1)()
     wrapper = _Stepping(*(setting(variables, step)
                           for step in (x.step_2, x.step_3, x.step_4)))
@@ -1156,8 +1160,12 @@ def spaceship_synthesis(x: Inputs, entry: Entry) -> Values:
         num_generator_steps=3)
     # Latents are drawn in float32.
     network, losses = model.float().bare_generator, iter(x.losses)
-    model.inversion_losses = lambda images, labels: dict(given=images.mean() *
-                                                         0 + next(losses))
+
+    def inversion_losses(images: Tensor, labels: Tensor) -> Values:
+        # The mean is in [0, 1], so the given losses keep their order.
+        return dict(given=images.mean() + 10 * next(losses))
+
+    model.inversion_losses = inversion_losses
     features: list[Tensor] = []
     latents: list[Tensor] = []
     network.upsample[network.feature_layers[0] - 1].register_forward_hook(
