@@ -27,6 +27,10 @@ class DeepInversion(InversionDFKD):
     images in the released code. The configs have sqrt(256) times its weights,
     on the means of the samples' norms, which do not depend on the batch size.
 
+    NVIDIA's released code means to keep the images of the lowest loss. It
+    keeps a reference to the trained tensor, which the next step changes, so
+    its best images are always the last ones. Here they are copied.
+
     Args:
         image_losses: Config of an :class:`~tadfkd.losses.ImageLoss` by name;
             each sees normalised images.

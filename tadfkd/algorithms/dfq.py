@@ -23,6 +23,13 @@ class DFQ(AlternatingDFKD):
     arXiv 2005.04136, as a method of distillation, with ten student steps per
     generator step. Images of a class-conditional generator have CE(T(x), y).
 
+    The authors released no code. The configs have the norms of
+    :class:`~tadfkd.losses.BNStatisticsLoss` as BN(x), as public
+    re-implementations do. The paper's own term is probably a KL divergence of
+    two Gaussians, which has not been checked against its text. Some
+    re-implementations give the generator the teacher as its student, so the
+    first term is identically 0.
+
     Args:
         adversarial_loss: Config of the :class:`~tadfkd.losses.LogitsLoss`
             that the generator maximises.
