@@ -28,82 +28,6 @@ LEAVES = [
     if path.parent.name not in ('_base_', 'teachers')
 ]
 
-#: What today's configs do not have yet: pattern of FOLDER/NAME, dotted path,
-#: and what is right. The path has this value in docs/methods.yml, or is not
-#: there because its right number needs an argument that does not exist.
-#: Whoever corrects a config removes the row here: if a config has its number
-#: already, the test fails.
-NOT_YET: dict[tuple[str, str], str] = {
-    # The released generators have no LeakyReLU after the first batch norm.
-    ('cmi/*', 'model.generator.first_activation'):
-    'no LeakyReLU',
-    ('dfad/*', 'model.generator.first_activation'):
-    'no LeakyReLU',
-    ('dfq/*', 'model.generator.first_activation'):
-    'no LeakyReLU',
-    ('fastdfkd/*', 'model.generator.first_activation'):
-    'no LeakyReLU',
-    ('kakr/*', 'model.generator.first_activation'):
-    'no LeakyReLU',
-    ('mad/*', 'model.generator.first_activation'):
-    'no LeakyReLU',
-    ('nayer/*', 'model.generator.first_activation'):
-    'no LeakyReLU',
-    ('predfkd/*', 'model.generator.first_activation'):
-    'no LeakyReLU',
-    ('spaceshipnet/*', 'model.generator.first_activation'):
-    'no LeakyReLU',
-    ('zskt/*', 'model.generator.first_activation'):
-    'no LeakyReLU',
-    # PRE-DFKD's generator and decoder.
-    ('kakr/*', 'model.generator.bn_eps'):
-    '0.8',
-    ('predfkd/*', 'model.generator.bn_eps'):
-    '0.8',
-    ('kakr/*', 'model.replay.autoencoder.decoder.bn_eps'):
-    '0.8',
-    ('predfkd/*', 'model.replay.autoencoder.decoder.bn_eps'):
-    '0.8',
-    ('kakr/*', 'model.replay.autoencoder.decoder.first_activation'):
-    'no LeakyReLU',
-    ('predfkd/*', 'model.replay.autoencoder.decoder.first_activation'):
-    'no LeakyReLU',
-    ('kakr/*', 'model.replay.autoencoder.decoder.head'):
-    'tanh and batch norm',
-    ('predfkd/*', 'model.replay.autoencoder.decoder.head'):
-    'tanh and batch norm',
-    # Divergences that are means over samples and classes.
-    ('zskt/*', 'model.student_loss.reduction'):
-    'mean over classes too',
-    ('zskt/*', 'model.adversarial_loss.reduction'):
-    'mean over classes too',
-    ('spaceshipnet/*', 'model.student_loss.reduction'):
-    'mean over classes too',
-    ('cmi/*', 'optim_wrapper.projection.optimizer.betas'):
-    '(0.9, 0.999)',
-    ('cmi/*', 'model.embedding_size'):
-    'the head is as wide as its input',
-    ('fastdfkd/resnet34_*', 'model.one_hot_loss.loss_weight'):
-    '0.5 for ResNet-34',
-    ('fastdfkd/*', 'model.reset_iteration'):
-    'synthesis 140',
-    ('nayer/*_cifar10', 'model.num_generator_steps'):
-    '30 on CIFAR-10',
-    ('spaceshipnet/*', 'model.latent_lr'):
-    'latents are not optimised',
-    ('spaceshipnet/*', 'model.exchange_share'):
-    'all images of the student are exchanged ones',
-    # Class activation maps of all classes and grad-CAMs, each with weight 1.
-    ('spaceshipnet/*', 'model.attention_loss.type'):
-    'no attention transfer',
-    ('spaceshipnet/*', 'model.attention_loss.loss_weight'):
-    'no attention transfer',
-    ('spaceshipnet/*', 'model.activation_loss.type'):
-    'maps of all classes',
-    ('spaceshipnet/*', 'model.activation_loss.loss_weight'):
-    '1',
-}
-
 #: What a config may set that is not in docs/methods.yml: parts that have
 #: configs of their own, and what the data decides.
 OF_THE_DATA = re.compile(
@@ -191,7 +115,8 @@ def found_at(settings: dict[str, Any], path: str) -> Any:
     part, _, name = path.rpartition('.')
     if any(other.startswith(f'{path}.') for other in settings):
         return f'a part of type {settings.get(f"{path}.type")}'
-    cls = registry_of(part).get(settings.get(f'{part}.type', ''))
+    type_ = settings.get(f'{part}.type')
+    cls = registry_of(part).get(type_) if type_ else None
     if cls is None:
         return 'nothing: the config has no part with a type there'
     try:
@@ -227,25 +152,8 @@ def differences(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize('path', LEAVES, ids=leaf_id)
 def test_a_config_has_the_numbers_of_its_paper(path: Path) -> None:
-    wrong = differences(path)
-    numbers = numbers_of(method_of(path), path.stem)
-    not_yet = {
-        name
-        for pattern, name in NOT_YET if fnmatchcase(leaf_id(path), pattern)
-    }
-    assert {
-        name: what
-        for name, what in wrong.items() if name not in not_yet
-    } == {}, f'configs/{leaf_id(path)}.py is otherwise than docs/methods.yml'
-    right = (not_yet & numbers.keys()) - wrong.keys()
-    assert right == set(), 'these are right now: remove their rows of NOT_YET'
-
-
-def test_a_number_that_is_not_yet_right_is_in_a_config() -> None:
-    for pattern, name in NOT_YET:
-        assert any(
-            name in differences(path) for path in LEAVES
-            if fnmatchcase(leaf_id(path), pattern)), (pattern, name)
+    assert differences(path) == {}, \
+        f'configs/{leaf_id(path)}.py is otherwise than docs/methods.yml'
 
 
 def test_every_row_is_about_a_config() -> None:
