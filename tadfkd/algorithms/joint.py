@@ -58,14 +58,17 @@ class JointDFKD(BaseDFKD):
             losses = self.joint_losses(selected, output)
         generator_losses = self.update('generator', wrapper,
                                        (losses, len(selected)))
-        if self.student_sees_update:
-            with torch.no_grad():
-                selected, output = self.selected_images(
-                    source.made_from(latents_BZ, labels_B))
-        images_BCHW, target = selected.views_BCHW.detach(), output.detach()
         wrapper = optim_wrapper['student']
-        for _ in range(self.num_student_steps):
+        for step in range(self.num_student_steps):
             with self.train_only('student', wrapper):
+                if step == 0 and self.student_sees_update:
+                    # Within the step, so that a skipped step restores the
+                    # statistics of the generator's batch norms.
+                    with torch.no_grad():
+                        selected, output = self.selected_images(
+                            source.made_from(latents_BZ, labels_B))
+                images_BCHW = selected.views_BCHW.detach()
+                target = output.detach()
                 losses = self.student_losses(images_BCHW, target)
             student_losses = self.update('student', wrapper,
                                          (losses, len(images_BCHW)))
