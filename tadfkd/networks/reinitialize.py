@@ -1,5 +1,5 @@
 """Give a network new initial weights."""
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -36,9 +36,11 @@ def reinitialize(network: nn.Module,
     }
     with torch.random.fork_rng(devices=list(devices)):
         torch.manual_seed(seed)
-        for layer in network.modules():
-            if not hasattr(layer, 'reset_parameters'):
-                continue
+        layers: list[Any] = [
+            layer for layer in network.modules()
+            if hasattr(layer, 'reset_parameters')
+        ]
+        for layer in layers:
             with parametrize.cached():
                 if weights == 'normal':
                     _draw_normal(layer)
@@ -51,7 +53,7 @@ def reinitialize(network: nn.Module,
                     setattr(layer, name, getattr(layer, name))
 
 
-def _draw_normal(layer: nn.Module) -> None:
+def _draw_normal(layer: Any) -> None:
     if isinstance(layer, _ConvNd | nn.Linear):
         nn.init.normal_(layer.weight, 0.0, 0.02)
         if layer.bias is not None:
