@@ -4,4 +4,5 @@
 _base_ = './resnet34_to_resnet18_cifar10.py'
 model = dict(
     inner_lr=None,
-    adversarial_loss=dict(reduction='mean', clamp=(0.01, 0.99), swapped=True))
+    adversarial_loss=dict(
+        reduction='mean', clamp=(0.01, 0.99), swapped=True, bounded=True))
