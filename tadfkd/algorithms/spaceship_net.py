@@ -1,4 +1,5 @@
 """Feature exchange and activation region constraint (CVPR 2023)."""
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -172,7 +173,7 @@ class SpaceshipNet(InversionDFKD):
             bank.load_state_dict(rows)
 
 
-def half_of(shape: tuple[int, int], stream: torch.Generator) -> Tensor:
+def half_of(shape: Sequence[int], stream: torch.Generator) -> Tensor:
     """own_BC, True for exactly C // 2 random channels of each sample."""
     return torch.rand(shape, generator=stream).argsort(1) < shape[1] // 2
 
