@@ -60,8 +60,11 @@ class KLLoss(LogitsLoss):
         divergence = functional.kl_div(
             (at_least_float32(student_BK) / self.temperature).log_softmax(1),
             (at_least_float32(teacher_BK) / self.temperature).log_softmax(1),
-            reduction=self.reduction,
+            reduction='batchmean',
             log_target=True)
+        if self.reduction == 'mean':
+            # torch warns of its own reduction 'mean', which is this one.
+            divergence = divergence / student_BK.shape[1]
         return self.loss_weight * self.temperature**2 * divergence
 
 
