@@ -43,9 +43,9 @@ class CMI(InversionDFKD):
 
     The released code differs in two ways. It reads what enters the stages of
     ResNet-34, so the stem and not the last stage: 512 features for our 960;
-    of other teachers it reads what enters each batch norm. And it draws no
-    pair from a bank that has just become full, where we draw as many as from
-    any other: the mean over no pairs makes its loss NaN.
+    of other teachers it reads what enters each batch norm. And of a bank that
+    has just become full it draws 0 pairs, so that its loss, a mean over no
+    pairs, is NaN. Ours draws all that are asked for, such as 12 of 12.
 
     Args:
         features: ``'stages'``, or ``'penultimate'`` for a teacher without

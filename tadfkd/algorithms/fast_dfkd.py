@@ -29,8 +29,9 @@ class FastDFKD(InversionDFKD):
     ResNet-34 teacher the weights are 0.5, 10 and 1.33. The student learns from
     the pool as in :class:`CMI`. The generator itself then makes a meta step:
     along the sum of the copy's gradients (``'maml'``, of first order), or
-    towards the copy (``'reptile'``). arXiv 2112.06253. The released code
-    multiplies Reptile's meta gradient by 67, which Adam does not notice.
+    towards the copy (``'reptile'``). arXiv 2112.06253. The released code has a
+    factor of 67 on Reptile's meta gradient, where ours has 1. It changes no
+    step of Adam.
 
     Args:
         meta: ``'maml'`` or ``'reptile'``.
