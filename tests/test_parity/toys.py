@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from test_parity.harness import Inputs
 from torch import Tensor, nn
 
 from tadfkd.apis import load_config
@@ -190,6 +191,16 @@ def linear(weight: Tensor) -> nn.Linear:
     """A linear layer without bias, of this weight."""
     layer = nn.Linear(*reversed(weight.shape), bias=False)
     layer.weight = nn.Parameter(weight.detach().float())
+    return layer
+
+
+def held(x: Inputs, weight: str, bias: str | None = None) -> nn.Linear:
+    """A linear layer whose parameters replace the inputs of these names."""
+    layer = linear(getattr(x, weight))
+    setattr(x, weight, layer.weight)
+    if bias is not None:
+        layer.bias = nn.Parameter(getattr(x, bias).detach().float())
+        setattr(x, bias, layer.bias)
     return layer
 
 
