@@ -82,7 +82,8 @@ def train_and_watch(type: str) -> None:
     assert_equal_in_both(state)
     for name, position in bare.training_state()['streams'].items():
         mine, theirs = all_gather_object(position)
-        assert mine.equal(theirs) == (name in ('generator', 'noisy_layer'))
+        shared = name in ('generator', 'noisy_layer', 'exchange')
+        assert mine.equal(theirs) == shared
 
 
 @pytest.mark.parametrize('type', ALGORITHMS)
