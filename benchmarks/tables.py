@@ -195,22 +195,24 @@ def _own_numbers(methods: dict[str, Any]) -> str:
     return _table(*own_numbers_table(methods))
 
 
+def _record(folder: str) -> str:
+    return f'measured/{folder}/record.json'
+
+
 #: By the name in the page: the file in ``docs`` and the function that makes
 #: Markdown of what it holds.
-TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
-    name: (f'measured/{folder}/record.json', make)
-    for name, (folder, make) in dict(
-        algorithms_digits=('algorithms_digits', comparison_table),
-        algorithms_digits_long=('algorithms_digits_long', comparison_table),
-        health=('health', health_table),
-        scale=('scale', _scale),
-        step=('step', _step),
-        step_path=('step_path', path_table),
-        tadfkd_digits=('tadfkd_digits', _demo),
-        tadfkd_fashion_mnist=('tadfkd_fashion_mnist', _fashion_mnist),
-        teacher_families=('teacher_families_digits', _families),
-        zoo_names=('teacher_zoo', _zoo_names),
-        zoo_steps=('teacher_zoo', _zoo_steps)).items()
-} | dict(
+TABLES: dict[str, tuple[str, Callable[[Any], str]]] = dict(
+    algorithms_digits=(_record('algorithms_digits'), comparison_table),
+    algorithms_digits_long=(_record('algorithms_digits_long'),
+                            comparison_table),
+    health=(_record('health'), health_table),
     methods=('methods.yml', _methods),
-    methods_own_numbers=('methods.yml', _own_numbers))
+    methods_own_numbers=('methods.yml', _own_numbers),
+    scale=(_record('scale'), _scale),
+    step=(_record('step'), _step),
+    step_path=(_record('step_path'), path_table),
+    tadfkd_digits=(_record('tadfkd_digits'), _demo),
+    tadfkd_fashion_mnist=(_record('tadfkd_fashion_mnist'), _fashion_mnist),
+    teacher_families=(_record('teacher_families_digits'), _families),
+    zoo_names=(_record('teacher_zoo'), _zoo_names),
+    zoo_steps=(_record('teacher_zoo'), _zoo_steps))

@@ -91,8 +91,8 @@ def _check_names(part: dict, candidates: list[Callable]) -> None:
     The error of the constructor would name a base class.
     """
     for component in candidates:
+        allowed = parameters_of(component)
         if inspect.isclass(component) and issubclass(component, BaseDFKD):
-            allowed = parameters_of(component)
             for name in part.keys() - allowed.keys() - {'type', '_scope_'}:
                 raise UserError(f'{component.__name__} in the config got an '
                                 f'unexpected keyword argument {name!r}: '
