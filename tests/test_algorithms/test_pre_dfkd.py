@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from algorithm_helpers import (BUFFER, DIGITS, as_set, make_algorithm,
-                               one_iteration, optimisers)
+                               one_iteration, optimisers, tiny_teacher)
+from tiny_networks import classifier
 from torch import Tensor
 
 from tadfkd.structures import SyntheticBatch
@@ -157,6 +158,30 @@ def test_replayed_images_are_judged_by_the_class_prior_without_activations(
         judge(images_BCHW))
     assert model.recalled() is None
     assert judged[0].item() == pytest.approx(sum(expected.values()), rel=1e-3)
+
+
+def test_the_decoder_makes_images_for_this_teacher() -> None:
+    network = classifier(5) | dict(
+        data_preprocessor=dict(mean=[77.7], std=[81.2]))
+    decoder = dict(
+        type='UpsamplingGenerator',
+        latent_size=6,
+        width=4,
+        image_size=8,
+        image_channels=1,
+        head='tanh_batch_norm')
+    autoencoder = dict(type='VariationalAutoencoder', width=4, decoder=decoder)
+    model = make_algorithm(
+        'PREDFKD',
+        teacher=tiny_teacher(network),
+        replay=dict(
+            type='GenerativeReplay',
+            autoencoder=autoencoder,
+            divergence_weight=1e-5,
+            latent_lr=0.02))
+    head = model.replay.autoencoder.decoder.head
+    assert head.mean_C11.item() == pytest.approx(77.7 / 255)
+    assert head.std_C11.item() == pytest.approx(81.2 / 255)
 
 
 def test_replayed_images_are_augmented_like_new_ones() -> None:

@@ -31,7 +31,7 @@ LEAVES = [
 #: What a config may set that is not in docs/methods.yml: parts that have
 #: configs of their own, and what the data decides.
 OF_THE_DATA = re.compile(
-    r'model\.(type$|teacher\.|student\.|data_preprocessor\.|num_features$|'
+    r'model\.(type$|teacher\.|student\.|data_preprocessor\.|'
     r'generator\.num_classes$)|.*\.image_(size|channels)$|'
     r'optim_wrapper\.(constructor|\w+\.type)$')
 #: What the configs with our own sizes, steps and rates have of the paper.
