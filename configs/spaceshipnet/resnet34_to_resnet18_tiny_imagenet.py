@@ -12,4 +12,6 @@ model = dict(
     teacher={{_base_.teacher}},
     student={{_base_.student}},
     generator={{_base_.generator}},
-    data_preprocessor={{_base_.data_preprocessor}})
+    data_preprocessor={{_base_.data_preprocessor}},
+    # At 64x64 pixels an image takes 1.7 MB.
+    bank_capacity=1280)

@@ -40,7 +40,6 @@ def build_part(name: str,
     return part
 
 
-@torch.no_grad()
 def build_image_losses(configs: dict[str, dict]) -> nn.ModuleDict:
     """The image terms of a model, by their names in ``image_losses``.
 
@@ -58,6 +57,7 @@ def build_image_losses(configs: dict[str, dict]) -> nn.ModuleDict:
     })
 
 
+@torch.no_grad()
 def build_bn_loss(config: dict | None, teacher: BaseTeacher | None,
                   generator: BaseGenerator) -> StatisticsLoss | None:
     """A loss on batch-norm statistics, if there is a config and a forward of

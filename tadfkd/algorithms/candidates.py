@@ -95,13 +95,17 @@ class CandidateSource:
         """
         return self.made_from(*self.inputs(size), generator)
 
-    def inputs(self, size: int) -> tuple[Tensor, Tensor | None]:
-        """latents_BZ of training and, for a conditional generator,
-        labels_B."""
-        latents_BZ = self.latents(size)
+    def inputs(
+            self,
+            size: int,
+            stream: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """latents_BZ and, for a conditional generator, labels_B; of training,
+        unless a stream is given."""
+        latents_BZ = self.latents(size, stream)
         if self.generator.num_classes is None:
             return latents_BZ, None
-        return latents_BZ, self.labels(size)
+        return latents_BZ, self.labels(size, stream)
 
     def made_from(self,
                   latents_BZ: Tensor,
@@ -246,8 +250,4 @@ class CandidateSource:
             stream: Where latents and, for a conditional generator, labels are
                 drawn.
         """
-        latents_BZ = self.latents(size, stream)
-        labels_B = None
-        if generator.num_classes is not None:
-            labels_B = self.labels(size, stream)
-        return generator(latents_BZ, labels_B)
+        return generator(*self.inputs(size, stream))

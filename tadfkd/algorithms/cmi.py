@@ -176,7 +176,7 @@ class CMI(InversionDFKD):
         self.best_pairs.offer(self.pairs, loss)
 
     def end_synthesis(self, made: SyntheticBatch, latents_BZ: Tensor) -> None:
-        """Remember the pairs of the images that were kept."""
+        """Remember the pairs of the step of lowest loss, selected or not."""
         self.bank.add(self.best_pairs.values)
 
     def training_state(self) -> dict:

@@ -128,10 +128,10 @@ class InversionDFKD(BaseDFKD):
     def synthesis(self, optim_wrapper: OptimWrapperDict) -> Losses:
         """Invert one batch into the pool; return the last step's losses."""
         size = self.synthesis_batch_size
-        latents_BZ = self.candidates.latents(size).requires_grad_()
-        if get_world_size() > 1:
+        latents_BZ = self.candidates.latents(size)
+        if self.latent_lr > 0:
             # The loss is a mean over the samples of all processes.
-            latents_BZ.register_hook(
+            latents_BZ.requires_grad_().register_hook(
                 lambda gradient: gradient / get_world_size())
         labels_B = self.synthesis_labels(size)
         self.begin_synthesis(optim_wrapper['generator'])
@@ -176,7 +176,8 @@ class InversionDFKD(BaseDFKD):
             optimizer.zero_grad()
             losses = self.update('generator', wrapper,
                                  (losses, len(images_BCHW)))
-            step_if_finite(optimizer, losses['total'])
+            if self.latent_lr > 0:
+                step_if_finite(optimizer, losses['total'])
             best.offer(images_BCHW, losses['total'])
             self.step_auxiliary(optim_wrapper, losses['total'])
         return best.values, losses

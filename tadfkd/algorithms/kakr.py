@@ -32,7 +32,9 @@ class KAKR(PREDFKD):
     one mean over new and replayed images. On the tensors of
     ``kakr.student.replay`` in ``tests/test_parity`` that gradient has norm
     1.04, and the one of the equation above has norm 1.92; the cosine of the
-    two is 0.92. ``inner_lr=None`` is the released form.
+    two is 0.92. ``inner_lr=None`` is the released form. Divergence and mode of
+    the student are as in PRE-DFKD; ``configs/kakr/*_released.py`` have the
+    released forms.
 
     Args:
         inner_lr: Step size from w to w', > 0; None leaves w' out and trains

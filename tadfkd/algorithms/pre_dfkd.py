@@ -33,8 +33,12 @@ class PREDFKD(AlternatingDFKD):
     two terms of the generator and on moments of the latents, see
     :class:`~tadfkd.memory.GenerativeReplay`. arXiv 2201.03019.
 
-    The released code differs in three points, which ours does not repeat. The
+    The released code differs in five points, which ours does not repeat. The
     numbers are those of ``tests/test_parity``:
+
+    - Its divergence is the released form of
+      :class:`~tadfkd.losses.JSLoss`.
+    - Its student is in train mode in generator steps.
 
     - It makes the r of the autoencoder in train mode, so that their statistics
       enter its batch norms. Ours are made in eval mode, as for the student.

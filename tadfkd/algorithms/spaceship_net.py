@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.dist import get_rank, get_world_size
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
@@ -67,6 +68,11 @@ class SpaceshipNet(InversionDFKD):
                 'exchange_probability must be in [0, 1], got '
                 f'{exchange_probability!r}: set model.exchange_probability')
         require_at_least('model', 'bank_capacity', bank_capacity, 2)
+        if self.synthesis_batch_size * get_world_size() < self.num_classes:
+            raise UserError(
+                f'a synthesis of {self.synthesis_batch_size} images per '
+                f'process cannot have all {self.num_classes} classes: raise '
+                'model.synthesis_batch_size')
         self.exchange_probability = exchange_probability
         require_generator(self, self.generator, 'UpsamplingGenerator',
                           'feature_layers', 'upsample', 'decode')
@@ -87,8 +93,11 @@ class SpaceshipNet(InversionDFKD):
             self.class_layers = self.stage_maps.class_layers(self)
 
     def synthesis_labels(self, size: int) -> Tensor:
-        """labels_B, every class in turn."""
-        return torch.arange(size, device=self.device) % self.num_classes
+        """labels_B, every class in turn, over the batches of all
+        processes."""
+        first = get_rank() * size
+        return torch.arange(
+            first, first + size, device=self.device) % self.num_classes
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
         """An optimiser without a past."""

@@ -140,8 +140,15 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
         model = MODELS.build(
             _student_only(config.model, content.get('meta')
                           ) if is_distillation(config) else config.model)
-        load_weights(model, content.get('state_dict', content),
-                     f'checkpoint {checkpoint}')
+        weights = content.get('state_dict', content)
+        # Of a distillation, only the student is tested.
+        others = {f'{str(name).partition(".")[0]}.*'
+                  for name in weights} - {'student.*'}
+        load_weights(
+            model,
+            weights,
+            f'checkpoint {checkpoint}',
+            allow_missing=sorted(others) if is_distillation(config) else ())
         runner = build_runner(
             config,
             model=model,

@@ -69,8 +69,8 @@ class UpsamplingGenerator(BaseGenerator):
             before it. The output of a batch norm is the image as the teacher
             normalises it. It is mapped back by the teacher's mean and
             standard deviation, which an algorithm hands over. Without an
-            algorithm they are 0.5 and 0.25. Pixels of these images can lie
-            outside of [0, 1].
+            algorithm they are 0.5 and 0.25. Pixels of these images can
+            leave [0, 1].
         bn_eps: Epsilon of the second and third batch norm, > 0. Public code
             has 0.8, because its argument 0.8 is meant as the momentum and is
             read as epsilon.

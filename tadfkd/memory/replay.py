@@ -108,9 +108,7 @@ class GenerativeReplay(BaseReplay):
         judge(images) + mean (variance - 1)^2 + mean mean^2
 
     where the inner mean and the unbiased variance of each latent dimension
-    are over the batch.
-
-    The decoder gets no gradient from this step.
+    are over the batch. The decoder gets no gradient from this step.
 
     Args:
         autoencoder: Config of a

@@ -1,7 +1,7 @@
 # CVPR 2023. Each iteration is one epoch: 200 generator steps on one batch,
-# then 2000 student steps. The optimisers are those of CMI. The
-# released code keeps the features of all 51200 images, 0.43 MB each at 32x32
-# pixels; 5120 of them take 2.2 GB, in memory and in each checkpoint.
+# then 2000 student steps. The optimisers are those of CMI. The released code
+# keeps the features of all 51200 images, 0.43 MB each at 32x32 pixels; 5120 of
+# them take 2.2 GB, in memory and in each checkpoint.
 model = dict(
     type='SpaceshipNet',
     batch_size=256,
