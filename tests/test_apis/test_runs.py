@@ -185,6 +185,23 @@ def test_testing_a_checkpoint_of_other_networks_is_a_user_error(
     assert not (tmp_path / 'run').exists()
 
 
+def test_only_the_student_of_a_checkpoint_is_tested(run: Run,
+                                                    digits_config: str,
+                                                    tmp_path: Path) -> None:
+    weights = run.weights(2)
+    # The generator of an earlier version has other names.
+    other = {
+        name.replace('generator.project', 'generator.first'): value
+        for name, value in weights.items()
+    }
+    assert other.keys() != weights.keys()
+    torch.save(dict(state_dict=other), tmp_path / 'other.pth')
+    config = load_config(
+        digits_config, run.options, work_dir=str(tmp_path / 'run'))
+    accuracy = evaluate(config, tmp_path / 'other.pth')['accuracy/top1']
+    assert accuracy == pytest.approx(run.summary['student_top1_last'], abs=0.2)
+
+
 def test_a_teacher_trained_by_its_recipe_can_be_distilled(
         digits_config: str, tiny_options: dict[str, Any],
         tmp_path: Path) -> None:
