@@ -203,8 +203,6 @@ def _record(folder: str) -> str:
 #: Markdown of what it holds.
 TABLES: dict[str, tuple[str, Callable[[Any], str]]] = dict(
     algorithms_digits=(_record('algorithms_digits'), comparison_table),
-    algorithms_digits_long=(_record('algorithms_digits_long'),
-                            comparison_table),
     health=(_record('health'), health_table),
     methods=('methods.yml', _methods),
     methods_own_numbers=('methods.yml', _own_numbers),

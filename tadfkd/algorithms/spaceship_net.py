@@ -68,11 +68,6 @@ class SpaceshipNet(InversionDFKD):
                 'exchange_probability must be in [0, 1], got '
                 f'{exchange_probability!r}: set model.exchange_probability')
         require_at_least('model', 'bank_capacity', bank_capacity, 2)
-        if self.synthesis_batch_size * get_world_size() < self.num_classes:
-            raise UserError(
-                f'a synthesis of {self.synthesis_batch_size} images per '
-                f'process cannot have all {self.num_classes} classes: raise '
-                'model.synthesis_batch_size')
         self.exchange_probability = exchange_probability
         require_generator(self, self.generator, 'UpsamplingGenerator',
                           'feature_layers', 'upsample', 'decode')
@@ -95,7 +90,10 @@ class SpaceshipNet(InversionDFKD):
     def synthesis_labels(self, size: int) -> Tensor:
         """labels_B, every class in turn, over the batches of all
         processes."""
-        first = get_rank() * size
+        total = size * get_world_size()
+        # With fewer images than classes, the next synthesis goes on.
+        past = self.iterations * total if total < self.num_classes else 0
+        first = past + get_rank() * size
         return torch.arange(
             first, first + size, device=self.device) % self.num_classes
 

@@ -253,3 +253,13 @@ def test_a_student_step_before_any_finite_image_is_a_user_error() -> None:
     next(model.generator.parameters()).data.fill_(torch.nan)
     with pytest.raises(UserError, match='no synthesis has made a finite'):
         model.train_step(None, optimisers(model))
+
+
+def test_a_synthesis_smaller_than_the_classes_goes_on_with_them() -> None:
+    model = make_algorithm('SpaceshipNet')
+    labels = []
+    for model.iterations in range(2):
+        labels.append(model.synthesis_labels(3).tolist())
+    assert labels == [[0, 1, 2], [3, 4, 0]]
+    # Otherwise each synthesis begins with the first class, as released.
+    assert model.synthesis_labels(6).tolist() == [0, 1, 2, 3, 4, 0]

@@ -20,6 +20,7 @@ python -m benchmarks compare --seeds 0 1 2 --jobs 2 \
     configs/fastdfkd/resnet18w16_to_resnet18w8_digits_ta.py \
     configs/kakr/resnet18w16_to_resnet18w8_digits.py \
     configs/kakr/resnet18w16_to_resnet18w8_digits_generative.py \
+    configs/kakr/resnet18w16_to_resnet18w8_digits_released.py \
     configs/mad/resnet18w16_to_resnet18w8_digits.py \
     configs/nayer/resnet18w16_to_resnet18w8_digits.py \
     configs/predfkd/resnet18w16_to_resnet18w8_digits.py \
