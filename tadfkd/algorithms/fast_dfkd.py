@@ -37,7 +37,7 @@ class FastDFKD(InversionDFKD):
         meta: ``'maml'`` or ``'reptile'``.
         inner_lr: Learning rate of Adam on the copy, > 0.
         reset_iteration: Number of iterations after which the generator's
-            first linear layer and first batch norm begin anew, or None. All
+            first linear layer and first batch norm are redrawn, or None. All
             their weights are drawn from N(0, 0.02) and their biases are 0,
             as in the released code, also the weights of the batch norm.
         **inversion: See :class:`InversionDFKD`. The generator's optimiser
@@ -63,7 +63,7 @@ class FastDFKD(InversionDFKD):
         self.reset_iteration = reset_iteration
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
-        """Let the first layers begin anew, once in a run."""
+        """Redraw the first layers, once in a run."""
         if self.iterations == self.reset_iteration:
             stream = self.streams.get('first_layers', self.device, shared=True)
             network = self.bare_generator

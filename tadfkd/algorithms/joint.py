@@ -25,7 +25,7 @@ class JointDFKD(BaseDFKD):
         **base: See :class:`~tadfkd.algorithms.base.BaseDFKD`.
     """
 
-    #: Whether the generator makes the student's images anew, from the same
+    #: Whether the generator makes the student's images again, from the same
     #: latents, after its update. The teacher then answers a second time.
     student_sees_update = False
 

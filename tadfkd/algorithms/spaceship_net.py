@@ -29,7 +29,7 @@ class SpaceshipNet(InversionDFKD):
     generator's features, at three layers, of its step of lowest loss. Each
     student step draws a batch of features of one layer, and the following
     layers of the generator, in eval mode, decode it. With probability 0.7 the
-    batch is exchanged before: of sample b, half of the channels, drawn anew
+    batch is exchanged before: of sample b, half of the channels, redrawn
     for each sample, stay, and the others come from sample B - 1 - b::
 
         generator:  0.5 CE(T(x), y) + BN(x)

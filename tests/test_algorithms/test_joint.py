@@ -3,7 +3,7 @@ import pytest
 from algorithm_helpers import as_set, make_algorithm, one_iteration, optimisers
 
 
-# ZSKT's generator asks the student as well, and makes its images anew.
+# ZSKT's generator asks the student as well, and makes its images twice.
 @pytest.mark.parametrize('type, parts', [
     ('DAFL', [['generator', 'teacher', *['student'] * 3]]),
     ('ZSKT', [['generator', 'teacher', 'student'],
