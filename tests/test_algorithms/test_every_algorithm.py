@@ -23,7 +23,7 @@ EVERY = pytest.mark.parametrize('type', ALGORITHMS)
 PACKAGE = Path(tadfkd.__file__).parent
 CROP = dict(type='RandomCropFlip', padding=1)
 HALF = dict(type='KeepEvery', n=2)
-#: Their generators, or (the last) its optimiser alone, begin anew with each
+#: Their generators, or (the last) its optimiser alone, are reset with each
 #: synthesis.
 REINITIALISED = ('ADI', 'CMI', 'DeepInversion', 'NAYER', 'SpaceshipNet')
 
