@@ -3,11 +3,15 @@ from tadfkd.generators.autoencoder import VariationalAutoencoder
 from tadfkd.generators.base_generator import BaseGenerator
 from tadfkd.generators.conditional import (ConditionalGenerator,
                                            LabelEmbeddingGenerator)
+from tadfkd.generators.procedural import (Blobs, DeadLeaves, ProceduralFamily,
+                                          ProceduralGenerator, SpectralFields,
+                                          Strokes)
 from tadfkd.generators.upsampling import UpsamplingGenerator
 from tadfkd.generators.without_network import NoiseGenerator, PixelGenerator
 
 __all__ = [
-    'BaseGenerator', 'ConditionalGenerator', 'LabelEmbeddingGenerator',
-    'NoiseGenerator', 'PixelGenerator', 'UpsamplingGenerator',
-    'VariationalAutoencoder'
+    'BaseGenerator', 'Blobs', 'ConditionalGenerator', 'DeadLeaves',
+    'LabelEmbeddingGenerator', 'NoiseGenerator', 'PixelGenerator',
+    'ProceduralFamily', 'ProceduralGenerator', 'SpectralFields', 'Strokes',
+    'UpsamplingGenerator', 'VariationalAutoencoder'
 ]

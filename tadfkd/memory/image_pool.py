@@ -31,6 +31,10 @@ class ImagePool(RingBuffer):
         require_choice('model.pool', 'dtype', dtype, ('float32', 'uint8'))
         self.dtype = dtype
 
+    def take(self, places_M: Tensor) -> Tensor:
+        """See :meth:`RingBuffer.take`; images_BCHW, float in [0, 1]."""
+        return self._as_float(super().take(places_M))
+
     def sample(self, size: int, stream: torch.Generator) -> Tensor:
         """See :meth:`RingBuffer.sample`; images_BCHW, float in [0, 1]."""
         return self._as_float(super().sample(size, stream))

@@ -51,6 +51,13 @@ class RingBuffer:
         self._next = int(self._next + len(rows)) % self.capacity
         self._length = min(self.capacity, self._length + len(rows))
 
+    def take(self, places_M: Tensor) -> Tensor:
+        """The rows at ``places_M``, on the CPU: 0 is the oldest row, and -1
+        the newest."""
+        assert self._rows is not None and self._length > 0, 'nothing stored'
+        oldest = self._next if self._length == self.capacity else 0
+        return self._rows[(oldest + places_M) % self._length]
+
     def sample(self, size: int, stream: torch.Generator) -> Tensor:
         """``size`` rows, drawn with replacement, on the CPU.
 

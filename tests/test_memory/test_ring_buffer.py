@@ -154,3 +154,13 @@ def test_rows_that_are_not_finite_are_not_stored(bad: float) -> None:
     rows[1, 0, 2] = bad
     buffer.add(rows)
     assert ids(buffer.rows()) == [0, 2]
+
+
+@pytest.mark.parametrize('made', [3, 7, 10])
+def test_rows_are_taken_by_age(made: int) -> None:
+    buffer = RingBuffer(7)
+    buffer.add(numbered(0, 2))
+    buffer.add(numbered(2, made))
+    oldest = max(0, made - 7)
+    assert ids(buffer.take(torch.tensor(
+        [0, 1, -1, -2]))) == [oldest, oldest + 1, made - 1, made - 2]
