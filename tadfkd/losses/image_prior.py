@@ -4,10 +4,12 @@ from typing import Literal
 import torch
 from mmengine.dist import get_world_size
 from torch import Tensor
+from torch.nn import functional
 
 from tadfkd.distributed.reductions import global_mean, global_moments
-from tadfkd.errors import require_choice
+from tadfkd.errors import require_at_least, require_choice
 from tadfkd.losses.base_loss import ImageLoss
+from tadfkd.losses.bn_statistics import gaussian_divergence
 from tadfkd.registry import MODELS
 from tadfkd.utils.precision import at_least_float32
 
@@ -106,3 +108,65 @@ class PixelStatisticsLoss(ImageLoss):
         return self.loss_weight * (
             torch.linalg.vector_norm(mean_C) +
             torch.linalg.vector_norm(variance_C - 1))
+
+
+@MODELS.register_module()
+class PixelDivergenceLoss(ImageLoss):
+    """max(KL - margin, 0) of the channels of normalised images, in nats.
+
+    KL is that of :class:`~tadfkd.losses.StatisticsDivergenceLoss` for a layer
+    before the first one, whose running mean and variance are 0 and 1, as
+    :class:`PixelStatisticsLoss` says. So it exists for any teacher.
+
+    Args:
+        margin: Divergence that costs nothing, >= 0: data is normalised by
+            rounded numbers, and a class has other pixels than the mean.
+        loss_weight: See :class:`BaseLoss`.
+
+    Example:
+        >>> images_BCHW = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
+        >>> PixelDivergenceLoss(margin=0.5)(images_BCHW)
+        tensor(1.5000)
+    """
+
+    def __init__(self, margin: float = 0.0, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        require_at_least('the PixelDivergenceLoss', 'margin', margin, 0.0)
+        self.margin = margin
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """The divergence, >= 0, of a batch of normalised images."""
+        variance_C, mean_C = torch.var_mean(
+            at_least_float32(images_BCHW), dim=(0, 2, 3), unbiased=False)
+        mean_C, variance_C = global_moments(mean_C, variance_C,
+                                            len(images_BCHW))
+        divergence = gaussian_divergence(mean_C, variance_C.clamp_min(1e-3),
+                                         torch.zeros_like(mean_C),
+                                         torch.ones_like(mean_C))
+        return self.loss_weight * (divergence - self.margin).clamp_min(0)
+
+
+@MODELS.register_module()
+class SmoothnessLoss(ImageLoss):
+    """mean (x - blur x)^2 over samples, channels and pixels.
+
+    The blur is the binomial filter (1 2 1) / 4 in both directions; the border
+    is repeated.
+
+    Example:
+        >>> SmoothnessLoss()(torch.tensor([[[[0.0, 4.0], [0.0, 4.0]]]]))
+        tensor(1.)
+    """
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """The mean, >= 0."""
+        images_BCHW = at_least_float32(images_BCHW)
+        channels = images_BCHW.shape[1]
+        row_3 = images_BCHW.new_tensor([0.25, 0.5, 0.25])
+        kernel = (row_3[:, None] * row_3).expand(channels, 1, 3, 3)
+        blurred_BCHW = functional.conv2d(
+            functional.pad(images_BCHW, (1, 1, 1, 1), 'replicate'),
+            kernel,
+            groups=channels)
+        return self.loss_weight * functional.mse_loss(images_BCHW,
+                                                      blurred_BCHW)

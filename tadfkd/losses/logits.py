@@ -1,8 +1,9 @@
 """Distances between the student's and the teacher's logits."""
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from tadfkd.errors import UserError, require_at_least, require_choice
@@ -66,6 +67,37 @@ class KLLoss(LogitsLoss):
             # torch warns of its own reduction 'mean', which is this one.
             divergence = divergence / student_BK.shape[1]
         return self.loss_weight * self.temperature**2 * divergence
+
+
+@MODELS.register_module()
+class LogitsLossSum(LogitsLoss):
+    """The sum of several distances of logits.
+
+    Args:
+        losses: Configs of :class:`LogitsLoss` es, at least one, each with its
+            own weight.
+        loss_weight: See :class:`BaseLoss`; a factor of the sum.
+
+    Example:
+        >>> loss = LogitsLossSum([dict(type='L1Loss'), dict(type='KLLoss')])
+        >>> loss(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
+        tensor(1.3278)
+    """
+
+    def __init__(self,
+                 losses: Sequence[dict],
+                 loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        if not losses:
+            raise UserError('losses must name at least one loss, such as '
+                            "dict(type='L1Loss'), got none: set losses of "
+                            'the LogitsLossSum')
+        self.losses = nn.ModuleList(MODELS.build(loss) for loss in losses)
+
+    def forward(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
+        """The sum, of (B, K) logits."""
+        return self.loss_weight * torch.stack(
+            [loss(student_BK, teacher_BK) for loss in self.losses]).sum()
 
 
 @MODELS.register_module()

@@ -15,6 +15,10 @@ EXAMPLES = {
     ImageLoss: (torch.rand(2, 3, 4, 5), ),
     StatisticsLoss: ([BNStatistics(*torch.rand(4, 6))], )
 }
+#: What must be given beside the weight.
+ARGUMENTS: dict[type, dict] = {
+    losses.LogitsLossSum: dict(losses=[dict(type='L1Loss')] * 2)
+}
 CASES = [(getattr(losses, name), kind) for name in losses.__all__
          for kind in EXAMPLES
          if issubclass(getattr(losses, name), kind) and name != kind.__name__]
@@ -23,11 +27,12 @@ CASES = [(getattr(losses, name), kind) for name in losses.__all__
 @pytest.mark.parametrize('loss, kind', CASES)
 def test_a_loss_fits_its_kind_and_the_weight_multiplies_it(
         loss: type[BaseLoss], kind: type[BaseLoss]) -> None:
-    plain = loss()(*EXAMPLES[kind])
+    given = ARGUMENTS.get(loss, {})
+    plain = loss(**given)(*EXAMPLES[kind])
     assert plain > 0 and plain.shape == ()
     torch.testing.assert_close(
-        loss(loss_weight=2.5)(*EXAMPLES[kind]), 2.5 * plain)
-    assert loss(loss_weight=0)(*EXAMPLES[kind]) == 0
+        loss(**given, loss_weight=2.5)(*EXAMPLES[kind]), 2.5 * plain)
+    assert loss(**given, loss_weight=0)(*EXAMPLES[kind]) == 0
 
 
 @pytest.mark.parametrize('weight', [-1.0, float('nan'), '1', True, None])

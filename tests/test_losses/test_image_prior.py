@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tadfkd.errors import UserError
-from tadfkd.losses import (BaseLoss, ImageL2Loss, PixelStatisticsLoss,
+from tadfkd.losses import (BaseLoss, ImageL2Loss, PixelDivergenceLoss,
+                           PixelStatisticsLoss, SmoothnessLoss,
                            TotalVariationLoss)
 
 SHAPES = [(1, 1, 2, 2), (3, 3, 5, 4), (2, 1, 1, 6)]
@@ -93,3 +94,33 @@ def test_pixel_statistics_agree_with_numpy() -> None:
         pixels_CN.mean(1)) + np.linalg.norm(pixels_CN.var(1) - 1)
     assert PixelStatisticsLoss(2.0)(images_BCHW).item() == pytest.approx(
         2 * expected, rel=1e-5)
+
+
+@pytest.mark.parametrize('margin', [0.0, 0.2, 99.0])
+def test_the_divergence_of_pixels_begins_at_its_margin(margin: float) -> None:
+    images_BCHW = 2 * images((3, 3, 5, 4)) + 0.5
+    values = images_BCHW.double().numpy()
+    mean, variance = values.mean((0, 2, 3)), values.var((0, 2, 3))
+    kl = (0.5 * (variance + mean**2 - 1 - np.log(variance))).mean()
+    loss = PixelDivergenceLoss(margin, 3.0)(images_BCHW)
+    assert loss.item() == pytest.approx(3 * max(kl - margin, 0), rel=1e-5)
+
+
+def test_grey_images_have_a_finite_divergence() -> None:
+    grey_BCHW = torch.zeros(2, 1, 4, 4, requires_grad=True)
+    PixelDivergenceLoss()(grey_BCHW).backward()
+    assert grey_BCHW.grad is not None and grey_BCHW.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+def test_smoothness_is_the_distance_from_a_blurred_image(shape: tuple) -> None:
+    images_BCHW = images(shape)
+    values = images_BCHW.double().numpy()
+    padded = np.pad(values, ((0, 0), (0, 0), (1, 1), (1, 1)), 'edge')
+    row = np.array([0.25, 0.5, 0.25])
+    blurred = np.zeros_like(values)
+    for down, right in np.ndindex(3, 3):
+        blurred += row[down] * row[right] * padded[:, :, down:down + shape[2],
+                                                   right:right + shape[3]]
+    assert SmoothnessLoss(2.0)(images_BCHW).item() == pytest.approx(
+        2 * ((values - blurred)**2).mean(), rel=1e-5)
