@@ -132,6 +132,10 @@ def parse_arguments() -> argparse.Namespace:
         help='folder of the runs')
     compare.add_argument('--teacher-checkpoint', metavar='FILE')
     compare.add_argument(
+        '--setting',
+        metavar='NAME',
+        help='name of the options, in a record of several settings')
+    compare.add_argument(
         '--jobs',
         type=int,
         default=1,
@@ -220,7 +224,8 @@ def main() -> None:
             comparison_table(
                 compare(arguments.configs, arguments.seeds, arguments.record,
                         arguments.cfg_options, arguments.work_dir, arguments.
-                        teacher_checkpoint, arguments.jobs))))
+                        teacher_checkpoint, arguments.jobs, arguments.setting))
+        ))
     elif arguments.command == 'tables':
         from benchmarks.tables import write_tables
         run_tool(lambda: write_tables(ROOT))

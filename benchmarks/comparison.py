@@ -31,7 +31,8 @@ def compare(configs: Sequence[str],
             options: Options = None,
             work_dir: str | os.PathLike = 'work_dirs/comparison',
             teacher_checkpoint: str | None = None,
-            jobs: int = 1) -> list[dict[str, Any]]:
+            jobs: int = 1,
+            setting: str | None = None) -> list[dict[str, Any]]:
     """Distil with every config and seed that the record does not have yet.
 
     Args:
@@ -44,6 +45,8 @@ def compare(configs: Sequence[str],
         work_dir: Each run writes into a folder of its own below this one.
         teacher_checkpoint: See :func:`load_config`.
         jobs: Number of runs at a time, >= 1. Each has one thread.
+        setting: Name of the options, in a record of several settings. Each
+            setting has entries and folders of its own.
 
     Returns:
         All entries of the record, including those of earlier calls.
@@ -65,12 +68,14 @@ def compare(configs: Sequence[str],
                         'another file, or remove it') from error
     known = {
         (entry['config'], entry['seed']): entry['fingerprint']
-        for entry in entries
+        for entry in entries if entry.get('setting') == setting
     }
     now = {config: _fingerprint(config, options) for config in configs}
     wanted = [(config, seed) for seed in seeds for config in configs
               if known.get((config, seed)) != now[config]]
     print(f'{len(wanted)} runs to do', flush=True)
+    if setting is not None:
+        work_dir = Path(work_dir, setting)
     with ProcessPoolExecutor(
             jobs, mp_context=multiprocessing.get_context('spawn')) as pool:
         futures = [
@@ -79,15 +84,22 @@ def compare(configs: Sequence[str],
         ]
         for future in as_completed(futures):
             new = future.result()
-            key = new['config'], new['seed']
-            entries = [
-                entry
-                for entry in entries if (entry['config'], entry['seed']) != key
-            ] + [new]
-            entries.sort(key=lambda entry: (entry['config'], entry['seed']))
+            if setting is not None:
+                new = dict(setting=setting) | new
+            entries = [entry for entry in entries if _key(entry) != _key(new)
+                       ] + [new]
+            entries.sort(key=_key)
             write_json(path, entries)
-            print(*key, new['summary']['student_top1_last'], flush=True)
+            print(
+                new['config'],
+                new['seed'],
+                new['summary']['student_top1_last'],
+                flush=True)
     return entries
+
+
+def _key(entry: dict[str, Any]) -> tuple[str, str, int]:
+    return entry.get('setting', ''), entry['config'], entry['seed']
 
 
 def _fingerprint(config: str, options: Options) -> str:

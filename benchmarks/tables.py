@@ -103,6 +103,35 @@ def _scale(record: dict[str, Any]) -> str:
                         for axis in ('batch_size', 'num_classes'))))
 
 
+def _tuning(record: list[dict[str, Any]]) -> str:
+    """Settings by teachers: the student's share of the teacher, in percent."""
+    shares: dict[str, dict[str, list[float]]] = {}
+    for entry in record:
+        summary = entry['summary']
+        teacher = Path(entry['config']).stem.partition('_')[0]
+        shares.setdefault(entry['setting'], {}).setdefault(teacher, []).append(
+            100 * summary['student_top1_last'] / summary['teacher_top1'])
+    teachers = sorted({name for row in shares.values() for name in row})
+    rows = []
+    for setting, row in shares.items():
+        means = [statistics.fmean(row[name]) for name in row]
+        # Means over different teachers cannot be compared.
+        whole = len(row) == len(teachers)
+        cells = [
+            f'{statistics.fmean(row[name]):.1f}' if name in row else '-'
+            for name in teachers
+        ]
+        seeds = max(map(len, row.values()))
+        rows.append((statistics.fmean(means) if whole else 0.0, [
+            setting, seeds, *cells,
+            f'{statistics.fmean(means):.1f}' if whole else '-',
+            f'{min(means):.1f}' if whole else '-'
+        ]))
+    rows.sort(key=lambda row: -row[0])
+    return _table(('setting', 'seeds', *teachers, 'mean', 'worst teacher'),
+                  (cells for _, cells in rows))
+
+
 def _demo(record: dict[str, Any]) -> str:
     name = f'`{Path(record["config"]).name}`'
     head = ('config', 'seed', 'teacher', 'student, last epoch',
@@ -202,6 +231,7 @@ def _record(folder: str) -> str:
 #: By the name in the page: the file in ``docs`` and the function that makes
 #: Markdown of what it holds.
 TABLES: dict[str, tuple[str, Callable[[Any], str]]] = dict(
+    agnostic_tuning=(_record('agnostic_tuning'), _tuning),
     algorithms_digits=(_record('algorithms_digits'), comparison_table),
     health=(_record('health'), health_table),
     methods=('methods.yml', _methods),

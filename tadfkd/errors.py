@@ -82,6 +82,22 @@ def require_at_least(where: str, name: str, value: Any,
                         f'{value!r}: set {where}.{name}')
 
 
+def require_share(where: str, name: str, value: float) -> None:
+    """Refuse a number outside of [0, 1].
+
+    Args:
+        where: The config path of the part, such as ``model.selector``.
+        name: The argument.
+        value: What was given.
+
+    Raises:
+        UserError: If the number is outside.
+    """
+    if not 0 <= value <= 1:
+        raise UserError(f'{name} must be in [0, 1], got {value!r}: set '
+                        f'{where}.{name}')
+
+
 def require_choice(where: str, name: str, value: object,
                    allowed: Iterable[object]) -> None:
     """Refuse a value that is not one of those allowed.

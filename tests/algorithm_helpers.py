@@ -27,13 +27,18 @@ DIGITS = 'resnet18w16_to_resnet18w8_digits'
 NUM_CLASSES = 5
 
 #: Every algorithm by its registered name.
-ALGORITHMS = ('ADI', 'CMI', 'DAFL', 'DFAD', 'DFQ', 'DeepInversion', 'FastDFKD',
-              'KAKR', 'MAD', 'NAYER', 'PREDFKD', 'RandomNoiseKD',
-              'SpaceshipNet', 'TADFKD', 'VanillaKD', 'ZSKT')
+ALGORITHMS = ('ADI', 'AgnosticDFKD', 'CMI', 'DAFL', 'DFAD', 'DFQ',
+              'DeepInversion', 'FastDFKD', 'KAKR', 'MAD', 'NAYER', 'PREDFKD',
+              'RandomNoiseKD', 'SpaceshipNet', 'TADFKD', 'VanillaKD', 'ZSKT')
 #: Those that fill a pool by syntheses.
-INVERTING = ('ADI', 'CMI', 'DeepInversion', 'FastDFKD', 'NAYER',
-             'SpaceshipNet')
+INVERTING = ('ADI', 'AgnosticDFKD', 'CMI', 'DeepInversion', 'FastDFKD',
+             'NAYER', 'SpaceshipNet')
 
+PROCEDURAL = dict(
+    families=[dict(type='Blobs'), dict(type='DeadLeaves')],
+    size=16,
+    num_candidates=32,
+    alone=0.0)
 #: In place of the numbers of a config, where it has them.
 _SMALL: dict[str, Any] = dict(
     batch_size=8,
@@ -47,7 +52,11 @@ _SMALL: dict[str, Any] = dict(
     num_negatives=6,
     synthesis_batch_size=10,
     replay_batch_size=4,
-    num_replay_steps=1)
+    num_replay_steps=1,
+    num_further_images=6,
+    procedural=PROCEDURAL)
+#: Iterations of a run, where an algorithm asks.
+NUM_ITERATIONS = 100
 BUFFER = dict(type='BufferReplay', num_batches=2, batch_size=4)
 
 
@@ -66,10 +75,15 @@ class KeepEvery(BaseSelector):
         return index_B.float(), index_B % self.n == 0
 
 
+def config_folder(type: str) -> Path:
+    """Where the configs of an algorithm are: under its class in lower case."""
+    return CONFIGS / dict(AgnosticDFKD='agnostic').get(type, type.lower())
+
+
 @functools.cache
 def _leaf(type: str, leaf: str) -> dict[str, Any]:
     """The ``model`` of a shipped config."""
-    return load_config(CONFIGS / type.lower() / f'{leaf}.py').model.to_dict()
+    return load_config(config_folder(type) / f'{leaf}.py').model.to_dict()
 
 
 def make_algorithm(type: str, leaf: str = DIGITS, **changes: Any) -> Any:
@@ -115,6 +129,8 @@ def make_algorithm(type: str, leaf: str = DIGITS, **changes: Any) -> Any:
             model.teacher,
             torch.rand(32, model.generator.image_channels,
                        *model.generator.image_size))
+    if model.teacher is not None:
+        model.begin_training(NUM_ITERATIONS)
     return model.train()
 
 
@@ -154,6 +170,9 @@ def _generator(type: str, size: int) -> dict[str, Any]:
             num_noisy_layers=2,
             embedding_size=6,
             **network)
+    if type == 'AgnosticDFKD':
+        return dict(
+            type='ConditionalGenerator', num_classes=NUM_CLASSES, **network)
     return dict(type='UpsamplingGenerator', **network)
 
 
@@ -496,6 +515,8 @@ def continues_exactly(type: str, num_steps: int = 1, **changes: Any) -> None:
     saved = torch.load(file, weights_only=True)
     other.load_state_dict(saved['weights'])
     other.load_training_state(saved['state'])
+    if other.teacher is not None:
+        other.begin_training(NUM_ITERATIONS)
     other_wrappers = optimisers(other)
     other_wrappers.load_state_dict(saved['optimisers'])
     got = other.train_step(real_batch(), other_wrappers)

@@ -1,4 +1,5 @@
 """What does the paper compute? One paper, one file."""
+from tadfkd.algorithms.agnostic import AgnosticDFKD
 from tadfkd.algorithms.alternating import AlternatingDFKD
 from tadfkd.algorithms.base import BaseDFKD
 from tadfkd.algorithms.bounds import RandomNoiseKD, VanillaKD
@@ -19,8 +20,8 @@ from tadfkd.algorithms.tadfkd import TADFKD
 from tadfkd.algorithms.zskt import ZSKT
 
 __all__ = [
-    'ADI', 'AlternatingDFKD', 'BaseDFKD', 'CMI', 'DAFL', 'DFAD', 'DFQ',
-    'DeepInversion', 'FastDFKD', 'InversionDFKD', 'JointDFKD', 'KAKR', 'MAD',
-    'NAYER', 'PREDFKD', 'RandomNoiseKD', 'SpaceshipNet', 'TADFKD', 'VanillaKD',
-    'ZSKT'
+    'ADI', 'AgnosticDFKD', 'AlternatingDFKD', 'BaseDFKD', 'CMI', 'DAFL',
+    'DFAD', 'DFQ', 'DeepInversion', 'FastDFKD', 'InversionDFKD', 'JointDFKD',
+    'KAKR', 'MAD', 'NAYER', 'PREDFKD', 'RandomNoiseKD', 'SpaceshipNet',
+    'TADFKD', 'VanillaKD', 'ZSKT'
 ]

@@ -2,6 +2,7 @@
 from abc import abstractmethod
 from typing import Any, Literal
 
+import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
@@ -66,9 +67,21 @@ class AlternatingDFKD(BaseDFKD):
 
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
         """images_BCHW of a student step and the teacher's answer to them,
-        both without graph: a full batch of selected images."""
-        batch, logits_BK = self.candidates.selected_batch(self.batch_size)
-        return batch.views_BCHW, TeacherOutput(logits_BK)
+        both without graph: a full batch of selected images, or with a share
+        of procedural ones."""
+        count = self.num_procedural(self.batch_size)
+        views, logits = [], []
+        if count > 0:
+            drawn = self.candidates.augmented(
+                SyntheticBatch(self.procedural_images(count)))
+            views.append(drawn.views_BCHW)
+            logits.append(self.teacher_logits(drawn.views_BCHW))
+        if count < self.batch_size:
+            batch, logits_BK = self.candidates.selected_batch(self.batch_size -
+                                                              count)
+            views.append(batch.views_BCHW)
+            logits.append(logits_BK)
+        return torch.cat(views), TeacherOutput(torch.cat(logits))
 
     def generator_step(self, wrapper: OptimWrapper) -> Losses:
         """Train the generator on the selected part of one batch."""
@@ -77,10 +90,15 @@ class AlternatingDFKD(BaseDFKD):
             candidates = source.augmented(
                 source.fresh(self.batch_size, self.generator))
             selected = source.select(candidates)
-            losses = self.generator_losses(selected)
-            candidate_losses = self.candidate_losses(candidates)
+            self.calibrate(lambda images_BCHW: self._losses_of(
+                SyntheticBatch(images_BCHW)))
+            losses = self.weighted(self.generator_losses(selected))
+            candidate_losses = self.weighted(self.candidate_losses(candidates))
         return self.update('generator', wrapper, (losses, len(selected)),
                            (candidate_losses, len(candidates)))
+
+    def _losses_of(self, batch: SyntheticBatch) -> Losses:
+        return self.generator_losses(batch) | self.candidate_losses(batch)
 
     @abstractmethod
     def generator_losses(self, selected: SyntheticBatch) -> Losses:

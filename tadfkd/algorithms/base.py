@@ -1,29 +1,37 @@
 """What every data-free distillation algorithm shares."""
+import logging
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import torch
 from mmengine.dist import get_rank
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
-from tadfkd.algorithms.building import (build_augmentation, build_part,
+from tadfkd.algorithms.building import (blank_images, build_augmentation,
+                                        build_part, build_procedural,
                                         require_fitting_networks,
                                         share_normalization)
+from tadfkd.algorithms.calibration import CalibratedWeights
 from tadfkd.algorithms.candidates import CandidateSource
 from tadfkd.algorithms.state_dicts import drop_teacher, ignore_missing_teacher
 from tadfkd.classifiers.outputs import classifier_logits, with_predictions
 from tadfkd.classifiers.student import build_student
 from tadfkd.distributed.reductions import global_means
 from tadfkd.distributed.wrapper import unwrapped
-from tadfkd.errors import require_at_least, require_choice
+from tadfkd.errors import (UserError, require_at_least, require_choice,
+                           require_share)
 from tadfkd.generators import BaseGenerator
 from tadfkd.losses import LogitsLoss
+from tadfkd.networks.averaging import AveragedNetwork
+from tadfkd.networks.capture import has_running_statistics
 from tadfkd.networks.compiling import compile_in_place
+from tadfkd.networks.feature_maps import find_classification_layer
 from tadfkd.networks.freezing import frozen
 from tadfkd.registry import SELECTORS
 from tadfkd.selectors import BaseSelector
@@ -96,6 +104,22 @@ class BaseDFKD(BaseModel):
         compile: Whether student, generator and teacher go through
             ``torch.compile``. A dict holds its arguments. The first steps
             then take minutes, and results change by rounding.
+        procedural: Arguments of the
+            :class:`~tadfkd.memory.ProceduralImages` that the student learns
+            from first and beside the generated ones, or None.
+        loss_shares: By name of a loss of the generator, its share of the
+            gradient, or None for the weights of the losses as they are. See
+            :class:`~tadfkd.algorithms.calibration.CalibratedWeights`; needs
+            ``procedural``.
+        scale_targets: Whether the student learns the teacher's logits less
+            their mean and divided by their standard deviation. At the end of
+            the run the last layer takes the deviation in. Needs
+            ``procedural``.
+        average_share: The student's moving average reaches back over this
+            share of the run, in [0, 1). It is what is evaluated, and at the
+            end it is the student. 0 is for no average.
+        frozen_norm_share: Share of the run at whose end the student's batch
+            norm keeps its statistics, in [0, 1].
 
     Raises:
         UserError: If a number is out of range, a network cannot take the
@@ -107,6 +131,10 @@ class BaseDFKD(BaseModel):
     #: Whether losses may be scaled, as float16 requires. An algorithm that
     #: combines gradients outside of their optimiser wrapper cannot allow it.
     scalable_losses = True
+    #: Procedural images at which the weights of losses are found.
+    CALIBRATION_SIZE = 256
+    #: Student steps per iteration.
+    num_student_steps = 1
 
     def __init__(self,
                  teacher: dict | BaseTeacher | None,
@@ -122,7 +150,12 @@ class BaseDFKD(BaseModel):
                  student_mode_in_generator_step: Literal['eval',
                                                          'train'] = 'eval',
                  channels_last: bool = False,
-                 compile: bool | dict = False) -> None:
+                 compile: bool | dict = False,
+                 procedural: dict | None = None,
+                 loss_shares: dict[str, float] | None = None,
+                 scale_targets: bool = False,
+                 average_share: float = 0.0,
+                 frozen_norm_share: float = 0.0) -> None:
         super().__init__(data_preprocessor)
         require_choice('model', 'student_mode_in_generator_step',
                        student_mode_in_generator_step, ('eval', 'train'))
@@ -139,6 +172,10 @@ class BaseDFKD(BaseModel):
             num_classes = self.teacher.num_classes
         self.student, self.student_input, self._student_part = build_student(
             student, num_classes, student_input_size)
+        self.scale_targets = scale_targets
+        if scale_targets:
+            self.logit_scale: Tensor
+            self.register_buffer('logit_scale', torch.ones(()))
         self.num_classes = require_fitting_networks(self.teacher, self.student,
                                                     self.generator,
                                                     self.student_logits)
@@ -161,6 +198,22 @@ class BaseDFKD(BaseModel):
             self.generator, self.teacher, self.num_classes,
             build_part('selector', selector, BaseSelector, SELECTORS),
             self.augment, self.streams, self.counters)
+        for name, share in dict(
+                average_share=average_share,
+                frozen_norm_share=frozen_norm_share).items():
+            require_share('model', name, share)
+        if procedural is None and (loss_shares or scale_targets):
+            raise UserError('loss_shares and scale_targets are found on '
+                            'procedural images: set model.procedural')
+        self.procedural = build_procedural(procedural, self.generator,
+                                           self.teacher)
+        self.loss_weights = CalibratedWeights(
+            loss_shares) if loss_shares else None
+        self.average_share = average_share
+        self.average = AveragedNetwork(
+            self.student) if average_share > 0 else None
+        self.frozen_norm_share = frozen_norm_share
+        self.num_iterations: int | None = None
         self._register_state_dict_hook(drop_teacher)
         self.register_load_state_dict_post_hook(ignore_missing_teacher)
 
@@ -175,6 +228,35 @@ class BaseDFKD(BaseModel):
         Returns:
             The losses of each network's last step, for the log.
         """
+
+    def begin_training(self, num_iterations: int) -> None:
+        """Prepare for a run of a known length, also for a resumed one.
+
+        Args:
+            num_iterations: Calls of :meth:`train_step` in the whole run.
+        """
+        self.num_iterations = num_iterations
+        if self.procedural is None:
+            return
+        self.procedural.make(
+            self.teacher,
+            self.streams.fresh('procedural', self.device, shared=True))
+        if self.scale_targets:
+            self._scale_student(self.procedural.logit_deviation)
+
+    @property
+    def total_student_steps(self) -> int:
+        """Student steps of the whole run."""
+        assert self.num_iterations is not None, 'begin_training comes first'
+        return self.num_iterations * self.num_student_steps
+
+    @property
+    def progress(self) -> float:
+        """Share of the student's steps that were done when the iteration
+        began, in [0, 1]."""
+        done = self.counters.student_steps
+        return (done -
+                done % self.num_student_steps) / self.total_student_steps
 
     @contextmanager
     def train_only(self, network: str,
@@ -191,6 +273,11 @@ class BaseDFKD(BaseModel):
         """
         others = [] if network == 'student' else [self.student]
         with frozen(*others), wrapper.optim_context(getattr(self, network)):
+            if network == 'student' and self.frozen_norm_share > 0 \
+                    and self.progress >= 1 - self.frozen_norm_share:
+                for module in self.student.modules():
+                    if has_running_statistics(module):
+                        module.eval()
             if network == 'generator':
                 # Its distributed wrapper stays in eval mode and is not
                 # called, because no parameter gets a gradient.
@@ -221,7 +308,101 @@ class BaseDFKD(BaseModel):
         total = summed(losses)
         wrapper.update_params(total)
         self.counters.steps[network] += 1
+        if network == 'student':
+            self._after_student_step()
         return with_total(losses, total)
+
+    def _after_student_step(self) -> None:
+        student = unwrapped(self.student)
+        if self.average is not None:
+            # The plain mean of the first steps, as long as they are few.
+            reach = min(self.counters.student_steps,
+                        self.average_share * self.total_student_steps)
+            self.average.update(student, 1 / max(1.0, reach))
+        if (self.average is None and not self.scale_targets) \
+                or self.counters.student_steps < self.total_student_steps:
+            return
+        if self.average is not None:
+            student.load_state_dict(self.average.module.state_dict())
+        if self.scale_targets:
+            self._scale_student(1.0)
+
+    @torch.no_grad()
+    def _scale_student(self, scale: float) -> None:
+        """Let ``logit_scale`` be ``scale``. The last layer makes up for it,
+        unless the student is untrained."""
+        if self.counters.student_steps == 0:
+            self.logit_scale.fill_(scale)
+        if float(self.logit_scale) == scale:
+            return
+        networks = [unwrapped(self.student)]
+        if self.average is not None:
+            networks.append(self.average.module)
+        layers = [self._last_layer(network) for network in networks]
+        if None in layers:
+            print_log(
+                'the student has no linear layer with one output per class, '
+                'so its logits are those of the teacher divided by '
+                f'{float(self.logit_scale):.4g}',
+                logger='current',
+                level=logging.WARNING)
+            return
+        for layer in layers:
+            assert layer is not None
+            layer.weight.mul_(self.logit_scale / scale)
+            if layer.bias is not None:
+                layer.bias.mul_(self.logit_scale / scale)
+        self.logit_scale.fill_(scale)
+
+    def _last_layer(self, network: nn.Module) -> nn.Linear | None:
+        """The layer of a student that gives one number per class."""
+        blank_BCHW = blank_images(self.generator).to(self.device)
+        with frozen(network):
+            return find_classification_layer(
+                network, lambda: self._classified(network, blank_BCHW),
+                self.num_classes)
+
+    def num_procedural(self, size: int) -> int:
+        """How many images of a student's batch are procedural."""
+        if self.procedural is None:
+            return 0
+        if self.progress < self.procedural.alone:
+            return size
+        return round(self.procedural.share * size)
+
+    def procedural_images(self, size: int) -> Tensor:
+        """images_BCHW of the procedural set, drawn with replacement."""
+        assert self.procedural is not None
+        return self.procedural.sample(
+            size, self.streams.get('procedural_choice')).to(self.device)
+
+    def calibrate(self, losses_of: Callable[[Tensor], Losses]) -> None:
+        """Find the weights of the generator's losses, the first time.
+
+        Args:
+            losses_of: The losses of images_BCHW.
+        """
+        weights = self.loss_weights
+        if weights is None or weights.weights:
+            return
+        assert self.procedural is not None
+        images_BCHW = self.procedural_images(self.CALIBRATION_SIZE)
+        # With half the contrast, because the statistics of the procedural
+        # images are right already and would have no gradient.
+        mean_B111 = images_BCHW.mean((1, 2, 3), keepdim=True)
+        images_BCHW = mean_B111 + (images_BCHW - mean_B111) / 2
+        with frozen(self.student):
+            weights.find(losses_of, images_BCHW)
+        print_log(
+            'weights of the losses: ' +
+            ', '.join(f'{name} {weight:.4g}'
+                      for name, weight in weights.weights.items()),
+            logger='current')
+
+    def weighted(self, losses: Losses) -> Losses:
+        """The generator's losses with their calibrated weights."""
+        return losses if self.loss_weights is None else \
+            self.loss_weights.applied(losses)
 
     def student_losses(self, images_BCHW: Tensor,
                        target: TeacherOutput) -> Losses:
@@ -231,9 +412,14 @@ class BaseDFKD(BaseModel):
             images_BCHW: The images that the student sees, without graph.
             target: The teacher's answer to the same images, without graph.
         """
+        student_BK = self.student_logits(images_BCHW)
+        teacher_BK = target.logits_BK
+        if not self.scale_targets:
+            return dict(logits=self.student_loss(student_BK, teacher_BK))
+        teacher_BK = teacher_BK - teacher_BK.mean(1, keepdim=True)
         return dict(
-            logits=self.student_loss(
-                self.student_logits(images_BCHW), target.logits_BK))
+            logits=self.student_loss(student_BK, teacher_BK) /
+            self.logit_scale)
 
     def student_logits(self,
                        images_BCHW: Tensor,
@@ -254,8 +440,20 @@ class BaseDFKD(BaseModel):
                 return functional_call(network, weights, (inputs, ),
                                        dict(mode=mode))
 
-        return classifier_logits(student, self.student_input(images_BCHW),
-                                 self._student_part)
+        return self._classified(student, images_BCHW)
+
+    def result_logits(self, images_BCHW: Tensor) -> Tensor:
+        """The (B, K) logits of what the run will give: the student's moving
+        average if there is one, or else the student."""
+        if self.average is None:
+            return self.student_logits(images_BCHW)
+        return self._classified(self.average.module, images_BCHW)
+
+    def _classified(self, network: Any, images_BCHW: Tensor) -> Tensor:
+        logits_BK = classifier_logits(network, self.student_input(images_BCHW),
+                                      self._student_part)
+        return logits_BK * self.logit_scale if self.scale_targets \
+            else logits_BK
 
     @torch.no_grad()
     def teacher_logits(self, images_BCHW: Tensor) -> Tensor:
@@ -294,7 +492,7 @@ class BaseDFKD(BaseModel):
         if mode not in ('tensor', 'predict'):
             raise ValueError(f"mode must be 'tensor' or 'predict', got "
                              f'{mode!r}: training goes through train_step')
-        logits_BK = self.student_logits(inputs)
+        logits_BK = self.result_logits(inputs)
         if mode == 'tensor':
             return logits_BK
         return with_predictions(logits_BK, data_samples)
@@ -310,7 +508,9 @@ class BaseDFKD(BaseModel):
             counters=self.counters.state_dict(),
             seed=self.streams.seed,
             streams=self.streams.state_dict(),
-            queue=self.candidates.queue.state_dict())
+            queue=self.candidates.queue.state_dict(),
+            loss_weights=self.loss_weights.weights
+            if self.loss_weights else {})
 
     def load_training_state(self, state: dict) -> None:
         """Continue from what :meth:`training_state` returned."""
@@ -318,3 +518,5 @@ class BaseDFKD(BaseModel):
         self.streams.seed = state['seed']
         self.streams.load_state_dict(state['streams'])
         self.candidates.queue.load_state_dict(state['queue'], self.device)
+        if self.loss_weights is not None:
+            self.loss_weights.weights = state['loss_weights']

@@ -9,9 +9,10 @@ from mmengine.registry import Registry
 from torch import Tensor, nn
 
 from tadfkd.errors import UserError
-from tadfkd.generators import BaseGenerator
+from tadfkd.generators import BaseGenerator, ProceduralGenerator
 from tadfkd.generators.upsampling import BatchNormHead
 from tadfkd.losses import ImageLoss, StatisticsLoss
+from tadfkd.memory import ProceduralImages
 from tadfkd.networks.freezing import frozen
 from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
@@ -79,6 +80,23 @@ def build_bn_loss(config: dict | None, teacher: BaseTeacher | None,
     return loss
 
 
+def build_procedural(config: dict | None, generator: BaseGenerator,
+                     teacher: BaseTeacher | None) -> ProceduralImages | None:
+    """Procedural images of the generator's size, if there is a config.
+
+    They are drawn later, when the teacher is on its device.
+    """
+    if config is None:
+        return None
+    with as_config_error('model.procedural'):
+        procedural = ProceduralImages(
+            image_size=generator.image_size,
+            image_channels=generator.image_channels,
+            **config)
+    share_normalization(teacher, procedural.generator)
+    return procedural
+
+
 def build_augmentation(name: str, config: dict | None,
                        generator: BaseGenerator) -> Any:
     """An augmentation, tried on two blank images; None without a config.
@@ -111,7 +129,7 @@ def blank_images(generator: BaseGenerator) -> Tensor:
 
 def share_normalization(teacher: BaseTeacher | None,
                         network: nn.Module) -> None:
-    """Give the teacher's mean and standard deviation to the heads that make
+    """Give the teacher's mean and standard deviation to the parts that make
     images for it.
 
     Args:
@@ -120,10 +138,10 @@ def share_normalization(teacher: BaseTeacher | None,
     """
     if teacher is None:
         return
-    for head in network.modules():
-        if isinstance(head, BatchNormHead):
-            head.adopt_normalization(
-                *teacher.input_adapter.rgb_statistics(len(head.mean_C11)))
+    for part in network.modules():
+        if isinstance(part, BatchNormHead | ProceduralGenerator):
+            part.adopt_normalization(
+                *teacher.input_adapter.rgb_statistics(len(part.mean_C11)))
 
 
 def require_generator(algorithm: object, generator: BaseGenerator,

@@ -83,6 +83,14 @@ class CandidateSource:
         return torch.randint(
             self.num_classes, (size, ), generator=stream, device=stream.device)
 
+    def labels_in_turn(self, size: int) -> Tensor:
+        """labels_B of training, every class in turn, as often as all classes
+        fit; the rest are random."""
+        in_turn = size - size % self.num_classes
+        return torch.cat(
+            (torch.arange(in_turn, device=self.device) % self.num_classes,
+             self.labels(size - in_turn)))
+
     def fresh(self,
               size: int,
               generator: nn.Module | None = None) -> SyntheticBatch:

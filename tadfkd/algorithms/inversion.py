@@ -110,6 +110,17 @@ class InversionDFKD(BaseDFKD):
         return self.iterations < self.warmup_iterations
 
     @property
+    def total_student_steps(self) -> int:
+        """See :attr:`BaseDFKD.total_student_steps`."""
+        return super().total_student_steps \
+            - self.warmup_iterations * self.num_student_steps
+
+    @property
+    def adversary_weight(self) -> float:
+        """Factor of the adversarial loss; 0 leaves it out."""
+        return 0.0 if self.warming_up else 1.0
+
+    @property
     def bare_generator(self) -> Any:
         """The generator outside of its distributed wrapper."""
         return unwrapped(self.generator)
@@ -117,7 +128,9 @@ class InversionDFKD(BaseDFKD):
     def train_step(self, data: object,
                    optim_wrapper: OptimWrapperDict) -> Losses:
         """See :meth:`BaseDFKD.train_step`."""
-        losses = prefixed('generator', self.synthesis(optim_wrapper))
+        losses: Losses = {}
+        if self.num_procedural(self.batch_size) < self.batch_size:
+            losses = prefixed('generator', self.synthesis(optim_wrapper))
         if not self.warming_up:
             for _ in range(self.num_student_steps):
                 student_losses = self.student_step(optim_wrapper['student'])
@@ -135,13 +148,19 @@ class InversionDFKD(BaseDFKD):
                 lambda gradient: gradient / get_world_size())
         labels_B = self.synthesis_labels(size)
         self.begin_synthesis(optim_wrapper['generator'])
+        self.calibrate(lambda images_BCHW: self.inversion_losses(
+            images_BCHW, self.synthesis_labels(len(images_BCHW)), 1.0))
         images_BCHW, losses = self.invert(latents_BZ, labels_B, optim_wrapper)
         self.counters.images_generated += size
         made = SyntheticBatch(images_BCHW, labels_B)
-        self.pool.add(self.candidates.select(made).images_BCHW)
+        self.keep(self.candidates.select(made))
         self.past_statistics.advance()
         self.end_synthesis(made, latents_BZ.detach())
         return losses
+
+    def keep(self, selected: SyntheticBatch) -> None:
+        """Put the selected images of a synthesis into the pool."""
+        self.pool.add(selected.images_BCHW)
 
     def synthesis_labels(self, size: int) -> Tensor:
         """labels_B of the images of a synthesis."""
@@ -172,7 +191,8 @@ class InversionDFKD(BaseDFKD):
         for _ in range(self.num_generator_steps):
             with self.train_only('generator', wrapper):
                 images_BCHW = self.generated(latents_BZ, labels_B)
-                losses = self.inversion_losses(images_BCHW, labels_B)
+                losses = self.weighted(
+                    self.inversion_losses(images_BCHW, labels_B))
             optimizer.zero_grad()
             losses = self.update('generator', wrapper,
                                  (losses, len(images_BCHW)))
@@ -196,14 +216,20 @@ class InversionDFKD(BaseDFKD):
             loss: The scalar loss whose gradients the networks hold.
         """
 
-    def inversion_losses(self, images_BCHW: Tensor,
-                         labels_B: Tensor) -> Losses:
+    def inversion_losses(self,
+                         images_BCHW: Tensor,
+                         labels_B: Tensor,
+                         adversary: float | None = None) -> Losses:
         """The terms that a synthesis minimises.
 
         Args:
             images_BCHW: Float in [0, 1], with their graph.
             labels_B: The classes drawn for the images.
+            adversary: Factor of the adversarial loss; None takes
+                :attr:`adversary_weight`.
         """
+        if adversary is None:
+            adversary = self.adversary_weight
         batch = SyntheticBatch(images_BCHW, labels_B)
         if self.synthesis_augment is not None:
             stream = self.streams.get('synthesis_augmentation', self.device)
@@ -220,9 +246,9 @@ class InversionDFKD(BaseDFKD):
             losses['bn'] = self.bn_loss(
                 self.past_statistics.average(
                     global_statistics(output.bn_statistics, len(views_BCHW))))
-        if self.adversarial_loss is not None and not self.warming_up:
-            losses['adversarial'] = -self.adversarial_loss(
-                self.student_logits(views_BCHW), output.logits_BK)
+        if self.adversarial_loss is not None and adversary > 0:
+            losses['adversarial'] = -adversary * self.adversarial_loss(
+                self.result_logits(views_BCHW), output.logits_BK)
         return losses | self.extra_losses(batch, output)
 
     def teacher_options(self) -> dict[str, Any]:
@@ -248,9 +274,16 @@ class InversionDFKD(BaseDFKD):
         return self.update('student', wrapper, (losses, len(images_BCHW)))
 
     def student_batch(self) -> tuple[Tensor, TeacherOutput]:
-        """Images of the pool, augmented, and the teacher's logits."""
+        """Images of the pool and, where there are any, procedural ones;
+        augmented, and with the teacher's logits."""
+        count = self.num_procedural(self.batch_size)
+        images = []
+        if count > 0:
+            images.append(self.procedural_images(count))
+        if count < self.batch_size:
+            images.append(self.pool_images(self.batch_size - count))
         views_BCHW = self.candidates.augmented(
-            SyntheticBatch(self.pool_images(self.batch_size))).views_BCHW
+            SyntheticBatch(torch.cat(images))).views_BCHW
         return views_BCHW, TeacherOutput(self.teacher_logits(views_BCHW))
 
     def pool_images(self, size: int) -> Tensor:

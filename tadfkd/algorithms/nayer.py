@@ -67,10 +67,7 @@ class NAYER(InversionDFKD):
 
     def synthesis_labels(self, size: int) -> Tensor:
         """labels_B, every class in turn, then a random rest."""
-        in_turn = size - size % self.num_classes
-        return torch.cat(
-            (torch.arange(in_turn, device=self.device) % self.num_classes,
-             self.candidates.labels(size - in_turn)))
+        return self.candidates.labels_in_turn(size)
 
     def begin_synthesis(self, wrapper: OptimWrapper) -> None:
         """A new noisy layer, and an optimiser without a past."""

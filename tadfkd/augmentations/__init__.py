@@ -1,5 +1,10 @@
 """Which views of generated images do the networks see?"""
 from tadfkd.augmentations.geometric import (RandomCropFlip,
-                                            RandomResizedCropFlip, RandomShift)
+                                            RandomResizedCropFlip, RandomShift,
+                                            RandomShiftScale)
+from tadfkd.augmentations.mixing import AugmentationSequence, RandomMixup
 
-__all__ = ['RandomCropFlip', 'RandomResizedCropFlip', 'RandomShift']
+__all__ = [
+    'AugmentationSequence', 'RandomCropFlip', 'RandomMixup',
+    'RandomResizedCropFlip', 'RandomShift', 'RandomShiftScale'
+]

@@ -158,3 +158,55 @@ class RandomResizedCropFlip(nn.Module):
             transform_B23, list(images_BCHW.shape), align_corners=False)
         return functional.grid_sample(
             images_BCHW, grid, padding_mode='border', align_corners=False)
+
+
+@MODELS.register_module()
+class RandomShiftScale(nn.Module):
+    """Random shift and zoom of each sample, which rarely change its class.
+
+    Every sample has its own shift and zoom, and gradients reach the input.
+    What enters at the border is the image's border, repeated.
+
+    Args:
+        shift: Largest shift in each direction as a fraction of the image's
+            size, in [0, 1).
+        scale: Largest change of size as a fraction, in [0, 1).
+        flip_probability: Of a horizontal flip, in [0, 1].
+
+    Example:
+        >>> augment = RandomShiftScale(shift=0.125, scale=0.15)
+        >>> augment(torch.rand(8, 3, 32, 32), torch.Generator()).shape
+        torch.Size([8, 3, 32, 32])
+    """
+
+    def __init__(self,
+                 shift: float,
+                 scale: float,
+                 flip_probability: float = 0.0) -> None:
+        super().__init__()
+        for name, value in dict(shift=shift, scale=scale).items():
+            if not 0 <= value < 1:
+                raise UserError(f'{name} must be in [0, 1), got {value!r}: '
+                                f'set {name} of the RandomShiftScale')
+        _require_probability('the RandomShiftScale', flip_probability)
+        self.shift = shift
+        self.scale = scale
+        self.flip_probability = flip_probability
+
+    def forward(self, images_BCHW: Tensor, stream: torch.Generator) -> Tensor:
+        """See :meth:`RandomCropFlip.forward`."""
+        batch, device = len(images_BCHW), images_BCHW.device
+        random_4B = torch.rand(4, batch, generator=stream, device=device)
+        # Of the part of the image that is seen, so that an image grows and
+        # shrinks by equal factors.
+        side_B = (1 + self.scale)**(2 * random_4B[0] - 1)
+        flip_B = random_4B[3] < self.flip_probability
+        transform_B23 = images_BCHW.new_zeros(batch, 2, 3)
+        transform_B23[:, 0, 0] = torch.where(flip_B, -side_B, side_B)
+        transform_B23[:, 1, 1] = side_B
+        # affine_grid has a width of 2.
+        transform_B23[:, :, 2] = 2 * self.shift * (2 * random_4B[1:3] - 1).T
+        grid = functional.affine_grid(
+            transform_B23, list(images_BCHW.shape), align_corners=False)
+        return functional.grid_sample(
+            images_BCHW, grid, padding_mode='border', align_corners=False)

@@ -62,7 +62,7 @@ def measure_synthetic(model: BaseDFKD, size: int) -> SyntheticMetrics:
     output = model.teacher(
         images_BCHW, with_bn=True, with_features=has_features)
     with frozen(model.student):
-        student_BK = model.student_logits(images_BCHW)
+        student_BK = model.result_logits(images_BCHW)
     finite_B = torch.cat(
         (images_BCHW.flatten(1), output.logits_BK, student_BK),
         1).isfinite().all(1)

@@ -13,12 +13,15 @@ from tadfkd.registry import MODELS
 
 @MODELS.register_module()
 class ConditionalGenerator(UpsamplingGenerator):
-    """G(z + e_y): a learned vector per class is added to the latent.
+    """G(z + s e_y): a learned vector per class is added to the latent.
 
-    Do et al., NeurIPS 2022.
+    Do et al., NeurIPS 2022, with s = 1.
 
     Args:
         num_classes: K, >= 2.
+        label_scale: s, > 0. The vectors begin as long as the latents. With a
+            smaller s images of one class differ more, and fewer of them are
+            of the class that was asked for.
         **upsampling: See :class:`UpsamplingGenerator`.
 
     Example:
@@ -28,8 +31,13 @@ class ConditionalGenerator(UpsamplingGenerator):
         torch.Size([5, 3, 8, 8])
     """
 
-    def __init__(self, num_classes: int, **upsampling: Any) -> None:
+    def __init__(self,
+                 num_classes: int,
+                 label_scale: float = 1.0,
+                 **upsampling: Any) -> None:
         super().__init__(num_classes=num_classes, **upsampling)
+        require_at_least('model.generator', 'label_scale', label_scale, 1e-6)
+        self.label_scale = label_scale
         self.embedding = nn.Embedding(num_classes, self.latent_size)
 
     def forward(self,
@@ -37,7 +45,8 @@ class ConditionalGenerator(UpsamplingGenerator):
                 labels_B: Tensor | None = None) -> Tensor:
         """See :meth:`BaseGenerator.forward`; labels are required."""
         assert labels_B is not None, 'a conditional generator needs labels'
-        return super().forward(latents_BZ + self.embedding(labels_B))
+        return super().forward(latents_BZ +
+                               self.label_scale * self.embedding(labels_B))
 
 
 @MODELS.register_module()

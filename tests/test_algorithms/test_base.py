@@ -1,7 +1,9 @@
-"""Networks that fit each other, and evaluation through the student."""
+"""Networks that fit each other, evaluation through the student, and what any
+algorithm can add to its recipe."""
 import pytest
 import torch
-from algorithm_helpers import make_algorithm, tiny_teacher
+from algorithm_helpers import (PROCEDURAL, make_algorithm, one_iteration,
+                               optimisers, snapshot, tiny_teacher)
 from tiny_networks import classifier
 
 from tadfkd.errors import UserError
@@ -57,3 +59,122 @@ def test_prediction_is_the_students() -> None:
     for sample, logits_K in zip(samples, expected_BK):
         torch.testing.assert_close(sample.pred_score, logits_K.softmax(0))
         assert sample.pred_label.item() == logits_K.argmax().item()
+
+
+def test_the_average_is_evaluated_and_is_the_student_at_the_end() -> None:
+    model = make_algorithm('TADFKD', average_share=0.5, num_student_steps=2)
+    model.begin_training(3)
+    wrappers = optimisers(model, lr=0.1)
+    images_BCHW = torch.rand(4, 1, 8, 8)
+    # Up to three steps (half of six) the average is the plain mean.
+    expected = torch.zeros(())
+    weight = model.student.head.fc.weight
+    step = 0
+
+    def average(*_: object) -> None:
+        nonlocal expected, step
+        step += 1
+        expected = expected + (weight.detach() - expected) / min(step, 3)
+
+    wrappers['student'].optimizer.register_step_post_hook(average)
+    for _ in range(2):
+        model.train_step(None, wrappers)
+        torch.testing.assert_close(model.average.module.head.fc.weight,
+                                   expected)
+        logits_BK = model.eval()(images_BCHW)
+        torch.testing.assert_close(
+            logits_BK,
+            model.average.module((images_BCHW - 0.5) / 0.25, mode='tensor'))
+        assert not torch.allclose(logits_BK, model.student_logits(images_BCHW))
+        model.train()
+    model.train_step(None, wrappers)
+    torch.testing.assert_close(weight, expected)
+    torch.testing.assert_close(model.eval()(images_BCHW),
+                               model.student_logits(images_BCHW))
+
+
+def test_scaled_targets_end_in_the_last_layer() -> None:
+    # The average is the student, because it reaches back over one step.
+    model = make_algorithm(
+        'TADFKD',
+        scale_targets=True,
+        average_share=0.01,
+        procedural=PROCEDURAL)
+    model.begin_training(2)
+    scale = float(model.logit_scale)
+    assert scale == pytest.approx(model.procedural.logit_deviation)
+    wrappers = optimisers(model)
+    seen = one_iteration(model, wrappers)
+    [student] = seen.of('student', training=True)
+    teacher_BK = model.teacher(student.images_BCHW).logits_BK.double()
+    teacher_BK = teacher_BK - teacher_BK.mean(1, keepdim=True)
+    # L1 in units of the teacher's deviation.
+    expected = (torch.from_numpy(student.logits_BK) -
+                teacher_BK / scale).abs().mean()
+    assert seen.losses['student_logits'] == pytest.approx(
+        float(expected), rel=1e-4)
+
+    images_BCHW = torch.rand(4, 1, 8, 8)
+    model.train_step(None, wrappers)
+    assert model.logit_scale == 1
+    # The network alone, without the algorithm, answers in the same units.
+    logits_BK = model.eval()(images_BCHW)
+    torch.testing.assert_close(
+        logits_BK, model.student((images_BCHW - 0.5) / 0.25, mode='tensor'))
+    # A finished run that is made longer goes on as it was.
+    model.begin_training(3)
+    assert model.logit_scale == scale
+    torch.testing.assert_close(model(images_BCHW), logits_BK)
+    torch.testing.assert_close(model.student_logits(images_BCHW), logits_BK)
+    model.train().train_step(None, wrappers)
+    assert model.logit_scale == 1
+
+
+def test_batch_norm_keeps_its_statistics_at_the_end() -> None:
+    model = make_algorithm('TADFKD', frozen_norm_share=0.5)
+    model.begin_training(4)
+    wrappers = optimisers(model)
+    moved = []
+    for _ in range(4):
+        before = snapshot(model.student)
+        model.train().train_step(None, wrappers)
+        after = snapshot(model.student)
+        moved.append(
+            any('running' in name and not value.equal(before[name])
+                for name, value in after.items()))
+        assert not after['head.fc.weight'].equal(before['head.fc.weight'])
+    assert moved == [True, True, False, False]
+
+
+def test_calibrated_weights_multiply_the_losses_from_the_first_step() -> None:
+    shares = dict(adversarial=1.0, bn=0.5, l2=0.1)
+    losses = []
+    for loss_shares in (None, shares):
+        torch.manual_seed(4)
+        model = make_algorithm(
+            'TADFKD', loss_shares=loss_shares, procedural=PROCEDURAL)
+        seen = one_iteration(model)
+        losses.append(seen.losses)
+    plain, weighted = losses
+    weights = model.loss_weights.weights
+    assert set(weights) == set(shares) and weights['adversarial'] == 1
+    for name in ('adversarial', 'bn', 'l2', 'tv'):
+        assert weighted[f'generator_{name}'] == pytest.approx(
+            weights.get(name, 1.0) * plain[f'generator_{name}'], rel=1e-4)
+    # They stay, also in a run that is resumed.
+    one_iteration(model)
+    assert model.loss_weights.weights == weights
+    assert model.training_state()['loss_weights'] == weights
+
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(average_share=1.5), r'average_share must be in \[0, 1\]'),
+    (dict(frozen_norm_share=-1), r'frozen_norm_share must be in \[0, 1\]'),
+    (dict(scale_targets=True), 'set model.procedural'),
+    (dict(loss_shares=dict(bn=1.0)), 'set model.procedural'),
+    (dict(procedural=dict(families=[])), 'families must name at least one'),
+])
+def test_a_recipe_that_cannot_be_is_refused(changes: dict,
+                                            message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_algorithm('TADFKD', **changes)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from algorithm_helpers import (ALGORITHMS, BUFFER, INVERTING, as_set,
-                               assert_changed, assert_identical,
+from algorithm_helpers import (ALGORITHMS, BUFFER, INVERTING, PROCEDURAL,
+                               as_set, assert_changed, assert_identical,
                                assert_unchanged, continues_exactly,
                                has_gradient, make_algorithm, one_iteration,
                                optimisers, real_batch, snapshot)
@@ -25,7 +25,8 @@ CROP = dict(type='RandomCropFlip', padding=1)
 HALF = dict(type='KeepEvery', n=2)
 #: Their generators, or (the last) its optimiser alone, are reset with each
 #: synthesis.
-REINITIALISED = ('ADI', 'CMI', 'DeepInversion', 'NAYER', 'SpaceshipNet')
+REINITIALISED = ('ADI', 'AgnosticDFKD', 'CMI', 'DeepInversion', 'NAYER',
+                 'SpaceshipNet')
 
 
 def test_the_list_is_that_of_the_registry() -> None:
@@ -87,8 +88,12 @@ def test_a_run_that_is_saved_goes_on_exactly(type: str) -> None:
 @pytest.mark.parametrize('type',
                          sorted({*ALGORITHMS} - {'SpaceshipNet', 'VanillaKD'}))
 def test_the_networks_learn_from_selected_images_alone(type: str) -> None:
-    # Replayed images are decoded.
-    changes = dict(replay=BUFFER) if type == 'PREDFKD' else {}
+    changes: dict[str, Any] = {}
+    if type == 'PREDFKD':
+        # Replayed images are decoded.
+        changes = dict(replay=BUFFER)
+    if type == 'AgnosticDFKD':
+        changes = dict(augment=None, procedural=PROCEDURAL | dict(share=0.0))
     model = make_algorithm(type, selector=HALF, **changes)
     slow = ('slow_generator.module', ) if type == 'MAD' else ()
     seen = one_iteration(model, also=slow)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from algorithm_helpers import CONFIGS, shrinking_options
+from algorithm_helpers import CONFIGS, config_folder, shrinking_options
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
@@ -69,8 +69,8 @@ def configs(tiny_teacher_checkpoint: str) -> list[dict]:
     """Configs of one iteration without a mistake, as JSON has them."""
     contents = []
     for name in ALGORITHMS:
-        config = Config.fromfile(CONFIGS / name.lower() /
-                                 'resnet18w16_to_resnet18w8_digits.py')
+        config = Config.fromfile(
+            config_folder(name) / 'resnet18w16_to_resnet18w8_digits.py')
         config.merge_from_dict(
             shrinking_options(name, tiny_teacher_checkpoint)
             | {'train_dataloader.dataset.num_steps': 1})

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tadfkd.augmentations.geometric import (RandomCropFlip,
-                                            RandomResizedCropFlip, RandomShift)
+                                            RandomResizedCropFlip, RandomShift,
+                                            RandomShiftScale)
 from tadfkd.errors import UserError
 
 
@@ -156,3 +157,56 @@ def test_a_bad_option_names_what_to_change(kind: type, options: dict) -> None:
     with pytest.raises(UserError, match=f'set .*{name}') as caught:
         kind(**options)
     assert f'got {options[name]!r}' in str(caught.value)
+
+
+def centred_square(side: int, size: int = 32, batch: int = 1) -> Tensor:
+    images_BCHW = torch.zeros(batch, 1, size, size)
+    edge = (size - side) // 2
+    images_BCHW[:, :, edge:edge + side, edge:edge + side] = 1
+    return images_BCHW
+
+
+def test_without_shift_and_zoom_the_image_stays() -> None:
+    images_BCHW = distinct() / 1000
+    torch.testing.assert_close(
+        RandomShiftScale(0.0, 0.0)(images_BCHW, stream()), images_BCHW)
+    torch.testing.assert_close(
+        RandomShiftScale(0.0, 0.0, 1.0)(images_BCHW, stream()),
+        images_BCHW.flip(3))
+
+
+def test_every_sample_moves_by_at_most_the_shift() -> None:
+    images_BCHW = centred_square(8, batch=300)
+    views_BCHW = RandomShiftScale(0.25, 0.0)(images_BCHW, stream())
+    mass_BHW = views_BCHW[:, 0] / views_BCHW.sum((1, 2, 3))[:, None, None]
+    places = torch.arange(32) - 15.5
+    for moved_B in ((mass_BHW.sum(2) * places).sum(1),
+                    (mass_BHW.sum(1) * places).sum(1)):
+        # A quarter of 32 pixels.
+        assert 7 < moved_B.max() < 8.01 and -8.01 < moved_B.min() < -7
+
+
+def test_every_sample_grows_and_shrinks_by_the_same_factor() -> None:
+    images_BCHW = centred_square(16, batch=300)
+    views_BCHW = RandomShiftScale(0.0, 0.25)(images_BCHW, stream())
+    side_B = views_BCHW.sum((1, 2, 3)).sqrt()
+    assert side_B.max().item() == pytest.approx(16 * 1.25, abs=0.3)
+    assert side_B.min().item() == pytest.approx(16 / 1.25, abs=0.3)
+
+
+def test_the_border_is_repeated_and_gradients_reach_the_image() -> None:
+    images_BCHW = torch.full((8, 1, 6, 6), 0.3, requires_grad=True)
+    views_BCHW = RandomShiftScale(0.5, 0.2)(images_BCHW, stream())
+    torch.testing.assert_close(views_BCHW, images_BCHW)
+    views_BCHW.sum().backward()
+    assert images_BCHW.grad is not None and images_BCHW.grad.any()
+
+
+@pytest.mark.parametrize('change', [
+    dict(shift=1.0),
+    dict(scale=-0.1),
+    dict(flip_probability=2.0),
+])
+def test_shifts_and_zooms_out_of_range_are_refused(change: dict) -> None:
+    with pytest.raises(UserError, match=next(iter(change))):
+        RandomShiftScale(**(dict(shift=0.1, scale=0.1) | change))

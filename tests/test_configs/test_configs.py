@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from algorithm_helpers import config_folder
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
@@ -128,7 +129,7 @@ def test_the_file_name_does_not_lie(path: Path) -> None:
     assert config.model.teacher == part('teachers', f'{teacher}_{dataset}')
     assert config.model.student == part('students', f'{student}_{dataset}')
     assert config.dataset_name == dataset
-    assert config.model.type.lower() == path.parent.name
+    assert config_folder(config.model.type) == path.parent
     recipe = config.model.teacher.get('recipe')
     if recipe is not None:
         # The recipe makes this very checkpoint.

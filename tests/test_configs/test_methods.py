@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from algorithm_helpers import config_folder
 from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, Registry
 
@@ -22,7 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs'
 METHODS: dict[str, Any] = yaml.safe_load(
     (ROOT / 'docs/methods.yml').read_text())
-BY_FOLDER = {name.lower(): method for name, method in METHODS.items()}
+BY_FOLDER = {
+    config_folder(name).name: method
+    for name, method in METHODS.items()
+}
 LEAVES = [
     path for path in sorted(CONFIGS.glob('*/*.py'))
     if path.parent.name not in ('_base_', 'teachers')
@@ -179,7 +183,7 @@ def test_every_algorithm_and_every_folder_has_a_method() -> None:
         'docs/methods.yml needs one entry per algorithm'
     assert BY_FOLDER.keys() == {path.parent.name for path in LEAVES}
     for name in METHODS:
-        assert (CONFIGS / name.lower() / f'{SHOWN}.py').is_file()
+        assert (config_folder(name) / f'{SHOWN}.py').is_file()
 
 
 def test_every_schedule_and_generator_is_in_a_config_of_a_paper() -> None:

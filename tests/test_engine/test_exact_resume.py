@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from algorithm_helpers import CONFIGS, shrinking_options
+from algorithm_helpers import CONFIGS, config_folder, shrinking_options
 from mmengine.config import Config
 
 from benchmarks.run_end import differences, read_run_end
@@ -56,7 +56,7 @@ def tiny(type: str, checkpoint: str,
             'val_dataloader.dataset.serialize_data': False
         }
         return load_config(
-            CONFIGS / type.lower() / 'resnet18w16_to_resnet18w8_digits.py',
+            config_folder(type) / 'resnet18w16_to_resnet18w8_digits.py',
             merged,
             work_dir=str(work_dir),
             **changes)

@@ -32,9 +32,14 @@ def make() -> Callable[..., LabelEmbeddingGenerator]:
     return make
 
 
-def test_the_vector_of_the_class_is_added_to_the_latent() -> None:
+@pytest.mark.parametrize('scale', [1.0, 0.25])
+def test_the_vector_of_the_class_is_added_to_the_latent(scale: float) -> None:
     conditional = MODELS.build(
-        dict(type='ConditionalGenerator', num_classes=K, **COMMON)).eval()
+        dict(
+            type='ConditionalGenerator',
+            num_classes=K,
+            label_scale=scale,
+            **COMMON)).eval()
     assert isinstance(conditional, ConditionalGenerator)
     plain = UpsamplingGenerator(**COMMON).eval()
     missing, unexpected = plain.load_state_dict(
@@ -42,7 +47,7 @@ def test_the_vector_of_the_class_is_added_to_the_latent() -> None:
     assert not missing and unexpected == ['embedding.weight']
     latents_BZ, labels = torch.randn(5, 6), [3, 0, 2, 2, 1]
     moved_BZ = torch.stack([
-        latent_Z + conditional.embedding.weight[label]
+        latent_Z + scale * conditional.embedding.weight[label]
         for latent_Z, label in zip(latents_BZ, labels)
     ])
     images_BCHW = conditional(latents_BZ, torch.tensor(labels))

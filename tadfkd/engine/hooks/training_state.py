@@ -36,7 +36,9 @@ class TrainingStateHook(Hook):
         self._group: Any = None
 
     def before_train(self, runner: Runner) -> None:
-        """Let each save begin with ``before_save_by_all``."""
+        """Tell the algorithm the length of the run, and let each save begin
+        with ``before_save_by_all``."""
+        unwrapped(runner.model).begin_training(runner.max_iters)
         if get_world_size() > 1 and get_backend() != 'gloo':
             # The pools of all processes may not fit into one GPU's memory,
             # so the states are gathered on the CPU.

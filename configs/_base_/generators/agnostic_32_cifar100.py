@@ -1,0 +1,9 @@
+# G(z + s e_y) (Do et al., NeurIPS 2022, with s = 1).
+generator = dict(
+    type='ConditionalGenerator',
+    num_classes=100,
+    label_scale=0.6,
+    latent_size=256,
+    image_size=32,
+    width=64,
+    head='sigmoid')
