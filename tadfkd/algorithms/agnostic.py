@@ -144,7 +144,8 @@ class AgnosticDFKD(InversionDFKD):
         stream = self.streams.get('pool')
         num_new = size // 2
         newest = min(
-            len(self.pool), self.num_newest *
+            len(self.pool),
+            self.num_newest *
             (self.synthesis_batch_size + self.num_further_images))
         places = torch.cat(
             (-1 - torch.randint(newest, (num_new, ), generator=stream),

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tadfkd.augmentations import (AugmentationSequence, RandomMixup,
-                                  RandomShift)
+from tadfkd.augmentations import AugmentationSequence, RandomMixup, RandomShift
 from tadfkd.errors import UserError
 
 
