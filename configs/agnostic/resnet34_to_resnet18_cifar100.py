@@ -19,14 +19,7 @@ model = dict(
         type='RandomShiftScale', shift=0.125, scale=0.15,
         flip_probability=0.5),
     augment=dict(
-        type='AugmentationSequence',
-        augmentations=[
-            dict(
-                type='RandomShiftScale',
-                shift=0.125,
-                scale=0.15,
-                flip_probability=0.5),
-            dict(type='RandomMixup', probability=0.5)
-        ]))
+        type='RandomShiftScale', shift=0.125, scale=0.15,
+        flip_probability=0.5))
 train_cfg = dict(max_epochs=100)
 train_dataloader = dict(dataset=dict(num_steps=20))

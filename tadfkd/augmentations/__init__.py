@@ -2,9 +2,8 @@
 from tadfkd.augmentations.geometric import (RandomCropFlip,
                                             RandomResizedCropFlip, RandomShift,
                                             RandomShiftScale)
-from tadfkd.augmentations.mixing import AugmentationSequence, RandomMixup
 
 __all__ = [
-    'AugmentationSequence', 'RandomCropFlip', 'RandomMixup',
-    'RandomResizedCropFlip', 'RandomShift', 'RandomShiftScale'
+    'RandomCropFlip', 'RandomResizedCropFlip', 'RandomShift',
+    'RandomShiftScale'
 ]
