@@ -70,18 +70,18 @@ class AlternatingDFKD(BaseDFKD):
         both without graph: a full batch of selected images, or with a share
         of procedural ones."""
         count = self.num_procedural(self.batch_size)
-        views, logits = [], []
-        if count > 0:
-            drawn = self.candidates.augmented(
-                SyntheticBatch(self.procedural_images(count)))
-            views.append(drawn.views_BCHW)
-            logits.append(self.teacher_logits(drawn.views_BCHW))
-        if count < self.batch_size:
-            batch, logits_BK = self.candidates.selected_batch(self.batch_size -
-                                                              count)
-            views.append(batch.views_BCHW)
-            logits.append(logits_BK)
-        return torch.cat(views), TeacherOutput(torch.cat(logits))
+        if count == 0:
+            batch, logits_BK = self.candidates.selected_batch(self.batch_size)
+            return batch.views_BCHW, TeacherOutput(logits_BK)
+        drawn_BCHW = self.candidates.augmented(
+            SyntheticBatch(self.procedural_images(count))).views_BCHW
+        drawn_BK = self.teacher_logits(drawn_BCHW)
+        if count == self.batch_size:
+            return drawn_BCHW, TeacherOutput(drawn_BK)
+        batch, logits_BK = self.candidates.selected_batch(self.batch_size -
+                                                          count)
+        return torch.cat((drawn_BCHW, batch.views_BCHW)), TeacherOutput(
+            torch.cat((drawn_BK, logits_BK)))
 
     def generator_step(self, wrapper: OptimWrapper) -> Losses:
         """Train the generator on the selected part of one batch."""

@@ -277,13 +277,16 @@ class InversionDFKD(BaseDFKD):
         """Images of the pool and, where there are any, procedural ones;
         augmented, and with the teacher's logits."""
         count = self.num_procedural(self.batch_size)
-        images = []
-        if count > 0:
-            images.append(self.procedural_images(count))
-        if count < self.batch_size:
-            images.append(self.pool_images(self.batch_size - count))
+        if count == 0:
+            images_BCHW = self.pool_images(self.batch_size)
+        elif count == self.batch_size:
+            images_BCHW = self.procedural_images(count)
+        else:
+            images_BCHW = torch.cat(
+                (self.procedural_images(count),
+                 self.pool_images(self.batch_size - count)))
         views_BCHW = self.candidates.augmented(
-            SyntheticBatch(torch.cat(images))).views_BCHW
+            SyntheticBatch(images_BCHW)).views_BCHW
         return views_BCHW, TeacherOutput(self.teacher_logits(views_BCHW))
 
     def pool_images(self, size: int) -> Tensor:

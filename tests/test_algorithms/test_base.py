@@ -2,8 +2,9 @@
 algorithm can add to its recipe."""
 import pytest
 import torch
-from algorithm_helpers import (PROCEDURAL, make_algorithm, one_iteration,
-                               optimisers, snapshot, tiny_teacher)
+from algorithm_helpers import (PROCEDURAL, as_set, make_algorithm,
+                               one_iteration, optimisers, snapshot,
+                               tiny_teacher)
 from tiny_networks import classifier
 
 from tadfkd.errors import UserError
@@ -128,6 +129,28 @@ def test_scaled_targets_end_in_the_last_layer() -> None:
     torch.testing.assert_close(model.student_logits(images_BCHW), logits_BK)
     model.train().train_step(None, wrappers)
     assert model.logit_scale == 1
+
+
+@pytest.mark.parametrize('type', ['TADFKD', 'CMI'])
+def test_a_students_batch_is_procedural_first_and_in_part_later(
+        type: str) -> None:
+    model = make_algorithm(
+        type, procedural=PROCEDURAL | dict(alone=0.5, share=0.25))
+    model.begin_training(4)
+    wrappers = optimisers(model)
+    drawn = as_set(
+        model.procedural.sample(999,
+                                torch.Generator().manual_seed(0)))
+    numbers = []
+    for _ in range(4):
+        seen = one_iteration(model, wrappers)
+        [student] = seen.of('student', training=True)
+        assert len(student.images_BCHW) == 8
+        numbers.append(
+            sum(
+                bool(as_set(image[None]) & drawn)
+                for image in student.images_BCHW))
+    assert numbers == [8, 8, 2, 2]
 
 
 def test_batch_norm_keeps_its_statistics_at_the_end() -> None:
