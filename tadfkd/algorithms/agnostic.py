@@ -43,7 +43,8 @@ class AgnosticDFKD(InversionDFKD):
         image_losses: Config of an :class:`~tadfkd.losses.ImageLoss` by name,
             of the images as the teacher normalises them.
         reset_interval: Syntheses from one new generator to the next, >= 1.
-        num_newest: How many of the last syntheses count as new, >= 1.
+        num_newest: The newest images of the pool, as many as so many
+            syntheses make, count as new, >= 1.
         num_further_images: Images that a synthesis makes at its end, from
             latents that it has not trained on, >= 0. The teacher recognises
             them as well, and they cost one forward.

@@ -31,6 +31,8 @@ class AlternatingDFKD(BaseDFKD):
         UserError: If a number is out of range, or the networks do not fit.
     """
 
+    takes_procedural = True
+
     def __init__(self,
                  num_student_steps: int = 1,
                  num_generator_steps: int = 1,
@@ -90,14 +92,16 @@ class AlternatingDFKD(BaseDFKD):
             candidates = source.augmented(
                 source.fresh(self.batch_size, self.generator))
             selected = source.select(candidates)
-            self.calibrate(lambda images_BCHW: self._losses_of(
-                SyntheticBatch(images_BCHW)))
+            self.calibrate(self._losses_of)
             losses = self.weighted(self.generator_losses(selected))
             candidate_losses = self.weighted(self.candidate_losses(candidates))
         return self.update('generator', wrapper, (losses, len(selected)),
                            (candidate_losses, len(candidates)))
 
-    def _losses_of(self, batch: SyntheticBatch) -> Losses:
+    def _losses_of(self, images_BCHW: Tensor) -> Losses:
+        labels_B = None if self.generator.num_classes is None \
+            else self.candidates.labels(len(images_BCHW))
+        batch = SyntheticBatch(images_BCHW, labels_B)
         return self.generator_losses(batch) | self.candidate_losses(batch)
 
     @abstractmethod

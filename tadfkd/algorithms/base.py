@@ -1,12 +1,12 @@
 """What every data-free distillation algorithm shares."""
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import all_reduce, get_rank
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -37,6 +37,7 @@ from tadfkd.registry import SELECTORS
 from tadfkd.selectors import BaseSelector
 from tadfkd.structures import Counters, TeacherOutput
 from tadfkd.teachers import BaseTeacher
+from tadfkd.utils.precision import at_least_float32
 from tadfkd.utils.randomness import RandomStreams
 
 Losses = dict[str, Tensor]
@@ -57,6 +58,18 @@ def with_total(losses: Losses, total: Tensor) -> Losses:
     # The name is "total", because mmengine sums and smooths a "loss".
     losses = losses | dict(total=total)
     return {name: value.detach() for name, value in losses.items()}
+
+
+def _multiply(layers: Iterable[nn.Linear | None], factor: float) -> None:
+    for layer in layers:
+        if layer is not None:
+            layer.weight.mul_(factor)
+            if layer.bias is not None:
+                layer.bias.mul_(factor)
+
+
+def _note_loading(model: Any, *_: object) -> None:
+    model._is_new = False
 
 
 class BaseDFKD(BaseModel):
@@ -116,7 +129,7 @@ class BaseDFKD(BaseModel):
             the run the last layer takes the deviation in. Needs
             ``procedural``.
         average_share: The student's moving average reaches back over this
-            share of the run, in [0, 1). It is what is evaluated, and at the
+            share of the run, in [0, 1]. It is what is evaluated, and at the
             end it is the student. 0 is for no average.
         frozen_norm_share: Share of the run at whose end the student's batch
             norm keeps its statistics, in [0, 1].
@@ -135,6 +148,8 @@ class BaseDFKD(BaseModel):
     CALIBRATION_SIZE = 256
     #: Student steps per iteration.
     num_student_steps = 1
+    #: Whether a student's batch can hold procedural images.
+    takes_procedural = False
 
     def __init__(self,
                  teacher: dict | BaseTeacher | None,
@@ -202,6 +217,11 @@ class BaseDFKD(BaseModel):
                 average_share=average_share,
                 frozen_norm_share=frozen_norm_share).items():
             require_share('model', name, share)
+        if procedural is not None and not self.takes_procedural:
+            raise UserError(
+                f'{type(self).__name__} cannot show its student procedural '
+                'images: leave model.procedural out, and loss_shares and '
+                'scale_targets, which need it')
         if procedural is None and (loss_shares or scale_targets):
             raise UserError('loss_shares and scale_targets are found on '
                             'procedural images: set model.procedural')
@@ -214,6 +234,8 @@ class BaseDFKD(BaseModel):
             self.student) if average_share > 0 else None
         self.frozen_norm_share = frozen_norm_share
         self.num_iterations: int | None = None
+        self._is_new = True
+        self.register_load_state_dict_post_hook(_note_loading)
         self._register_state_dict_hook(drop_teacher)
         self.register_load_state_dict_post_hook(ignore_missing_teacher)
 
@@ -242,7 +264,10 @@ class BaseDFKD(BaseModel):
             self.teacher,
             self.streams.fresh('procedural', self.device, shared=True))
         if self.scale_targets:
-            self._scale_student(self.procedural.logit_deviation)
+            deviation = torch.tensor(self.procedural.logit_deviation)
+            # Processes may differ by rounding.
+            all_reduce(deviation, 'mean')
+            self._scale_student(float(deviation))
 
     @property
     def total_student_steps(self) -> int:
@@ -273,16 +298,16 @@ class BaseDFKD(BaseModel):
         """
         others = [] if network == 'student' else [self.student]
         with frozen(*others), wrapper.optim_context(getattr(self, network)):
-            if network == 'student' and self.frozen_norm_share > 0 \
-                    and self.progress >= 1 - self.frozen_norm_share:
-                for module in self.student.modules():
-                    if has_running_statistics(module):
-                        module.eval()
             if network == 'generator':
                 # Its distributed wrapper stays in eval mode and is not
                 # called, because no parameter gets a gradient.
                 unwrapped(self.student).train(
                     self.student_mode_in_generator_step == 'train')
+            if self.frozen_norm_share > 0 \
+                    and self.progress >= 1 - self.frozen_norm_share:
+                for module in self.student.modules():
+                    if has_running_statistics(module):
+                        module.eval()
             yield
 
     def update(self, network: str, wrapper: OptimWrapper, *means:
@@ -309,10 +334,12 @@ class BaseDFKD(BaseModel):
         wrapper.update_params(total)
         self.counters.steps[network] += 1
         if network == 'student':
-            self._after_student_step()
+            self.after_student_step()
         return with_total(losses, total)
 
-    def _after_student_step(self) -> None:
+    def after_student_step(self) -> None:
+        """Average the student; after the last step of the run, let it be what
+        the run gives."""
         student = unwrapped(self.student)
         if self.average is not None:
             # The plain mean of the first steps, as long as they are few.
@@ -331,28 +358,35 @@ class BaseDFKD(BaseModel):
     def _scale_student(self, scale: float) -> None:
         """Let ``logit_scale`` be ``scale``. The last layer makes up for it,
         unless the student is untrained."""
-        if self.counters.student_steps == 0:
+        if self._is_new and self.counters.student_steps == 0:
             self.logit_scale.fill_(scale)
-        if float(self.logit_scale) == scale:
+        old = float(self.logit_scale)
+        factor = old / scale
+        if factor == 1:
             return
+        assert self.procedural is not None
+        images_BCHW = self.procedural.sample(self.batch_size,
+                                             torch.Generator()).to(self.device)
         networks = [unwrapped(self.student)]
         if self.average is not None:
             networks.append(self.average.module)
         layers = [self._last_layer(network) for network in networks]
-        if None in layers:
-            print_log(
-                'the student has no linear layer with one output per class, '
-                'so its logits are those of the teacher divided by '
-                f'{float(self.logit_scale):.4g}',
-                logger='current',
-                level=logging.WARNING)
+        with frozen(*networks):
+            before = [self._classified(one, images_BCHW) for one in networks]
+            _multiply(layers, factor)
+            self.logit_scale.fill_(scale)
+            after = [self._classified(one, images_BCHW) for one in networks]
+        if all(
+                torch.allclose(was, new, rtol=1e-3, atol=1e-3)
+                for was, new in zip(before, after)):
             return
-        for layer in layers:
-            assert layer is not None
-            layer.weight.mul_(self.logit_scale / scale)
-            if layer.bias is not None:
-                layer.bias.mul_(self.logit_scale / scale)
-        self.logit_scale.fill_(scale)
+        _multiply(layers, 1 / factor)
+        self.logit_scale.fill_(old)
+        print_log(
+            'the student does not end in one linear layer, so its logits are '
+            f'those of the teacher divided by {old:.4g}',
+            logger='current',
+            level=logging.WARNING)
 
     def _last_layer(self, network: nn.Module) -> nn.Linear | None:
         """The layer of a student that gives one number per class."""
@@ -416,6 +450,7 @@ class BaseDFKD(BaseModel):
         teacher_BK = target.logits_BK
         if not self.scale_targets:
             return dict(logits=self.student_loss(student_BK, teacher_BK))
+        teacher_BK = at_least_float32(teacher_BK)
         teacher_BK = teacher_BK - teacher_BK.mean(1, keepdim=True)
         return dict(
             logits=self.student_loss(student_BK, teacher_BK) /

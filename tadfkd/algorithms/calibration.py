@@ -1,4 +1,5 @@
 """Weights of losses that give each a share of the gradient."""
+import math
 from collections.abc import Callable
 
 import torch
@@ -34,7 +35,7 @@ class CalibratedWeights:
 
     def __init__(self, shares: dict[str, float]) -> None:
         if not shares:
-            raise UserError('loss_shares must name at least two losses, got '
+            raise UserError('loss_shares must name at least one loss, got '
                             'none: set model.loss_shares')
         for name, share in shares.items():
             require_at_least('model.loss_shares', name, share, 1e-12)
@@ -50,16 +51,29 @@ class CalibratedWeights:
             images_BCHW: Float in [0, 1], typical of what will be generated.
 
         Raises:
-            UserError: If a share is given to a loss that does not exist.
+            UserError: If a share is given to a loss that does not exist
+                (``bn`` may be missing), or the first loss has no finite
+                gradient.
         """
         images_BCHW = images_BCHW.detach().requires_grad_()
         losses = losses_of(images_BCHW)
         # A teacher without batch norm has no such loss.
         names = [name for name in self.shares if name in losses]
+        unknown = self.shares.keys() - losses.keys() - {'bn'}
+        if unknown or not names:
+            raise UserError(
+                f'loss_shares names {", ".join(sorted(unknown)) or "bn"}, '
+                f'and the losses are {", ".join(losses)}: change '
+                'model.loss_shares')
         norms = torch.stack(
             [self._norm(losses[name], images_BCHW) for name in names])
         all_reduce(norms, 'mean')
         unit = float(norms[0]) / self.shares[names[0]]
+        if not 0 < unit < math.inf:
+            raise UserError(
+                f'the loss {names[0]} has a gradient of {float(norms[0])} at '
+                'procedural images, so it cannot be the unit: name another '
+                'loss first in model.loss_shares')
         low, high = self.LIMITS
         self.weights = {
             name:

@@ -94,7 +94,8 @@ class FastDFKD(InversionDFKD):
             with self.train_only('generator', wrapper):
                 images_BCHW = functional_call(network, copies,
                                               (latents_BZ, labels_B))
-                losses = self.inversion_losses(images_BCHW, labels_B)
+                losses = self.weighted(
+                    self.inversion_losses(images_BCHW, labels_B))
             losses = global_means(losses, len(images_BCHW))
             total = summed(losses)
             best.offer(images_BCHW, total)

@@ -63,6 +63,8 @@ class InversionDFKD(BaseDFKD):
         **base: See :class:`BaseDFKD`.
     """
 
+    takes_procedural = True
+
     def __init__(self,
                  pool: dict,
                  one_hot_loss: dict,
@@ -112,8 +114,11 @@ class InversionDFKD(BaseDFKD):
     @property
     def total_student_steps(self) -> int:
         """See :attr:`BaseDFKD.total_student_steps`."""
-        return super().total_student_steps \
-            - self.warmup_iterations * self.num_student_steps
+        # A run may end within its warm-up.
+        return max(
+            self.num_student_steps,
+            super().total_student_steps -
+            self.warmup_iterations * self.num_student_steps)
 
     @property
     def adversary_weight(self) -> float:
@@ -129,7 +134,8 @@ class InversionDFKD(BaseDFKD):
                    optim_wrapper: OptimWrapperDict) -> Losses:
         """See :meth:`BaseDFKD.train_step`."""
         losses: Losses = {}
-        if self.num_procedural(self.batch_size) < self.batch_size:
+        if self.warming_up \
+                or self.num_procedural(self.batch_size) < self.batch_size:
             losses = prefixed('generator', self.synthesis(optim_wrapper))
         if not self.warming_up:
             for _ in range(self.num_student_steps):

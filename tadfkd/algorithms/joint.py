@@ -40,6 +40,11 @@ class JointDFKD(BaseDFKD):
         self.num_student_steps = num_student_steps
         self.num_generator_steps = num_generator_steps
 
+    @property
+    def total_student_steps(self) -> int:
+        """See :attr:`BaseDFKD.total_student_steps`."""
+        return super().total_student_steps * self.num_generator_steps
+
     def train_step(self, data: object,
                    optim_wrapper: OptimWrapperDict) -> Losses:
         """See :meth:`BaseDFKD.train_step`."""

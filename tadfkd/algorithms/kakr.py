@@ -72,6 +72,7 @@ class KAKR(PREDFKD):
         wrapper.step()
         wrapper.zero_grad()
         self.counters.steps['student'] += 1
+        self.after_student_step()
         return images_BCHW, target, with_total(losses, summed(losses))
 
     def _add_retained_gradients(self, images_BCHW: Tensor,

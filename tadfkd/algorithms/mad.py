@@ -34,6 +34,9 @@ class MAD(DFQ):
         **dfq: See :class:`DFQ`.
     """
 
+    #: Its students' batches are its own.
+    takes_procedural = False
+
     def __init__(self, momentum: float, **dfq: Any) -> None:
         super().__init__(**dfq)
         if not isinstance(momentum, float) or not 0 < momentum < 1:

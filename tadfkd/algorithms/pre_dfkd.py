@@ -61,6 +61,9 @@ class PREDFKD(AlternatingDFKD):
         **alternating: See :class:`AlternatingDFKD`.
     """
 
+    #: Its students' batches are its own.
+    takes_procedural = False
+
     def __init__(self,
                  replay: dict,
                  replay_batch_size: int,

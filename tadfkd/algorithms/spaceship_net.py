@@ -58,6 +58,9 @@ class SpaceshipNet(InversionDFKD):
             linear layer.
     """
 
+    #: Its students' batches are its own.
+    takes_procedural = False
+
     def __init__(self, exchange_probability: float, bank_capacity: int,
                  activation_loss: dict, grad_cam_loss: dict,
                  **inversion: Any) -> None:

@@ -141,9 +141,13 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
             _student_only(config.model, content.get('meta')
                           ) if is_distillation(config) else config.model)
         weights = content.get('state_dict', content)
-        # Of a distillation, only the student is tested.
-        others = {f'{str(name).partition(".")[0]}.*'
-                  for name in weights} - {'student.*'}
+        # Of a distillation, only the student and its average are tested.
+        others = {
+            f'{network}.*'
+            for network, dot, _ in (str(name).partition('.')
+                                    for name in weights)
+            if dot and network not in ('student', 'average')
+        }
         load_weights(
             model,
             weights,

@@ -45,6 +45,8 @@ class AveragedNetwork(nn.Module):
         torch._foreach_lerp_(own[0], new[0], momentum)
         for old, now in zip(own[1], new[1]):
             old.copy_(now)
+        # Some networks compute values from their weights in eval mode.
+        self.train()
 
     def train(self, mode: bool = True) -> 'AveragedNetwork':
         """Stay in eval mode, though loops call ``model.train()``."""

@@ -153,6 +153,55 @@ def test_a_students_batch_is_procedural_first_and_in_part_later(
     assert numbers == [8, 8, 2, 2]
 
 
+def test_weights_that_are_loaded_keep_their_units() -> None:
+    changes = dict(scale_targets=True, procedural=PROCEDURAL)
+    done, other = (make_algorithm('TADFKD', **changes) for _ in range(2))
+    done.begin_training(1)
+    done.train_step(None, optimisers(done))
+    other.load_state_dict(done.state_dict())
+    other.begin_training(5)
+    assert other.logit_scale > 1
+    images_BCHW = torch.rand(4, 1, 8, 8)
+    torch.testing.assert_close(other.eval()(images_BCHW),
+                               done.eval()(images_BCHW))
+
+
+def test_a_student_without_one_last_layer_keeps_its_scale() -> None:
+    model = make_algorithm('TADFKD', scale_targets=True, procedural=PROCEDURAL)
+    model.begin_training(1)
+    scale = float(model.logit_scale)
+    # What follows the layer hides that its weights were multiplied.
+    model.student.head.fc.register_forward_hook(
+        lambda layer, inputs, logits_BK: logits_BK.tanh())
+    model.train_step(None, optimisers(model))
+    assert model.logit_scale == scale
+
+
+@pytest.mark.parametrize('type', ['MAD', 'SpaceshipNet', 'DAFL', 'KAKR'])
+def test_an_algorithm_that_cannot_show_procedural_images_says_so(
+        type: str) -> None:
+    with pytest.raises(UserError, match=f'{type} cannot show its student'):
+        make_algorithm(type, procedural=PROCEDURAL)
+
+
+@pytest.mark.parametrize('type', ['DAFL', 'KAKR', 'FastDFKD'])
+def test_any_student_is_its_average_at_the_end(type: str) -> None:
+    model = make_algorithm(
+        type,
+        **dict(average_share=1.0, num_generator_steps=2)
+        if type != 'KAKR' else dict(average_share=1.0))
+    model.begin_training(3)
+    wrappers = optimisers(model)
+    # The average of one step is the student, too.
+    model.train_step(None, wrappers)
+    for last in (False, True):
+        model.train_step(None, wrappers)
+        same = model.average.module.head.fc.weight.equal(
+            model.student.head.fc.weight)
+        assert same == last
+    assert model.progress == 1
+
+
 def test_batch_norm_keeps_its_statistics_at_the_end() -> None:
     model = make_algorithm('TADFKD', frozen_norm_share=0.5)
     model.begin_training(4)

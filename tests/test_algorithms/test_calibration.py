@@ -49,6 +49,15 @@ def test_a_loss_without_gradient_keeps_its_weight(name: str) -> None:
     assert found(strong=1.0, **{name: 0.3}).weights[name] == 1.0
 
 
+def test_a_loss_that_does_not_exist_and_a_dead_unit_are_refused() -> None:
+    with pytest.raises(UserError, match='names week, and the losses are'):
+        found(strong=1.0, week=1.0)
+    with pytest.raises(UserError, match='names bn, and the losses are'):
+        found(bn=1.0)
+    with pytest.raises(UserError, match='the loss flat has a gradient of 0'):
+        found(flat=1.0, strong=1.0)
+
+
 def test_losses_that_a_teacher_lacks_are_left_out() -> None:
     weights = found(strong=1.0, bn=1.0, masked=1.0)
     assert set(weights.weights) == {'strong', 'masked'}

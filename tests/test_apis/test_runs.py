@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
+from algorithm_helpers import DIGITS, config_folder, shrinking_options
 from mmengine.config import Config
 from torch import Tensor
 
@@ -200,6 +201,29 @@ def test_only_the_student_of_a_checkpoint_is_tested(run: Run,
         digits_config, run.options, work_dir=str(tmp_path / 'run'))
     accuracy = evaluate(config, tmp_path / 'other.pth')['accuracy/top1']
     assert accuracy == pytest.approx(run.summary['student_top1_last'], abs=0.2)
+
+
+def test_a_student_with_an_average_and_scaled_targets_is_tested(
+        tiny_teacher_checkpoint: str, tmp_path: Path) -> None:
+    path = config_folder('AgnosticDFKD') / f'{DIGITS}.py'
+    options = shrinking_options('AgnosticDFKD', tiny_teacher_checkpoint) | {
+        'model.procedural.alone': 0.0
+    }
+    summary = distill(path, options=options, work_dir=str(tmp_path / 'run'))
+    config = load_config(path, options, work_dir=str(tmp_path / 'test'))
+    checkpoint = tmp_path / 'run' / 'epoch_1.pth'
+    accuracy = evaluate(config, checkpoint)['accuracy/top1']
+    assert accuracy == pytest.approx(summary['student_top1_last'], abs=0.2)
+    # Without its average the run would be evaluated as a random network.
+    content = read_checkpoint(checkpoint)
+    weights = {
+        name: value
+        for name, value in content['state_dict'].items()
+        if not name.startswith('average.module.backbone')
+    }
+    torch.save(content | dict(state_dict=weights), tmp_path / 'part.pth')
+    with pytest.raises(UserError, match='average'):
+        evaluate(config, tmp_path / 'part.pth')
 
 
 def test_a_teacher_trained_by_its_recipe_can_be_distilled(

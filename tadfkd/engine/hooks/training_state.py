@@ -118,6 +118,9 @@ def _broadcast_buffers(model: BaseDFKD) -> None:
     Buffers differ only in batch norms that ``synchronize_batch_norms`` leaves
     as they are.
     """
-    for name in model.trained_networks:
-        for buffer in getattr(model, name).buffers():
+    networks = [getattr(model, name) for name in model.trained_networks]
+    if model.average is not None:
+        networks.append(model.average)
+    for network in networks:
+        for buffer in network.buffers():
             broadcast(buffer)
