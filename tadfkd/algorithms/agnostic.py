@@ -23,8 +23,8 @@ class AgnosticDFKD(InversionDFKD):
     moving average A, views v of the generator's images x, and t the share of
     the run that is done::
 
-        synthesis:  CE(T(v), y) + w1 stat(v) + w2 smooth(x)
-                    - w3 r(t) [argmax A = argmax T] KL(T(v) || A(v))
+        synthesis:  CE(T(v), y) + w1 BN(v) + w2 pixels(x) + w3 smooth(x)
+                    - w4 r(t) [argmax A = argmax T] KL(T(v) || A(v))
         student:    (L1 + KL_4)(S(v), T(v) - mean T(v)) / s
 
     on a batch of which a quarter is procedural and the rest is from the pool:
@@ -36,8 +36,8 @@ class AgnosticDFKD(InversionDFKD):
 
     It is this project's own algorithm. Of its parts, balanced labels and the
     redrawn layer are NAYER's (arXiv 2310.00258), the rise of the adversary
-    is CuDFKD's (arXiv 2208.13648), the mask is Fast-DFKD's
-    (arXiv 2112.15278), and the selection is TA-DFKD's (arXiv 2402.12406).
+    is CuDFKD's (arXiv 2208.13648), the mask is CMI's
+    (arXiv 2105.08584), and the selection is TA-DFKD's (arXiv 2402.12406).
 
     Args:
         image_losses: Config of an :class:`~tadfkd.losses.ImageLoss` by name,

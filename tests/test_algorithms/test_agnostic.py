@@ -171,7 +171,7 @@ def test_the_first_layer_is_new_in_each_synthesis_and_all_after_an_interval(
 ) -> None:
     model = plain(reset_interval=3)
     wrappers = optimisers(model, optimizer='Adam')
-    for synthesis in range(5):
+    for _ in range(5):
         model.train_step(None, wrappers)
         network = model.generator
         before = snapshot(network)
@@ -189,7 +189,6 @@ def test_the_first_layer_is_new_in_each_synthesis_and_all_after_an_interval(
         else:
             assert changed == {'project.weight', 'project.bias'}
             assert left == states - 2
-        del synthesis
 
 
 def test_a_synthesis_ends_with_images_of_latents_that_it_never_saw() -> None:
