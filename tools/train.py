@@ -25,6 +25,11 @@ def parse_arguments() -> argparse.Namespace:
         '--amp', action='store_true', help='forward passes in bfloat16')
     parser.add_argument('--seed', type=int, help='seed of the run')
     parser.add_argument(
+        '--teacher',
+        metavar='CONFIG',
+        help="a config of another teacher, such as those in configs/teachers/"
+        ', in place of the one in the config')
+    parser.add_argument(
         '--teacher-checkpoint',
         metavar='FILE',
         help="the teacher's weights, in place of the config's")
@@ -50,6 +55,7 @@ def main() -> None:
         resume=arguments.resume,
         amp=arguments.amp,
         launcher=arguments.launcher,
+        teacher=arguments.teacher,
         teacher_checkpoint=arguments.teacher_checkpoint,
         evaluate=not arguments.no_eval)
     try:

@@ -23,6 +23,7 @@ def load_config(path: str | os.PathLike,
                 resume: bool | str = False,
                 amp: bool = False,
                 launcher: str = 'none',
+                teacher: str | os.PathLike | None = None,
                 teacher_checkpoint: str | None = None,
                 evaluate: bool = True) -> Config:
     """Read a config, and apply the changes of a user.
@@ -31,12 +32,15 @@ def load_config(path: str | os.PathLike,
         path: A config file.
         options: New values by dotted key.
         work_dir: Folder that the run writes to. The default is that of the
-            config, or ``work_dirs/<folder of the config>/<its name>``.
+            config, or ``work_dirs/<folder of the config>/<its name>``; with
+            ``_from_<name of the file>`` for another teacher.
         seed: Replaces ``randomness.seed``, >= 0.
         resume: A path resumes from that checkpoint. True resumes from the
             newest intact checkpoint in ``work_dir``, if there is one.
         amp: Whether forward passes run in bfloat16.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        teacher: A config file whose ``teacher`` replaces ``model.teacher``,
+            such as ``configs/teachers/vitw64_digits.py``.
         teacher_checkpoint: Replaces ``model.teacher.checkpoint``.
         evaluate: False removes all evaluation data.
 
@@ -46,15 +50,9 @@ def load_config(path: str | os.PathLike,
     Raises:
         UserError: If the file, an option or a value cannot be used.
     """
-    if not Path(path).is_file():
-        raise UserError(f'config {path} does not exist: name a file below '
-                        'configs/')
-    try:
-        config = Config.fromfile(path)
-    except (Exception, SystemExit) as error:
-        # A config is a program: it can fail in any way.
-        raise UserError(f'config {path} cannot be read '
-                        f'({reason_of(error)}): correct the file') from error
+    config = _read(path)
+    if teacher is not None:
+        _use_teacher(config, path, teacher)
     merge_options(config, options or {})
     check_arguments('', Runner, config)
     if seed is not None:
@@ -81,10 +79,36 @@ def load_config(path: str | os.PathLike,
         config.work_dir = work_dir
     elif config.get('work_dir') is None:
         config_path = Path(path).resolve()
-        config.work_dir = str(
-            Path('work_dirs', config_path.parent.name, config_path.stem))
+        name = config_path.stem
+        if teacher is not None:
+            name += f'_from_{Path(teacher).stem}'
+        config.work_dir = str(Path('work_dirs', config_path.parent.name, name))
     _check(config)
     return config
+
+
+def _read(path: str | os.PathLike) -> Config:
+    if not Path(path).is_file():
+        raise UserError(f'config {path} does not exist: name a file below '
+                        'configs/')
+    try:
+        return Config.fromfile(path)
+    except (Exception, SystemExit) as error:
+        # A config is a program: it can fail in any way.
+        raise UserError(f'config {path} cannot be read '
+                        f'({reason_of(error)}): correct the file') from error
+
+
+def _use_teacher(config: Config, path: str | os.PathLike,
+                 source: str | os.PathLike) -> None:
+    if not is_distillation(config):
+        raise UserError(f'--teacher was given, but {path} distils no teacher: '
+                        'leave it out')
+    teacher = _read(source).get('teacher')
+    if not isinstance(teacher, dict):
+        raise UserError(f'--teacher names {source}, which sets no teacher: '
+                        'name a file like those in configs/teachers/')
+    config.model.teacher = teacher
 
 
 def is_distillation(config: Config) -> bool:

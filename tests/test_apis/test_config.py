@@ -102,3 +102,33 @@ def test_resuming_takes_the_latest_or_the_named_checkpoint(
     Path(checkpoint).touch()
     config = load_config(digits_config, resume=checkpoint)
     assert (config.resume, config.load_from) == (True, checkpoint)
+
+
+def test_another_teacher_replaces_that_of_the_config(
+        digits_config: str) -> None:
+    config = load_config(
+        digits_config, teacher='configs/teachers/vitw64_digits.py')
+    assert config.model.teacher.model.backbone.type == 'VisionTransformer'
+    assert config.model.teacher.checkpoint.startswith(
+        'work_dirs/teachers/vitw64_digits/')
+    assert 'depth' not in config.model.teacher.model.backbone
+    # Its run does not write where the run with the config's own teacher does.
+    assert config.work_dir == load_config(
+        digits_config).work_dir + '_from_vitw64_digits'
+
+
+def test_an_option_changes_the_other_teacher(digits_config: str) -> None:
+    config = load_config(
+        digits_config, {'model.teacher.checkpoint': 'mine.pth'},
+        teacher='configs/teachers/vitw64_digits.py')
+    assert config.model.teacher.checkpoint == 'mine.pth'
+
+
+def test_a_teacher_that_cannot_be_used_is_a_user_error(
+        digits_config: str) -> None:
+    with pytest.raises(UserError, match='--teacher was given, but'):
+        load_config(SUPERVISED, teacher=SUPERVISED)
+    with pytest.raises(UserError, match='default_runtime.py, which sets no'):
+        load_config(digits_config, teacher='configs/_base_/default_runtime.py')
+    with pytest.raises(UserError, match='nowhere.py does not exist'):
+        load_config(digits_config, teacher='nowhere.py')
