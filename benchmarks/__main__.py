@@ -130,12 +130,40 @@ def parse_arguments() -> argparse.Namespace:
         '--work-dir',
         default='work_dirs/comparison',
         help='folder of the runs')
+    compare.add_argument(
+        '--teachers',
+        nargs='+',
+        metavar='CONFIG',
+        help='configs of teachers, in place of those of the configs')
     compare.add_argument('--teacher-checkpoint', metavar='FILE')
     compare.add_argument(
         '--setting',
         metavar='NAME',
         help='name of the options, in a record of several settings')
     compare.add_argument(
+        '--jobs',
+        type=int,
+        default=1,
+        help='runs at the same time, with one thread each')
+
+    teachers = commands.add_parser(
+        'teachers',
+        help='distil from many teachers by many methods; continue where an '
+        'earlier benchmark stopped')
+    teachers.add_argument(
+        '--methods', nargs='+', metavar='NAME', help='the default is all')
+    teachers.add_argument(
+        '--teachers', nargs='+', metavar='NAME', help='the default is all')
+    teachers.add_argument('--seeds', nargs='+', type=int, default=[0])
+    teachers.add_argument(
+        '--record',
+        default='work_dirs/teachers_benchmark/record.json',
+        help='JSON file to which runs are added')
+    teachers.add_argument(
+        '--work-dir',
+        default='work_dirs/teachers_benchmark',
+        help='folder of the runs')
+    teachers.add_argument(
         '--jobs',
         type=int,
         default=1,
@@ -219,13 +247,26 @@ def main() -> None:
             Path(arguments.record), arguments.families, arguments.all_configs,
             arguments.time_limit, arguments.memory_limit))
     elif arguments.command == 'compare':
-        from benchmarks.comparison import compare, comparison_table
+        from benchmarks.comparison import Run, comparison_table, complete
+        runs = [
+            Run(config, seed, arguments.cfg_options, teacher,
+                arguments.setting) for seed in arguments.seeds
+            for teacher in arguments.teachers or [None]
+            for config in arguments.configs
+        ]
         run_tool(lambda: print(
             comparison_table(
-                compare(arguments.configs, arguments.seeds, arguments.record,
-                        arguments.cfg_options, arguments.work_dir, arguments.
-                        teacher_checkpoint, arguments.jobs, arguments.setting))
-        ))
+                complete(runs, arguments.record, arguments.work_dir, arguments.
+                         jobs, arguments.teacher_checkpoint))))
+    elif arguments.command == 'teachers':
+        from benchmarks.teachers import (METHODS, TEACHERS, benchmark_teachers,
+                                         robustness_table)
+        run_tool(lambda: print(
+            robustness_table(
+                benchmark_teachers(
+                    arguments.methods or list(METHODS), arguments.teachers or
+                    list(TEACHERS), arguments.seeds, arguments.record,
+                    arguments.work_dir, arguments.jobs))))
     elif arguments.command == 'tables':
         from benchmarks.tables import write_tables
         run_tool(lambda: write_tables(ROOT))

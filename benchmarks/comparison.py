@@ -5,8 +5,9 @@ import multiprocessing
 import os
 import platform
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,40 +26,89 @@ _COLUMNS = ('config', 'seeds', 'student, last epoch', 'worst seed',
             'student steps', 'generator steps', 'images generated', 'seconds')
 
 
-def compare(configs: Sequence[str],
-            seeds: Sequence[int],
-            record: str | os.PathLike,
-            options: Options = None,
-            work_dir: str | os.PathLike = 'work_dirs/comparison',
-            teacher_checkpoint: str | None = None,
-            jobs: int = 1,
-            setting: str | None = None) -> list[dict[str, Any]]:
-    """Distil with every config and seed that the record does not have yet.
+@dataclass(frozen=True)
+class Run:
+    """A distillation that a record shall have.
+
+    Attributes:
+        config: Path relative to the working directory.
+        seed: Of the run.
+        options: New values by dotted key.
+        teacher: A config of another teacher, or None for the config's own.
+        setting: Name of the options, in a record of several settings.
+    """
+
+    config: str
+    seed: int
+    options: Options = None
+    teacher: str | None = None
+    setting: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What tells the runs of a record apart."""
+        return self.setting or '', self.config, self.teacher or '', self.seed
+
+    @property
+    def folder(self) -> Path:
+        """Of its files, below that of all runs."""
+        path = Path(self.config)
+        teacher = f'_from_{Path(self.teacher).stem}' if self.teacher else ''
+        return Path(self.setting or '',
+                    f'{path.parent.name}_{path.stem}{teacher}',
+                    f'seed_{self.seed}')
+
+    @property
+    def command(self) -> str:
+        """By which a user makes the same run."""
+        return ' '.join([
+            f'python tools/train.py {self.config} --seed {self.seed}',
+            *([f'--teacher {self.teacher}'] if self.teacher else []),
+            *(['--cfg-options'] if self.options else []),
+            *(f'{key}={value}' for key, value in (self.options or {}).items())
+        ])
+
+    def fingerprint(self) -> str:
+        """A hash of the config with its changes, whatever the order of its
+        keys."""
+        content = load_config(
+            self.config, self.options, teacher=self.teacher).to_dict()
+        text = json.dumps(content, sort_keys=True, default=repr)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def complete(runs: Sequence[Run],
+             record: str | os.PathLike,
+             work_dir: str | os.PathLike,
+             jobs: int = 1,
+             teacher_checkpoint: str | None = None,
+             then: Callable[[Run, Path], dict[str, Any]] | None = None,
+             keep_failures: bool = False) -> list[dict[str, Any]]:
+    """Make the runs that a record does not have yet.
 
     Args:
-        configs: Paths relative to the working directory; the record names
-            the configs by these paths.
-        seeds: All configs run with one seed before the next seed begins.
+        runs: In this order.
         record: JSON file, rewritten after each run. If a config has changed,
             it runs again, and the new entry replaces the old one.
-        options: New values by dotted key, for all configs.
         work_dir: Each run writes into a folder of its own below this one.
-        teacher_checkpoint: See :func:`load_config`.
         jobs: Number of runs at a time, >= 1. Each has one thread.
-        setting: Name of the options, in a record of several settings. Each
-            setting has entries and folders of its own.
+        teacher_checkpoint: See :func:`load_config`.
+        then: A function of a module, called with each finished run and its
+            folder; what it returns is added to the entry.
+        keep_failures: Whether a run that fails gets an entry, with ``error``
+            in place of ``summary``.
 
     Returns:
         All entries of the record, including those of earlier calls.
 
     Raises:
         UserError: If a path is absolute, ``jobs`` is below 1, the record
-            cannot be read, or a run fails.
+            cannot be read, or a run fails and failures are not kept.
     """
     require_at_least('the comparison', 'jobs', jobs, 1)
-    for config in configs:
-        if Path(config).is_absolute():
-            raise UserError(f'config {config} must be relative to the '
+    for run in runs:
+        if Path(run.config).is_absolute():
+            raise UserError(f'config {run.config} must be relative to the '
                             'repository: name it as configs/...')
     path = Path(record)
     try:
@@ -66,78 +116,71 @@ def compare(configs: Sequence[str],
     except ValueError as error:
         raise UserError(f'the record {record} is not JSON ({error}): name '
                         'another file, or remove it') from error
-    known = {
-        (entry['config'], entry['seed']): entry['fingerprint']
-        for entry in entries if entry.get('setting') == setting
-    }
-    now = {config: _fingerprint(config, options) for config in configs}
-    wanted = [(config, seed) for seed in seeds for config in configs
-              if known.get((config, seed)) != now[config]]
+    known = {_key(entry): entry['fingerprint'] for entry in entries}
+    wanted = [run for run in runs if known.get(run.key) != run.fingerprint()]
     print(f'{len(wanted)} runs to do', flush=True)
-    if setting is not None:
-        work_dir = Path(work_dir, setting)
     with ProcessPoolExecutor(
             jobs, mp_context=multiprocessing.get_context('spawn')) as pool:
         futures = [
-            pool.submit(_run, config, seed, options, os.fspath(work_dir),
-                        teacher_checkpoint) for config, seed in wanted
+            pool.submit(_make, run, Path(work_dir), teacher_checkpoint, then,
+                        keep_failures) for run in wanted
         ]
         for future in as_completed(futures):
             new = future.result()
-            if setting is not None:
-                new = dict(setting=setting) | new
             entries = [entry for entry in entries if _key(entry) != _key(new)
                        ] + [new]
             entries.sort(key=_key)
             write_json(path, entries)
+            result = new['error'] if 'error' in new else new['summary'][
+                'student_top1_last']
             print(
-                new['config'],
-                new['seed'],
-                new['summary']['student_top1_last'],
-                flush=True)
+                *filter(None,
+                        _key(new)[:3]), new['seed'], result, flush=True)
     return entries
 
 
-def _key(entry: dict[str, Any]) -> tuple[str, str, int]:
-    return entry.get('setting', ''), entry['config'], entry['seed']
+def _key(entry: dict[str, Any]) -> tuple[str, str, str, int]:
+    return Run(
+        entry['config'],
+        entry['seed'],
+        teacher=entry.get('teacher'),
+        setting=entry.get('setting')).key
 
 
-def _fingerprint(config: str, options: Options) -> str:
-    """A hash of a config with options, whatever the order of its keys."""
-    content = load_config(config, options).to_dict()
-    text = json.dumps(content, sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _run(config: str, seed: int, options: Options, work_dir: str,
-         teacher_checkpoint: str | None) -> dict[str, Any]:
+def _make(run: Run, work_dir: Path, teacher_checkpoint: str | None,
+          then: Callable[[Run, Path], dict[str, Any]] | None,
+          keep_failures: bool) -> dict[str, Any]:
     """Distil once in this process, and return the entry of the record."""
     torch.set_num_threads(1)
-    path = Path(config)
-    run = f'{path.parent.name}_{path.stem}/seed_{seed}'
-    summary = distill(
-        config,
-        options=options,
-        seed=seed,
-        work_dir=str(Path(work_dir, run)),
-        teacher_checkpoint=teacher_checkpoint)
-    return dict(
-        config=config,
-        seed=seed,
-        fingerprint=_fingerprint(config, options),
+    folder = work_dir / run.folder
+    named = dict(setting=run.setting, config=run.config, teacher=run.teacher)
+    entry: dict[str, Any] = {
+        name: value
+        for name, value in named.items() if value is not None
+    } | dict(
+        seed=run.seed,
+        fingerprint=run.fingerprint(),
         commit=checkout_commit(),
-        command=' '.join([
-            f'python tools/train.py {config} --seed {seed}',
-            *(['--cfg-options'] if options else []),
-            *(f'{key}={value}' for key, value in (options or {}).items())
-        ]),
+        command=run.command,
         machine=f'{os.cpu_count()} cores, {platform.machine()}',
-        threads=torch.get_num_threads(),
-        summary=summary)
+        threads=torch.get_num_threads())
+    try:
+        summary = distill(
+            run.config,
+            options=run.options,
+            seed=run.seed,
+            work_dir=str(folder),
+            teacher=run.teacher,
+            teacher_checkpoint=teacher_checkpoint)
+    except UserError as error:
+        if not keep_failures:
+            raise
+        return entry | dict(error=str(error))
+    return entry | (then(run, folder) if then else {}) | dict(summary=summary)
 
 
 def comparison_table(records: Iterable[dict[str, Any]]) -> str:
-    """A Markdown table with one row per config, the best config first.
+    """A Markdown table with one row per config and teacher, the best first.
 
     Args:
         records: Entries with ``config`` (path), ``seed`` and ``summary``
@@ -150,8 +193,11 @@ def comparison_table(records: Iterable[dict[str, Any]]) -> str:
     """
     by_config: dict[str, list[dict]] = {}
     for record in records:
-        by_config.setdefault(record['config'], []).append(record)
-    rows = [_row(config, runs) for config, runs in by_config.items()]
+        name = f'`{record["config"].removeprefix("configs/")}`'
+        if 'teacher' in record:
+            name += f' from `{Path(record["teacher"]).stem}`'
+        by_config.setdefault(name, []).append(record)
+    rows = [_row(name, runs) for name, runs in by_config.items()]
     rows.sort(key=lambda row: -row[0])
     last_k = {
         record['summary']['last_k']
@@ -166,7 +212,7 @@ def comparison_table(records: Iterable[dict[str, Any]]) -> str:
     return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
 
 
-def _row(config: str, runs: list[dict]) -> tuple[float, list[str]]:
+def _row(label: str, runs: list[dict]) -> tuple[float, list[str]]:
     """The accuracy that rows are sorted by, and the cells."""
     runs = sorted(runs, key=lambda run: run['seed'])
     summaries = [run['summary'] for run in runs]
@@ -177,9 +223,8 @@ def _row(config: str, runs: list[dict]) -> tuple[float, list[str]]:
     last = [summary['student_top1_last'] for summary in summaries]
     centre, spread = statistics.fmean(last), statistics.pstdev(last)
     return centre, [
-        f'`{config.removeprefix("configs/")}`',
-        ', '.join(str(run['seed'])
-                  for run in runs), f'{centre:.2f} ± {spread:.2f}',
+        label, ', '.join(str(run['seed'])
+                         for run in runs), f'{centre:.2f} ± {spread:.2f}',
         f'{min(last):.2f}', f'{mean("student_top1_last_k_mean"):.2f}',
         f'{max(summary["student_top1_max"] for summary in summaries):.2f}',
         f'{mean("agreement_last"):.1f}', f'{mean("student_steps"):.0f}',

@@ -1,0 +1,227 @@
+"""Methods by teachers: does a result depend on which teacher a method gets?
+
+Each method has one setting, and all have the same number of student steps.
+"""
+import math
+import os
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.comparison import Run, complete
+from tadfkd.algorithms.building import build_procedural
+from tadfkd.apis.config import load_config
+from tadfkd.checkpoints.reading import read_checkpoint
+from tadfkd.checkpoints.resume_point import newest_intact
+from tadfkd.errors import UserError, nearest
+from tadfkd.evaluation.diversity import kappa
+from tadfkd.networks.freezing import frozen
+from tadfkd.registry import MODELS
+
+#: Student steps of a run on the digits, of 128 images each.
+STUDENT_STEPS = 750
+_DIGITS = 'resnet18w16_to_resnet18w8_digits'
+# Most digits configs have 500 student steps of 64 images.
+_LONGER = {'model.batch_size': 128, 'train_cfg.max_epochs': 15}
+#: By the name in the tables: a config, and what makes its steps equal.
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    'AgnosticDFKD': (f'configs/agnostic/{_DIGITS}.py', {}),
+    'TA-DFKD': (f'configs/tadfkd/{_DIGITS}.py', {}),
+    'TA-DFKD calibrated': (f'configs/tadfkd/{_DIGITS}_calibrated.py', {}),
+    'basic': (f'configs/tadfkd/{_DIGITS}_basic.py', {}),
+    'DAFL': (f'configs/dafl/{_DIGITS}.py', _LONGER),
+    'DFAD': (f'configs/dfad/{_DIGITS}.py', _LONGER),
+    'DFQ': (f'configs/dfq/{_DIGITS}.py', _LONGER),
+    'CMI': (f'configs/cmi/{_DIGITS}.py', _LONGER),
+    # Six iterations warm up without the student.
+    'Fast-DFKD': (f'configs/fastdfkd/{_DIGITS}.py', {
+        'model.batch_size': 128,
+        'train_cfg.max_epochs': 14
+    }),
+    'NAYER': (f'configs/nayer/{_DIGITS}.py', _LONGER),
+    'PRE-DFKD': (f'configs/predfkd/{_DIGITS}.py', _LONGER),
+    'noise': (f'configs/randomnoisekd/{_DIGITS}.py', _LONGER),
+    'procedural images':
+    (f'configs/randomnoisekd/{_DIGITS}_procedural.py', _LONGER),
+    'VanillaKD': (f'configs/vanillakd/{_DIGITS}.py', {
+        'train_dataloader.batch_size': 128,
+        'train_cfg.max_epochs': 75,
+        'train_cfg.val_interval': 5
+    })
+}
+#: Nine kinds of network.
+KINDS = ('resnet18w16', 'vgg11bn', 'densenetw8', 'mobilenetv2w25', 'vgg11',
+         'poolformerw32', 'vitw64', 'convnextw16', 'mixerw64')
+#: Eight ways to train one of them.
+RECIPES = ('no_augmentation', 'label_smoothing', 'mixup', 'stopped_early',
+           'weight_decay', 'adam', 'small_batches', 'slow_norm')
+TEACHERS = {
+    name: f'configs/teachers/{name}_digits.py'
+    for name in KINDS
+} | {
+    f'resnet18w16 {name}': f'configs/teachers/resnet18w16_digits_{name}.py'
+    for name in RECIPES
+}
+#: Percent of ten classes that a constant answer finds.
+_CHANCE = 10.0
+#: Seed of the images on which students are judged, and their number.
+_JUDGED_SEED, _JUDGED_SIZE = 2022, 2048
+
+
+def planned_runs(methods: Sequence[str], teachers: Sequence[str],
+                 seeds: Sequence[int]) -> list[Run]:
+    """The runs, all methods and teachers with one seed before the next.
+
+    Args:
+        methods: Names in :data:`METHODS`.
+        teachers: Names in :data:`TEACHERS`.
+        seeds: Of the runs.
+
+    Raises:
+        UserError: If a name is unknown.
+    """
+    for kind, names, known in (('method', methods, METHODS),
+                               ('teacher', teachers, TEACHERS)):
+        for name in names:
+            if name not in known:
+                raise UserError(f'there is no {kind} {name!r}: '
+                                f'{nearest(name, known)}')
+    return [
+        Run(config, seed, options, TEACHERS[teacher], method) for seed in seeds
+        for teacher in teachers for method in methods
+        for config, options in [METHODS[method]]
+    ]
+
+
+def benchmark_teachers(methods: Sequence[str], teachers: Sequence[str],
+                       seeds: Sequence[int], record: str | os.PathLike,
+                       work_dir: str | os.PathLike,
+                       jobs: int) -> list[dict[str, Any]]:
+    """Make the runs that a record does not have yet.
+
+    See :func:`planned_runs` and :func:`~benchmarks.comparison.complete`. A
+    run that fails gets an entry with its error.
+
+    Returns:
+        All entries of the record.
+    """
+    return complete(
+        planned_runs(methods, teachers, seeds),
+        record,
+        work_dir,
+        jobs,
+        then=judge,
+        keep_failures=True)
+
+
+@torch.no_grad()
+def judge(run: Run, folder: Path) -> dict[str, Any]:
+    """What can be said of a student without data.
+
+    Args:
+        run: A run that has finished.
+        folder: Its files.
+
+    Returns:
+        ``judged``: ``kappa`` of student and teacher on dead leaves, which no
+        method trains on, and the ``nuclear_norm`` of the student's
+        probabilities there, as a share of the highest possible.
+    """
+    config = load_config(run.config, run.options, teacher=run.teacher)
+    model = MODELS.build(config.model)
+    path, _ = newest_intact(folder)
+    assert path is not None
+    model.load_state_dict(read_checkpoint(path)['state_dict'])
+    leaves = build_procedural(
+        dict(
+            families=[dict(type='DeadLeaves')],
+            size=_JUDGED_SIZE,
+            num_candidates=4 * _JUDGED_SIZE), model.generator, model.teacher)
+    assert leaves is not None
+    stream = torch.Generator().manual_seed(_JUDGED_SEED)
+    leaves.make(model.teacher, stream)
+    images_BCHW = leaves.sample(_JUDGED_SIZE, stream)
+    with frozen(model.student):
+        probabilities_BK = torch.cat([
+            model.student_logits(chunk) for chunk in images_BCHW.split(256)
+        ]).softmax(1)
+    teacher_B = torch.cat([
+        model.teacher_logits(chunk) for chunk in images_BCHW.split(256)
+    ]).argmax(1)
+    return dict(
+        judged=dict(
+            kappa=_kappa(
+                probabilities_BK.argmax(1), teacher_B, model.num_classes),
+            nuclear_norm=float(
+                torch.linalg.matrix_norm(probabilities_BK, 'nuc')) /
+            math.sqrt(len(images_BCHW) * model.num_classes)))
+
+
+def _kappa(first_B: Tensor, second_B: Tensor, num_classes: int) -> float:
+    return kappa(
+        first_B.bincount(minlength=num_classes).tolist(),
+        second_B.bincount(minlength=num_classes).tolist(),
+        int((first_B == second_B).sum()))
+
+
+def robustness_table(records: Iterable[dict[str, Any]]) -> str:
+    """A Markdown table with one row per method, the best worst teacher first.
+
+    Args:
+        records: Entries of the record.
+
+    Returns:
+        The table. A share is the student's accuracy at the last epoch by that
+        of its teacher, in percent, as a mean over the seeds; a run that
+        failed counts as chance would. Standard deviation and gap are over
+        teachers.
+    """
+    rows = []
+    for method, shares in shares_by_method(records).items():
+        means = {name: statistics.fmean(of) for name, of in shares.items()}
+        worst = min(means, key=means.__getitem__)
+        seeds = {len(of) for of in shares.values()}
+        rows.append((means[worst], [
+            method,
+            len(means), ' or '.join(map(str, sorted(seeds))),
+            f'{statistics.fmean(means.values()):.1f}',
+            f'{statistics.pstdev(means.values()):.1f}',
+            f'{means[worst]:.1f} ({worst})',
+            f'{max(means.values()) - means[worst]:.1f}'
+        ]))
+    rows.sort(key=lambda row: -row[0])
+    lines = [('method', 'teachers', 'seeds', 'mean', 'standard deviation',
+              'worst teacher', 'gap'), ['---'] * 7, *(row for _, row in rows)]
+    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+
+
+def shares_by_method(
+        records: Iterable[dict[str,
+                               Any]]) -> dict[str, dict[str, list[float]]]:
+    """Percent of the teacher's accuracy by method, teacher and seed, in the
+    order of :data:`METHODS` and :data:`TEACHERS`."""
+    names = {path: name for name, path in TEACHERS.items()}
+    found: dict[str, dict[str, list[float]]] = {
+        method: {
+            teacher: []
+            for teacher in TEACHERS
+        }
+        for method in METHODS
+    }
+    for record in records:
+        summary = record.get('summary')
+        share = 100 * summary['student_top1_last'] / summary[
+            'teacher_top1'] if summary else _CHANCE
+        found[record['setting']][names[record['teacher']]].append(share)
+    kept = {
+        method: {
+            teacher: shares
+            for teacher, shares in row.items() if shares
+        }
+        for method, row in found.items()
+    }
+    return {method: row for method, row in kept.items() if row}

@@ -1,0 +1,118 @@
+"""Methods by teachers: equal steps, one row per method, failures stay in."""
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.comparison import Run, comparison_table, complete
+from benchmarks.teachers import (METHODS, RECIPES, STUDENT_STEPS, TEACHERS,
+                                 judge, planned_runs, robustness_table)
+from tadfkd.apis import load_config
+from tadfkd.errors import UserError
+
+VIT = 'configs/teachers/vitw64_digits.py'
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_all_methods_have_the_same_student_steps(method: str) -> None:
+    [run] = planned_runs([method], ['vitw64'], [0])
+    config = load_config(run.config, run.options, teacher=run.teacher)
+    assert config.model.teacher.model.backbone.type == 'VisionTransformer'
+    if method == 'VanillaKD':
+        # 1198 real digits.
+        assert config.train_dataloader.batch_size == 128
+        assert config.train_cfg.max_epochs * 10 == STUDENT_STEPS
+        return
+    assert config.model.batch_size == 128
+    iterations = (
+        config.train_cfg.max_epochs * config.train_dataloader.dataset.num_steps
+        - config.model.get('warmup_iterations', 0))
+    assert iterations * config.model.get('num_student_steps',
+                                         1) == STUDENT_STEPS
+
+
+def test_each_recipe_trains_another_teacher() -> None:
+    assert len(TEACHERS) == 17
+    ends = set()
+    for recipe in RECIPES:
+        config = load_config(TEACHERS[f'resnet18w16 {recipe}'])
+        checkpoint = Path(config.teacher.checkpoint)
+        # Where training writes it.
+        assert checkpoint.parent == Path(config.work_dir)
+        assert checkpoint.stem == f'epoch_{config.train_cfg.max_epochs}'
+        assert config.teacher.recipe == TEACHERS[f'resnet18w16 {recipe}']
+        ends.add(checkpoint)
+    assert len(ends) == len(RECIPES)
+
+
+@pytest.mark.parametrize(('methods', 'teachers', 'message'),
+                         [(['NAYR'], ['vitw64'], 'no method .*NAYER'),
+                          (['NAYER'], ['vit64'], 'no teacher .*vitw64')])
+def test_an_unknown_name_is_a_user_error(methods: list[str],
+                                         teachers: list[str],
+                                         message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        planned_runs(methods, teachers, [0])
+
+
+def entry(method: str, teacher: str, seed: int, top1: float | None) -> dict:
+    """Of a record; the teacher has 80 %. None is for a run that failed."""
+    result: dict[str, Any] = dict(error='it failed') if top1 is None else dict(
+        summary=dict(student_top1_last=top1, teacher_top1=80.0))
+    return dict(setting=method, teacher=TEACHERS[teacher], seed=seed) | result
+
+
+def test_the_table_has_shares_of_the_teacher_and_failures_as_chance() -> None:
+    table = robustness_table([
+        entry('DAFL', 'vitw64', 0, None),
+        entry('DAFL', 'vgg11', 0, 76.0),
+        entry('AgnosticDFKD', 'vitw64', 0, 60.0),
+        entry('AgnosticDFKD', 'vitw64', 1, 68.0),
+        entry('AgnosticDFKD', 'vgg11', 0, 80.0),
+    ])
+    rows = [[cell.strip() for cell in line.strip('|').split('|')]
+            for line in table.splitlines()[2:]]
+    assert rows == [
+        [
+            'AgnosticDFKD', '2', '1 or 2', '90.0', '10.0', '80.0 (vitw64)',
+            '20.0'
+        ],
+        ['DAFL', '2', '1', '52.5', '42.5', '10.0 (vitw64)', '85.0'],
+    ]
+
+
+def test_runs_are_made_once_and_failures_are_kept(tiny_options: dict[str, Any],
+                                                  tmp_path: Path) -> None:
+    config = 'configs/tadfkd/resnet18w16_to_resnet18w8_digits.py'
+    runs = [
+        Run(config, 0, tiny_options, setting='TA-DFKD'),
+        # Its checkpoint is not there.
+        Run(config, 0, {'model.teacher.checkpoint': 'no.pth'}, VIT, 'TA-DFKD')
+    ]
+    record = tmp_path / 'record.json'
+    entries = complete(
+        runs, record, tmp_path / 'runs', then=judge, keep_failures=True)
+    assert json.loads(record.read_text()) == entries
+    made, failed = entries
+    assert made['summary']['student_steps'] == 8
+    assert made['command'].startswith(
+        f'python tools/train.py {config} --seed 0 --cfg-options model.')
+    assert -1 <= made['judged']['kappa'] <= 1
+    assert 0 < made['judged']['nuclear_norm'] <= 1
+    assert 'no.pth' in failed['error'] and 'summary' not in failed
+    assert f' --teacher {VIT} ' in failed['command']
+    assert complete(runs, record, tmp_path / 'runs') == entries
+    with pytest.raises(UserError, match='no.pth'):
+        complete(runs, tmp_path / 'other.json', tmp_path / 'others')
+
+
+def test_the_table_of_a_comparison_tells_teachers_apart() -> None:
+    summary = dict.fromkeys(
+        ('student_top1_last', 'student_top1_last_k_mean', 'student_top1_max',
+         'agreement_last', 'student_steps', 'generator_steps',
+         'images_generated', 'wall_seconds', 'last_k'), 1)
+    own = dict(config='configs/dafl/a.py', seed=0, summary=summary)
+    table = comparison_table([own, own | dict(teacher=VIT)])
+    assert '| `dafl/a.py` | 0 |' in table
+    assert '| `dafl/a.py` from `vitw64_digits` | 0 |' in table
