@@ -2,7 +2,7 @@
 from typing import Any
 
 import torch
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
 from tadfkd.algorithms.base import Losses
@@ -27,12 +27,12 @@ class AgnosticDFKD(InversionDFKD):
                     - w4 r(t) [argmax A = argmax T] KL(T(v) || A(v))
         student:    (L1 + KL_4)(S(v), T(v) - mean T(v)) / s
 
-    on a batch of which a quarter is procedural and the rest is from the pool:
-    half of it from the newest syntheses, half balanced over the teacher's
-    classes. The student sees procedural images only at first. r rises from 0
-    to 1. The weights w give each term a share of the gradient at P. Labels y
-    are balanced. Each synthesis redraws the generator's first layer, and
-    every ``reset_interval`` syntheses the whole generator.
+    on a batch of which a half is procedural and the rest is from the pool,
+    balanced over the teacher's classes. The first iteration fills the pool
+    by several syntheses, and each later one adds one. r rises from 0 to 1.
+    The weights w give each term a share of the gradient at P. Labels y are
+    balanced. Each synthesis redraws the generator's first layer, and every
+    ``reset_interval`` syntheses the whole generator.
 
     It is this project's own algorithm. Of its parts, balanced labels and the
     redrawn layer are NAYER's (arXiv 2310.00258), the rise of the adversary
@@ -43,8 +43,7 @@ class AgnosticDFKD(InversionDFKD):
         image_losses: Config of an :class:`~tadfkd.losses.ImageLoss` by name,
             of the images as the teacher normalises them.
         reset_interval: Syntheses from one new generator to the next, >= 1.
-        num_newest: The newest images of the pool, as many as so many
-            syntheses make, count as new, >= 1.
+        num_first_syntheses: Syntheses of the first iteration, >= 1.
         num_further_images: Images that a synthesis makes at its end, from
             latents that it has not trained on, >= 0. The teacher recognises
             them as well, and they cost one forward.
@@ -61,7 +60,7 @@ class AgnosticDFKD(InversionDFKD):
     def __init__(self,
                  image_losses: dict[str, dict] = {},
                  reset_interval: int = 10,
-                 num_newest: int = 3,
+                 num_first_syntheses: int = 1,
                  num_further_images: int = 0,
                  ramp: tuple[float, float] = (0.25, 0.75),
                  **inversion: Any) -> None:
@@ -72,7 +71,8 @@ class AgnosticDFKD(InversionDFKD):
             raise UserError('AgnosticDFKD needs procedural images: set '
                             'model.procedural')
         require_at_least('model', 'reset_interval', reset_interval, 1)
-        require_at_least('model', 'num_newest', num_newest, 1)
+        require_at_least('model', 'num_first_syntheses', num_first_syntheses,
+                         1)
         require_at_least('model', 'num_further_images', num_further_images, 0)
         if not 0 <= ramp[0] < ramp[1] <= 1:
             raise UserError('ramp must be (begin, end) with 0 <= begin < end '
@@ -81,7 +81,7 @@ class AgnosticDFKD(InversionDFKD):
         self.pool_labels = RingBuffer(self.pool.capacity)
         self.image_losses = build_image_losses(image_losses)
         self.reset_interval = reset_interval
-        self.num_newest = num_newest
+        self.num_first_syntheses = num_first_syntheses
         self.num_further_images = num_further_images
         self.ramp = ramp
         self.syntheses = 0
@@ -91,6 +91,14 @@ class AgnosticDFKD(InversionDFKD):
         """See :attr:`InversionDFKD.adversary_weight`."""
         begin, end = self.ramp
         return min(1.0, max(0.0, (self.progress - begin) / (end - begin)))
+
+    def synthesis(self, optim_wrapper: OptimWrapperDict) -> Losses:
+        """One synthesis, or those of the first iteration. See
+        :meth:`InversionDFKD.synthesis`."""
+        for _ in range(self.num_first_syntheses if self.iterations ==
+                       0 else 1):
+            losses = super().synthesis(optim_wrapper)
+        return losses
 
     def synthesis_labels(self, size: int) -> Tensor:
         """labels_B, every class in turn, then a random rest."""
@@ -138,21 +146,12 @@ class AgnosticDFKD(InversionDFKD):
         self.pool_labels.add(logits_BK.argmax(1)[finite_B, None])
 
     def pool_images(self, size: int) -> Tensor:
-        """images_BCHW of the pool: half of them new, half of them balanced
-        over the teacher's classes."""
+        """images_BCHW of the pool, balanced over the teacher's classes."""
         if len(self.pool) == 0:
             raise nothing_made()
-        stream = self.streams.get('pool')
-        num_new = size // 2
-        newest = min(
-            len(self.pool),
-            self.num_newest *
-            (self.synthesis_batch_size + self.num_further_images))
-        places = torch.cat(
-            (-1 - torch.randint(newest, (num_new, ), generator=stream),
-             class_balanced(self.pool_labels.rows()[:, 0], size - num_new,
-                            stream)))
-        return self.pool.take(places).to(self.device)
+        places_B = class_balanced(self.pool_labels.rows()[:, 0], size,
+                                  self.streams.get('pool'))
+        return self.pool.take(places_B).to(self.device)
 
     def training_state(self) -> dict:
         """See :meth:`BaseDFKD.training_state`."""

@@ -7,7 +7,6 @@ model = dict(
     num_generator_steps=15,
     num_student_steps=25,
     reset_interval=10,
-    num_newest=3,
     num_further_images=500,
     ramp=(0.25, 0.75),
     pool=dict(capacity=16384),
@@ -19,7 +18,7 @@ model = dict(
         ],
         size=2048,
         num_candidates=8192,
-        share=0.25,
+        share=0.5,
         alone=0.05),
     loss_shares=dict(
         one_hot=1.0, bn=1.0, pixels=1.0, smooth=0.1, adversarial=0.5),
