@@ -2,6 +2,7 @@
 
 Each method has one setting, and all have the same number of student steps.
 """
+import io
 import math
 import os
 import statistics
@@ -21,6 +22,7 @@ from tadfkd.errors import UserError, nearest
 from tadfkd.evaluation.diversity import kappa
 from tadfkd.networks.freezing import frozen
 from tadfkd.registry import MODELS
+from tadfkd.utils.files import write_atomically
 
 #: Student steps of a run on the digits, of 128 images each.
 STUDENT_STEPS = 750
@@ -213,10 +215,8 @@ def shares_by_method(
         for method in METHODS
     }
     for record in records:
-        summary = record.get('summary')
-        share = 100 * summary['student_top1_last'] / summary[
-            'teacher_top1'] if summary else _CHANCE
-        found[record['setting']][names[record['teacher']]].append(share)
+        found[record['setting']][names[record['teacher']]].append(
+            _share(record))
     kept = {
         method: {
             teacher: shares
@@ -225,3 +225,110 @@ def shares_by_method(
         for method, row in found.items()
     }
     return {method: row for method, row in kept.items() if row}
+
+
+def judging_table(records: Iterable[dict[str, Any]]) -> str:
+    """A Markdown table: does a measure without data rank students as their
+    accuracy does?
+
+    Args:
+        records: Entries of the record; failed runs are left out.
+
+    Returns:
+        Spearman's rank correlation of each measure with the student's share
+        of its teacher's accuracy: over all runs, over those of one method as
+        a mean over the methods, and over those of one teacher.
+    """
+    runs = [
+        dict(
+            record['judged'],
+            agreement=record['summary']['agreement_last'],
+            method=record['setting'],
+            teacher=record['teacher'],
+            share=_share(record)) for record in records if 'summary' in record
+    ]
+    lines = [('measure', 'runs', 'all runs', 'within a method',
+              'within a teacher'), ['---'] * 5]
+    for measure in ('kappa', 'nuclear_norm', 'agreement'):
+        cells = [_correlation(runs, measure)]
+        for group in ('method', 'teacher'):
+            parts: dict[str, list[dict]] = {}
+            for run in runs:
+                parts.setdefault(run[group], []).append(run)
+            found = [
+                value for part in parts.values()
+                if len(part) > 3 and not math.isnan(
+                    value := _correlation(part, measure))
+            ]
+            cells.append(statistics.fmean(found) if found else math.nan)
+        lines.append([
+            measure.replace('_', ' '),
+            str(len(runs)),
+            *('-' if math.isnan(cell) else f'{cell:.2f}' for cell in cells)
+        ])
+    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+
+
+def _correlation(runs: list[dict[str, Any]], measure: str) -> float:
+    from scipy.stats import spearmanr
+    if len({run[measure] for run in runs}) < 2:
+        return math.nan
+    return float(
+        spearmanr([run[measure] for run in runs],
+                  [run['share'] for run in runs]).statistic)
+
+
+def _share(record: dict[str, Any]) -> float:
+    """Percent of the teacher's accuracy; chance for a run that failed."""
+    summary = record.get('summary')
+    if summary is None:
+        return _CHANCE
+    return 100 * summary['student_top1_last'] / summary['teacher_top1']
+
+
+def draw_strips(records: Iterable[dict[str, Any]],
+                path: str | os.PathLike) -> None:
+    """Draw one strip per method, with a dot per teacher.
+
+    Args:
+        records: Entries of the record.
+        path: The PNG file to write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    rows = [(method, {
+        name: statistics.fmean(of)
+        for name, of in shares.items()
+    }) for method, shares in shares_by_method(records).items()]
+    rows.sort(key=lambda row: min(row[1].values()))
+    figure = Figure(figsize=(9, 0.8 + 0.42 * len(rows)), layout='constrained')
+    axes = figure.subplots()
+    colours = {name: f'C{place}' for place, name in enumerate(KINDS)}
+    seen: set[str] = set()
+    for height, (_, means) in enumerate(rows):
+        axes.plot((min(means.values()), max(means.values())), (height, height),
+                  color='0.85',
+                  linewidth=6,
+                  solid_capstyle='round',
+                  zorder=0)
+        for name, mean in means.items():
+            is_kind = name in colours
+            label = name if is_kind else 'ResNet-18 of another recipe'
+            axes.scatter(
+                mean,
+                height,
+                s=42 if is_kind else 20,
+                color=colours.get(name, '0.4'),
+                marker='o' if is_kind else 'x',
+                label=None if label in seen else label)
+            seen.add(label)
+    axes.set_yticks(range(len(rows)), [method for method, _ in rows])
+    axes.set(
+        xlim=(0, 102),
+        xlabel="student's accuracy as a share of the teacher's, percent")
+    axes.grid(axis='x', color='0.9')
+    axes.set_axisbelow(True)
+    figure.legend(loc='outside right center', frameon=False, fontsize=8)
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    write_atomically(path, buffer.getvalue())

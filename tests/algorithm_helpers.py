@@ -53,6 +53,7 @@ _SMALL: dict[str, Any] = dict(
     synthesis_batch_size=10,
     replay_batch_size=4,
     num_replay_steps=1,
+    num_first_syntheses=1,
     num_further_images=6,
     procedural=PROCEDURAL)
 #: Iterations of a run, where an algorithm asks.

@@ -8,8 +8,8 @@ model = dict(
             dict(type='Blobs'),
             dict(type='Strokes')
         ],
-        size=2048,
-        num_candidates=8192,
+        size=8192,
+        num_candidates=131072,
         share=0.5,
         alone=0.05),
     loss_shares=dict(adversarial=1.0, bn=1.0, l2=0.1, tv=0.1),

@@ -18,20 +18,21 @@ from tadfkd.structures import SyntheticBatch, TeacherOutput
 class AgnosticDFKD(InversionDFKD):
     """One setting for any teacher: every term has the teacher's own unit.
 
-    With procedural images P that the teacher has chosen, s = the mean over P
-    of the standard deviation of T's logits within a sample, the student's
-    moving average A, views v of the generator's images x, and t the share of
-    the run that is done::
+    Let P be procedural images: of many candidates, those that the teacher is
+    surest of, class by class. With s = the mean over P of the standard
+    deviation of T's logits within a sample, the student's moving average A,
+    views v of the generator's images x, and t the share of the run that is
+    done::
 
         synthesis:  CE(T(v), y) + w1 BN(v) + w2 pixels(x) + w3 smooth(x)
                     - w4 r(t) [argmax A = argmax T] KL(T(v) || A(v))
         student:    (L1 + KL_4)(S(v), T(v) - mean T(v)) / s
 
-    on a batch of which a half is procedural and the rest is from the pool,
-    balanced over the teacher's classes. The first iteration fills the pool
-    by several syntheses, and each later one adds one. r rises from 0 to 1.
-    The weights w give each term a share of the gradient at P. Labels y are
-    balanced. Each synthesis redraws the generator's first layer, and every
+    A student's batch has images of P, and images of the pool, balanced over
+    the teacher's classes. The first iteration fills the pool by several
+    syntheses, and each later one adds one. r rises from 0 to 1. The weights w
+    give each term a share of the gradient at P. Labels y are balanced. Each
+    synthesis redraws the generator's first layer, and every
     ``reset_interval`` syntheses the whole generator.
 
     It is this project's own algorithm. Of its parts, balanced labels and the

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 def most_balanced(labels_N: Tensor, size: int) -> Tensor:
     """indices_S of distinct samples, whose classes are as equally frequent as
-    the labels allow.
+    the labels allow; of each class, the first ones.
 
     Args:
         labels_N: Class ids, at least one.

@@ -16,8 +16,8 @@ class ProceduralImages:
     from which the student learns first.
 
     They show a teacher most of its classes, where noise shows few. The
-    teacher's answers choose the set from more candidates, so that its classes
-    are as equally frequent as possible.
+    teacher chooses the set from more candidates: its classes are as equally
+    frequent as possible, and each has the images that it is surest of.
 
     Args:
         families: See :class:`~tadfkd.generators.ProceduralGenerator`.
@@ -39,7 +39,7 @@ class ProceduralImages:
     def __init__(self,
                  families: Sequence[dict],
                  size: int = 2048,
-                 num_candidates: int = 8192,
+                 num_candidates: int = 32768,
                  share: float = 0.25,
                  alone: float = 0.05,
                  **generator: Any) -> None:
@@ -60,15 +60,38 @@ class ProceduralImages:
     def make(self, teacher: Any, stream: torch.Generator) -> None:
         """Draw the candidates, and let the teacher choose.
 
+        Memory is that of twice as many images as the set has.
+
         Args:
             teacher: A :class:`~tadfkd.teachers.BaseTeacher`.
             stream: On the teacher's device.
+
+        Raises:
+            UserError: If the teacher answers nothing that is finite.
         """
         self.generator.to(stream.device)
-        images, labels, deviations = [], [], []
-        for start in range(0, self.num_candidates, self.CHUNK):
+        # What is refused now would be refused with all candidates too.
+        kept = self._candidates(teacher, self.size, stream)
+        for start in range(self.size, self.num_candidates, self.size):
+            new = self._candidates(teacher,
+                                   min(self.size, self.num_candidates - start),
+                                   stream)
+            kept = _best([torch.cat(both) for both in zip(kept, new)],
+                         self.size)
+        if len(kept[1]) == 0:
+            raise UserError('the teacher answers no procedural image with '
+                            'finite logits: check the teacher with '
+                            'tools/check_teacher.py')
+        self._images, logits_SK = _best(kept, self.size)
+        self.logit_deviation = float(logits_SK.std(1, unbiased=False).mean())
+
+    def _candidates(self, teacher: Any, size: int,
+                    stream: torch.Generator) -> list[Tensor]:
+        """images_BCHW, uint8, and logits_BK, which are finite."""
+        images, logits = [], []
+        for start in range(0, size, self.CHUNK):
             latents_BZ = torch.randn(
-                min(self.CHUNK, self.num_candidates - start),
+                min(self.CHUNK, size - start),
                 self.generator.latent_size,
                 generator=stream,
                 device=stream.device)
@@ -78,15 +101,8 @@ class ProceduralImages:
                 teacher(bytes_BCHW.float() / 255).logits_BK)
             finite_B = logits_BK.isfinite().all(1)
             images.append(bytes_BCHW[finite_B].cpu())
-            labels.append(logits_BK[finite_B].argmax(1).cpu())
-            deviations.append(logits_BK[finite_B].std(1, unbiased=False).cpu())
-        if not any(map(len, labels)):
-            raise UserError('the teacher answers no procedural image with '
-                            'finite logits: check the teacher with '
-                            'tools/check_teacher.py')
-        chosen_N = most_balanced(torch.cat(labels), self.size)
-        self._images = torch.cat(images)[chosen_N]
-        self.logit_deviation = float(torch.cat(deviations)[chosen_N].mean())
+            logits.append(logits_BK[finite_B].cpu())
+        return [torch.cat(images), torch.cat(logits)]
 
     def sample(self, size: int, stream: torch.Generator) -> Tensor:
         """images_BCHW, float in [0, 1], drawn with replacement, on the CPU.
@@ -97,3 +113,14 @@ class ProceduralImages:
         """
         return self._images[torch.randint(
             len(self._images), (size, ), generator=stream)].float() / 255
+
+
+def _best(candidates: list[Tensor], size: int) -> list[Tensor]:
+    """As many of each class as there are, the surest first."""
+    logits_NK = candidates[1]
+    if len(logits_NK) == 0:
+        return candidates
+    confidence_N, labels_N = logits_NK.softmax(1).max(1)
+    order_N = confidence_N.argsort(descending=True, stable=True)
+    chosen_S = order_N[most_balanced(labels_N[order_N], size)]
+    return [part[chosen_S] for part in candidates]

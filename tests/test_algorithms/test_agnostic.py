@@ -132,6 +132,15 @@ def test_the_student_sees_procedural_images_first_and_a_share_later() -> None:
         assert seen.order == ['generator'] * 2 + ['student']
 
 
+def test_the_first_iteration_fills_the_pool() -> None:
+    model = plain(num_first_syntheses=3, synthesis_batch_size=10)
+    wrappers = optimisers(model)
+    orders = [one_iteration(model, wrappers).order for _ in range(2)]
+    assert orders == [(['generator'] * 2) * 3 + ['student'],
+                      ['generator'] * 2 + ['student']]
+    assert model.syntheses == 4
+
+
 def test_the_rest_has_as_many_of_each_class() -> None:
     model = plain(synthesis_batch_size=2)
     images_BCHW = torch.rand(20, 1, 8, 8)
@@ -202,6 +211,7 @@ def test_labels_are_balanced() -> None:
 @pytest.mark.parametrize('changes, message', [
     (dict(procedural=None, loss_shares=None, scale_targets=False),
      'AgnosticDFKD needs procedural images: set model.procedural'),
+    (dict(num_first_syntheses=0), 'num_first_syntheses'),
     (dict(procedural=None), 'are found on procedural images'),
     (dict(ramp=(0.5, 0.5)), r'ramp must be \(begin, end\)'),
     (dict(reset_interval=0), 'reset_interval'),

@@ -206,9 +206,7 @@ def test_only_the_student_of_a_checkpoint_is_tested(run: Run,
 def test_a_student_with_an_average_and_scaled_targets_is_tested(
         tiny_teacher_checkpoint: str, tmp_path: Path) -> None:
     path = config_folder('AgnosticDFKD') / f'{DIGITS}.py'
-    options = shrinking_options('AgnosticDFKD', tiny_teacher_checkpoint) | {
-        'model.procedural.alone': 0.0
-    }
+    options = shrinking_options('AgnosticDFKD', tiny_teacher_checkpoint)
     summary = distill(path, options=options, work_dir=str(tmp_path / 'run'))
     config = load_config(path, options, work_dir=str(tmp_path / 'test'))
     checkpoint = tmp_path / 'run' / 'epoch_1.pth'

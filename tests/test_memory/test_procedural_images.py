@@ -73,3 +73,29 @@ def test_a_teacher_without_finite_answers_is_refused() -> None:
 def test_what_cannot_be_is_refused(change: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
         made(**change)
+
+
+def test_each_class_has_the_images_that_the_teacher_is_surest_of(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    # The same draws, whatever the size.
+    monkeypatch.setattr(ProceduralImages, 'CHUNK', 20)
+
+    def by_contrast(images_BCHW: Tensor) -> Any:
+        """Two classes by brightness; surer of images with more contrast."""
+        deviation_B = images_BCHW.std((1, 2, 3))
+        sign_B = (images_BCHW.mean((1, 2, 3)) - 0.5).sign()
+        return SimpleNamespace(
+            logits_BK=torch.stack((sign_B * deviation_B,
+                                   -sign_B * deviation_B), 1))
+
+    # One set draws all candidates at once, the other in ten parts.
+    chosen, everything = (
+        made(by_contrast,
+             size=size).sample(9999,
+                               torch.Generator().manual_seed(0)).unique(dim=0)
+        for size in (60, 600))
+    logits_BK = by_contrast(everything).logits_BK
+    for label in range(2):
+        best = logits_BK[:, label].topk(30).indices
+        assert all((chosen == everything[index]).all((1, 2, 3)).any()
+                   for index in best)

@@ -1,12 +1,13 @@
 # This project's own recipe. An iteration is one round: a synthesis of 15
-# steps, then 25 student steps. The student sees procedural images only for the
-# first 5 % of the run, and its batch norm keeps its statistics in the last
-# 10 %.
+# steps, then 25 student steps. Five syntheses come before the first student
+# step. The student's batch norm keeps its statistics in the last 10 % of the
+# run.
 model = dict(
     type='AgnosticDFKD',
     num_generator_steps=15,
     num_student_steps=25,
     reset_interval=10,
+    num_first_syntheses=5,
     num_further_images=500,
     ramp=(0.25, 0.75),
     pool=dict(capacity=16384),
@@ -16,10 +17,10 @@ model = dict(
             dict(type='Blobs'),
             dict(type='Strokes')
         ],
-        size=2048,
-        num_candidates=8192,
-        share=0.5,
-        alone=0.05),
+        size=8192,
+        num_candidates=131072,
+        share=0.75,
+        alone=0.0),
     loss_shares=dict(
         one_hot=1.0, bn=1.0, pixels=1.0, smooth=0.1, adversarial=0.5),
     one_hot_loss=dict(type='OneHotLoss'),
