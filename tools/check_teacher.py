@@ -3,11 +3,14 @@ import argparse
 import json
 import math
 import sys
+from pathlib import Path
 
 from tadfkd.apis import check_teacher
 from tadfkd.apis.command_line import add_cfg_options, run_tool
+from tadfkd.apis.teacher_check import recommended_config
 from tadfkd.errors import UserError
-from tadfkd.evaluation import teacher_page
+from tadfkd.evaluation import TeacherReport, teacher_page
+from tadfkd.utils.files import write_atomically
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -37,6 +40,10 @@ def parse_arguments() -> argparse.Namespace:
         help="do not use the evaluation data of the teacher's config")
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
+        '--write-config',
+        metavar='FILE',
+        help='write a config that distils the teacher by AgnosticDFKD')
+    parser.add_argument(
         '--json', action='store_true', help='print JSON instead of a page')
     add_cfg_options(parser)
     return parser.parse_args()
@@ -50,6 +57,23 @@ def _without_nan(value: object) -> object:
         return [_without_nan(item) for item in value]
     is_bad = isinstance(value, float) and not math.isfinite(value)
     return None if is_bad else value
+
+
+def write_config(arguments: argparse.Namespace, report: TeacherReport) -> None:
+    """Write the recommended config, and say how to use it."""
+    path = Path(arguments.write_config)
+    if path.suffix != '.py':
+        raise UserError(f'--write-config names {path}, and a config is a '
+                        'Python file: name a file that ends with .py')
+    config = recommended_config(
+        arguments.teacher,
+        report,
+        Path(__file__).resolve().parents[1] / 'configs',
+        checkpoint=arguments.checkpoint,
+        student=arguments.student,
+        options=arguments.cfg_options)
+    write_atomically(path, config.pretty_text.encode())
+    print(f'wrote {path}; python tools/train.py {path}', file=sys.stderr)
 
 
 def main() -> None:
@@ -69,6 +93,8 @@ def main() -> None:
         if arguments.json:
             print(json.dumps(dict(verdict=f'unusable: {error}')))
         raise
+    if arguments.write_config and not report.problems:
+        write_config(arguments, report)
     if arguments.json:
         print(json.dumps(_without_nan(report.as_dict()), indent=2))
     else:

@@ -17,21 +17,22 @@ class CalibratedWeights:
     With g_i the norm of the gradient of loss i at an image, averaged over the
     images where it is not 0::
 
-        w_i = share_i / share_1 * g_1 / g_i,   clipped to 1e-2 .. 1e3
+        w_i = (share_i / g_i) / min_j (share_j / g_j),   at most 1e3
 
     So the losses have the same say with any teacher, whatever the scale of
-    its logits and the number of its layers. A loss that has no gradient at
-    all keeps the weight 1, and a loss without a share too.
+    its logits and the number of its layers. The least weight is 1. A loss
+    that has no gradient at all keeps the weight 1, and a loss without a share
+    too.
 
     Args:
-        shares: By name of a loss, its share, > 0. The first loss is the unit.
+        shares: By name of a loss, its share, > 0. Only their ratios count.
 
     Attributes:
         weights: By name; empty until they are known.
     """
 
-    #: Bounds of a weight.
-    LIMITS = (1e-2, 1e3)
+    #: The largest weight.
+    LIMIT = 1e3
 
     def __init__(self, shares: dict[str, float]) -> None:
         if not shares:
@@ -52,8 +53,7 @@ class CalibratedWeights:
 
         Raises:
             UserError: If a share is given to a loss that does not exist
-                (``bn`` may be missing), or the first loss has no finite
-                gradient.
+                (``bn`` may be missing), or no loss has a finite gradient.
         """
         images_BCHW = images_BCHW.detach().requires_grad_()
         losses = losses_of(images_BCHW)
@@ -68,18 +68,20 @@ class CalibratedWeights:
         norms = torch.stack(
             [self._norm(losses[name], images_BCHW) for name in names])
         all_reduce(norms, 'mean')
-        unit = float(norms[0]) / self.shares[names[0]]
-        if not 0 < unit < math.inf:
+        ratios = {
+            name: self.shares[name] / norm
+            for name, norm in zip(names, norms.tolist()) if 0 < norm < math.inf
+        }
+        if not ratios:
             raise UserError(
-                f'the loss {names[0]} has a gradient of {float(norms[0])} at '
-                'procedural images, so it cannot be the unit: name another '
-                'loss first in model.loss_shares')
-        low, high = self.LIMITS
+                f'no loss of loss_shares ({", ".join(names)}) has a finite '
+                'gradient at procedural images: name others in '
+                'model.loss_shares, or leave it out')
+        least = min(ratios.values())
         self.weights = {
-            name:
-            min(high, max(low, self.shares[name] * unit /
-                          norm)) if norm > 0 else 1.0
-            for name, norm in zip(names, norms.tolist())
+            name: min(self.LIMIT,
+                      ratios.get(name, least) / least)
+            for name in names
         }
 
     def applied(self, losses: Losses) -> Losses:

@@ -12,7 +12,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.apis.config import is_distillation, load_config, merge_options
+from tadfkd.apis.config import (EVALUATION, is_distillation, load_config,
+                                merge_options)
+from tadfkd.classifiers.facts import Facts
 from tadfkd.errors import UserError
 from tadfkd.evaluation import (TeacherReport, calibrate_batch_norm,
                                first_images, inspect_teacher, teacher_metrics,
@@ -99,6 +101,67 @@ def check_teacher(source: str | os.PathLike,
         return report
 
 
+def recommended_config(source: str | os.PathLike,
+                       report: TeacherReport,
+                       configs: Path,
+                       checkpoint: str | None = None,
+                       student: str | None = None,
+                       options: dict[str, Any] | None = None) -> Config:
+    """A config that distils a teacher by :class:`AgnosticDFKD`.
+
+    Args:
+        source: As in :func:`check_teacher`.
+        report: What it found; the teacher can be used.
+        configs: The folder of this project's configs.
+        checkpoint: As in :func:`check_teacher`.
+        student: Name or config path; None takes the student of the config, or
+            a ResNet-18 of the zoo.
+        options: As in :func:`check_teacher`.
+
+    Returns:
+        Without evaluation data, unless ``source`` is a config that has them.
+
+    Raises:
+        UserError: If the source cannot be read.
+    """
+    given = _config_of(source, checkpoint, 128, options or {})
+    config = Config.fromfile(configs / '_base_/schedules/agnostic.py')
+    config.merge_from_dict(
+        Config.fromfile(configs / '_base_/default_runtime.py').to_dict())
+    height, width = _generated_size(report.facts)
+    small = max(height, width) <= 64
+    model = dict(
+        teacher=given.model.teacher,
+        student=student or given.model.get('student')
+        or ('resnet18_8xb16_cifar10' if small else 'resnet18_8xb32_in1k'),
+        generator=dict(
+            type='ConditionalGenerator',
+            num_classes=report.facts['num_classes'].value,
+            label_scale=0.6,
+            latent_size=256,
+            image_size=(height, width),
+            image_channels=report.facts['num_channels'].value,
+            width=64,
+            head='sigmoid'),
+        batch_size=given.model.batch_size,
+        # Some images of each class.
+        synthesis_batch_size=max(130, report.facts['num_classes'].value),
+        **{
+            name: dict(type='RandomShiftScale', shift=0.125, scale=0.15)
+            for name in ('synthesis_augment', 'augment')
+        })
+    if 'data_preprocessor' in given.model:
+        model['data_preprocessor'] = given.model.data_preprocessor
+    config.merge_from_dict(
+        dict(
+            model=model,
+            train_cfg=dict(max_epochs=100),
+            train_dataloader=dict(dataset=dict(num_steps=20)),
+            **{key: given.get(key)
+               for key in EVALUATION}))
+    return config
+
+
 def teacher_from(source: str, checkpoint: str | None = None) -> dict:
     """The config of a teacher; ``source`` is as in :func:`check_teacher`."""
     library, _, name = source.partition('::')
@@ -146,14 +209,11 @@ def _config_of(source: str | os.PathLike, checkpoint: str | None,
 
 def _model(config: Config, teacher: BaseTeacher) -> dict:
     """The model of a config, completed by a small generator and student."""
-    facts = teacher.facts
-    channels = facts['num_channels'].value
-    size = tuple(
-        max(8, -(-pixels // 4) * 4) for pixels in facts['input_size'].value)
+    channels = teacher.facts['num_channels'].value
     generator = dict(
         type='UpsamplingGenerator',
         latent_size=_LATENT_SIZE,
-        image_size=size,
+        image_size=_generated_size(teacher.facts),
         image_channels=channels,
         width=_WIDTH)
     student = dict(
@@ -173,6 +233,12 @@ def _model(config: Config, teacher: BaseTeacher) -> dict:
     if 'student' not in model:
         model.update(student=student, student_input_size=_STUDENT_SIZE)
     return dict(generator=generator) | model | dict(teacher=teacher)
+
+
+def _generated_size(facts: Facts) -> tuple[int, ...]:
+    """The size of generated images: multiples of 4 near the teacher's."""
+    return tuple(
+        max(8, -(-pixels // 4) * 4) for pixels in facts['input_size'].value)
 
 
 def _measure_accuracy(report: TeacherReport, model: BaseDFKD, config: Config,

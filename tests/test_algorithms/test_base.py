@@ -229,7 +229,7 @@ def test_calibrated_weights_multiply_the_losses_from_the_first_step() -> None:
         losses.append(seen.losses)
     plain, weighted = losses
     weights = model.loss_weights.weights
-    assert set(weights) == set(shares) and weights['adversarial'] == 1
+    assert set(weights) == set(shares) and min(weights.values()) == 1
     for name in ('adversarial', 'bn', 'l2', 'tv'):
         assert weighted[f'generator_{name}'] == pytest.approx(
             weights.get(name, 1.0) * plain[f'generator_{name}'], rel=1e-4)
