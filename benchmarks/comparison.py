@@ -96,7 +96,7 @@ def complete(runs: Sequence[Run],
         then: A function of a module, called with each finished run and its
             folder; what it returns is added to the entry.
         keep_failures: Whether a run that fails gets an entry, with ``error``
-            in place of ``summary``.
+            in place of ``summary``. The next call tries it again.
 
     Returns:
         All entries of the record, including those of earlier calls.
@@ -107,16 +107,20 @@ def complete(runs: Sequence[Run],
     """
     require_at_least('the comparison', 'jobs', jobs, 1)
     for run in runs:
-        if Path(run.config).is_absolute():
-            raise UserError(f'config {run.config} must be relative to the '
-                            'repository: name it as configs/...')
+        for config in filter(None, (run.config, run.teacher)):
+            if Path(config).is_absolute():
+                raise UserError(f'config {config} must be relative to the '
+                                'repository: name it as configs/...')
     path = Path(record)
     try:
         entries = json.loads(path.read_text()) if path.is_file() else []
     except ValueError as error:
         raise UserError(f'the record {record} is not JSON ({error}): name '
                         'another file, or remove it') from error
-    known = {_key(entry): entry['fingerprint'] for entry in entries}
+    known = {
+        _key(entry): entry['fingerprint']
+        for entry in entries if 'summary' in entry
+    }
     wanted = [run for run in runs if known.get(run.key) != run.fingerprint()]
     print(f'{len(wanted)} runs to do', flush=True)
     with ProcessPoolExecutor(
@@ -126,7 +130,12 @@ def complete(runs: Sequence[Run],
                         keep_failures) for run in wanted
         ]
         for future in as_completed(futures):
-            new = future.result()
+            try:
+                new = future.result()
+            except BaseException:
+                # Runs that have begun end, and are lost.
+                pool.shutdown(cancel_futures=True)
+                raise
             entries = [entry for entry in entries if _key(entry) != _key(new)
                        ] + [new]
             entries.sort(key=_key)
@@ -172,11 +181,12 @@ def _make(run: Run, work_dir: Path, teacher_checkpoint: str | None,
             work_dir=str(folder),
             teacher=run.teacher,
             teacher_checkpoint=teacher_checkpoint)
+        more = then(run, folder) if then else {}
     except UserError as error:
         if not keep_failures:
             raise
         return entry | dict(error=str(error))
-    return entry | (then(run, folder) if then else {}) | dict(summary=summary)
+    return entry | more | dict(summary=summary)
 
 
 def comparison_table(records: Iterable[dict[str, Any]]) -> str:

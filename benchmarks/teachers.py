@@ -151,6 +151,9 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
         probabilities_BK = torch.cat([
             model.student_logits(chunk) for chunk in images_BCHW.split(256)
         ]).softmax(1)
+    if not probabilities_BK.isfinite().all():
+        raise UserError('the student answers dead leaves with logits that are '
+                        'not finite, so it cannot be judged')
     teacher_B = torch.cat([
         model.teacher_logits(chunk) for chunk in images_BCHW.split(256)
     ]).argmax(1)

@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
 
-from benchmarks.comparison import Run, comparison_table, complete
+from benchmarks.comparison import Run as Planned
+from benchmarks.comparison import comparison_table, complete
 from benchmarks.teachers import (METHODS, RECIPES, STUDENT_STEPS, TEACHERS,
                                  judge, planned_runs, robustness_table)
 from tadfkd.apis import load_config
@@ -35,6 +38,7 @@ def test_all_methods_have_the_same_student_steps(method: str) -> None:
 def test_each_recipe_trains_another_teacher() -> None:
     assert len(TEACHERS) == 17
     ends = set()
+    base = load_config(TEACHERS['resnet18w16']).to_dict()
     for recipe in RECIPES:
         config = load_config(TEACHERS[f'resnet18w16 {recipe}'])
         checkpoint = Path(config.teacher.checkpoint)
@@ -43,6 +47,16 @@ def test_each_recipe_trains_another_teacher() -> None:
         assert checkpoint.stem == f'epoch_{config.train_cfg.max_epochs}'
         assert config.teacher.recipe == TEACHERS[f'resnet18w16 {recipe}']
         ends.add(checkpoint)
+        different = {
+            key
+            for key, value in config.to_dict().items() if value != base[key]
+        }
+        assert different - {'teacher', 'work_dir'}, recipe
+        init_default_scope('mmpretrain')
+        model = MODELS.build(config.model)
+        loader = Runner.build_dataloader(config.train_dataloader)
+        data = model.data_preprocessor(next(iter(loader)), training=True)
+        assert model(**data, mode='loss')['loss'].isfinite()
     assert len(ends) == len(RECIPES)
 
 
@@ -86,9 +100,10 @@ def test_runs_are_made_once_and_failures_are_kept(tiny_options: dict[str, Any],
                                                   tmp_path: Path) -> None:
     config = 'configs/tadfkd/resnet18w16_to_resnet18w8_digits.py'
     runs = [
-        Run(config, 0, tiny_options, setting='TA-DFKD'),
+        Planned(config, 0, tiny_options, setting='TA-DFKD'),
         # Its checkpoint is not there.
-        Run(config, 0, {'model.teacher.checkpoint': 'no.pth'}, VIT, 'TA-DFKD')
+        Planned(config, 0, {'model.teacher.checkpoint': 'no.pth'}, VIT,
+                'TA-DFKD')
     ]
     record = tmp_path / 'record.json'
     entries = complete(
@@ -102,7 +117,10 @@ def test_runs_are_made_once_and_failures_are_kept(tiny_options: dict[str, Any],
     assert 0 < made['judged']['nuclear_norm'] <= 1
     assert 'no.pth' in failed['error'] and 'summary' not in failed
     assert f' --teacher {VIT} ' in failed['command']
-    assert complete(runs, record, tmp_path / 'runs') == entries
+    # Only the run that failed is tried again.
+    again = complete(runs, record, tmp_path / 'runs', keep_failures=True)
+    assert again == entries
+    assert len([*(tmp_path / 'runs').rglob('*.log')]) == 1
     with pytest.raises(UserError, match='no.pth'):
         complete(runs, tmp_path / 'other.json', tmp_path / 'others')
 
