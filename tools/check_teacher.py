@@ -62,9 +62,6 @@ def _without_nan(value: object) -> object:
 def write_config(arguments: argparse.Namespace, report: TeacherReport) -> None:
     """Write the recommended config, and say how to use it."""
     path = Path(arguments.write_config)
-    if path.suffix != '.py':
-        raise UserError(f'--write-config names {path}, and a config is a '
-                        'Python file: name a file that ends with .py')
     config = recommended_config(
         arguments.teacher,
         report,
@@ -79,6 +76,10 @@ def write_config(arguments: argparse.Namespace, report: TeacherReport) -> None:
 def main() -> None:
     """Parse, check, print; exit code 1 for a teacher that cannot be used."""
     arguments = parse_arguments()
+    written = arguments.write_config
+    if written is not None and Path(written).suffix != '.py':
+        raise UserError(f'--write-config names {written}, and a config is a '
+                        'Python file: name a file that ends with .py')
     try:
         report = check_teacher(
             arguments.teacher,
@@ -93,7 +94,9 @@ def main() -> None:
         if arguments.json:
             print(json.dumps(dict(verdict=f'unusable: {error}')))
         raise
-    if arguments.write_config and not report.problems:
+    if written is not None and report.problems:
+        print(f'{written} was not written', file=sys.stderr)
+    elif written is not None:
         write_config(arguments, report)
     if arguments.json:
         print(json.dumps(_without_nan(report.as_dict()), indent=2))

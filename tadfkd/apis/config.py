@@ -39,8 +39,9 @@ def load_config(path: str | os.PathLike,
             newest intact checkpoint in ``work_dir``, if there is one.
         amp: Whether forward passes run in bfloat16.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        teacher: A config file whose ``teacher`` replaces ``model.teacher``,
-            such as ``configs/teachers/vitw64_digits.py``.
+        teacher: A config file whose ``teacher``, or ``model.teacher``,
+            replaces that of the config, such as
+            ``configs/teachers/vitw64_digits.py``.
         teacher_checkpoint: Replaces ``model.teacher.checkpoint``.
         evaluate: False removes all evaluation data.
 
@@ -104,7 +105,10 @@ def _use_teacher(config: Config, path: str | os.PathLike,
     if not is_distillation(config):
         raise UserError(f'--teacher was given, but {path} distils no teacher: '
                         'leave it out')
-    teacher = _read(source).get('teacher')
+    content = _read(source)
+    teacher = content.get('teacher')
+    if teacher is None and is_distillation(content):
+        teacher = content.model.teacher
     if not isinstance(teacher, dict):
         raise UserError(f'--teacher names {source}, which sets no teacher: '
                         'name a file like those in configs/teachers/')

@@ -128,30 +128,39 @@ def recommended_config(source: str | os.PathLike,
     config = Config.fromfile(configs / '_base_/schedules/agnostic.py')
     config.merge_from_dict(
         Config.fromfile(configs / '_base_/default_runtime.py').to_dict())
+    num_classes = report.facts['num_classes'].value
+    teacher = given.model.teacher.to_dict()
+    # The run asks for the weights instead.
+    teacher.pop('allow_random_weights', None)
     height, width = _generated_size(report.facts)
-    small = max(height, width) <= 64
+    is_small = max(height, width) <= 64
     model = dict(
-        teacher=given.model.teacher,
-        student=student or given.model.get('student')
-        or ('resnet18_8xb16_cifar10' if small else 'resnet18_8xb32_in1k'),
+        teacher=teacher,
+        student='resnet18_8xb16_cifar10'
+        if is_small else 'resnet18_8xb32_in1k',
         generator=dict(
             type='ConditionalGenerator',
-            num_classes=report.facts['num_classes'].value,
+            num_classes=num_classes,
             label_scale=0.6,
             latent_size=256,
             image_size=(height, width),
-            image_channels=report.facts['num_channels'].value,
+            image_channels=1 if teacher.get('grey_to_rgb') else
+            report.facts['num_channels'].value,
             width=64,
             head='sigmoid'),
         batch_size=given.model.batch_size,
-        # Some images of each class.
-        synthesis_batch_size=max(130, report.facts['num_classes'].value),
+        # Each class is in some syntheses, and in all if there are few.
+        synthesis_batch_size=min(400, max(130, num_classes)),
+        pool=dict(capacity=40960 if is_small else 4096, dtype='uint8'),
         **{
             name: dict(type='RandomShiftScale', shift=0.125, scale=0.15)
             for name in ('synthesis_augment', 'augment')
         })
-    if 'data_preprocessor' in given.model:
-        model['data_preprocessor'] = given.model.data_preprocessor
+    for name in ('student', 'student_input_size', 'data_preprocessor'):
+        if given.model.get(name) is not None:
+            model[name] = given.model[name]
+    if student is not None:
+        model['student'] = student
     config.merge_from_dict(
         dict(
             model=model,

@@ -198,8 +198,13 @@ def try_steps(model: BaseDFKD,
     model.num_student_steps = model.num_generator_steps = 1
     # The student takes part from the first iteration on.
     model.warmup_iterations = 0
+    if model.procedural is not None:
+        model.procedural.num_candidates = model.procedural.size = max(
+            2, model.batch_size)
+    iterations = repeats + (repeats > 1)
+    model.begin_training(iterations)
     seconds: list[float] = []
-    for _ in range(repeats + (repeats > 1)):
+    for _ in range(iterations):
         start = time.perf_counter()
         model.train_step(None, optim_wrapper)
         if model.device.type == 'cuda':
