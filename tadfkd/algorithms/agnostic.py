@@ -44,7 +44,8 @@ class AgnosticDFKD(InversionDFKD):
         image_losses: Config of an :class:`~tadfkd.losses.ImageLoss` by name,
             of the images as the teacher normalises them.
         reset_interval: Syntheses from one new generator to the next, >= 1.
-        num_first_syntheses: Syntheses of the first iteration, >= 1.
+        num_first_syntheses: Syntheses of the first iteration that has any,
+            >= 1.
         num_further_images: Images that a synthesis makes at its end, from
             latents that it has not trained on, >= 0. The teacher recognises
             them as well, and they cost one forward.
@@ -96,8 +97,8 @@ class AgnosticDFKD(InversionDFKD):
     def synthesis(self, optim_wrapper: OptimWrapperDict) -> Losses:
         """One synthesis, or those of the first iteration. See
         :meth:`InversionDFKD.synthesis`."""
-        for _ in range(self.num_first_syntheses if self.iterations ==
-                       0 else 1):
+        number = self.num_first_syntheses if self.syntheses == 0 else 1
+        for _ in range(number):
             losses = super().synthesis(optim_wrapper)
         return losses
 

@@ -119,7 +119,7 @@ class BaseDFKD(BaseModel):
             then take minutes, and results change by rounding.
         procedural: Arguments of the
             :class:`~tadfkd.memory.ProceduralImages` that the student learns
-            from first and beside the generated ones, or None.
+            from beside the generated ones, or None.
         loss_shares: By name of a loss of the generator, its share of the
             gradient, or None for the weights of the losses as they are. See
             :class:`~tadfkd.algorithms.calibration.CalibratedWeights`; needs

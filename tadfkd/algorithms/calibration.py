@@ -53,7 +53,8 @@ class CalibratedWeights:
 
         Raises:
             UserError: If a share is given to a loss that does not exist
-                (``bn`` may be missing), or no loss has a finite gradient.
+                (``bn`` may be missing), or no loss has a gradient that
+                is finite and not 0.
         """
         images_BCHW = images_BCHW.detach().requires_grad_()
         losses = losses_of(images_BCHW)
@@ -74,9 +75,9 @@ class CalibratedWeights:
         }
         if not ratios:
             raise UserError(
-                f'no loss of loss_shares ({", ".join(names)}) has a finite '
-                'gradient at procedural images: name others in '
-                'model.loss_shares, or leave it out')
+                f'no loss of loss_shares ({", ".join(names)}) has a gradient '
+                'at procedural images that is finite and not 0: name others '
+                'in model.loss_shares, or leave loss_shares out')
         least = min(ratios.values())
         self.weights = {
             name: min(self.LIMIT,

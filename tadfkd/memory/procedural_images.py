@@ -13,7 +13,7 @@ from tadfkd.utils.precision import at_least_float32
 
 class ProceduralImages:
     """A fixed set of procedural images, on which the teacher is measured and
-    from which the student learns first.
+    from which the student learns.
 
     They show a teacher most of its classes, where noise shows few. The
     teacher chooses the set from more candidates: its classes are as equally
@@ -60,7 +60,7 @@ class ProceduralImages:
     def make(self, teacher: Any, stream: torch.Generator) -> None:
         """Draw the candidates, and let the teacher choose.
 
-        Memory is that of twice as many images as the set has.
+        Memory is that of five times as many images as the set has.
 
         Args:
             teacher: A :class:`~tadfkd.teachers.BaseTeacher`.

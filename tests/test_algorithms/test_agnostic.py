@@ -132,11 +132,16 @@ def test_the_student_sees_procedural_images_first_and_a_share_later() -> None:
         assert seen.order == ['generator'] * 2 + ['student']
 
 
-def test_the_first_iteration_fills_the_pool() -> None:
-    model = plain(num_first_syntheses=3, synthesis_batch_size=10)
+def test_the_first_syntheses_fill_the_pool() -> None:
+    # The first two iterations have procedural images only.
+    model = plain(
+        num_first_syntheses=3,
+        synthesis_batch_size=10,
+        procedural=PROCEDURAL | dict(alone=0.02))
     wrappers = optimisers(model)
-    orders = [one_iteration(model, wrappers).order for _ in range(2)]
-    assert orders == [(['generator'] * 2) * 3 + ['student'],
+    orders = [one_iteration(model, wrappers).order for _ in range(4)]
+    assert orders == [['student'],
+                      ['student'], ['generator'] * 6 + ['student'],
                       ['generator'] * 2 + ['student']]
     assert model.syntheses == 4
 

@@ -4,7 +4,9 @@
 # The settings with mixup ran with RandomMixup (probability 0.5) after the other
 # views; commit 6afe048 has it. It is gone, because it did not help.
 # A run that is not in record.json was stopped, so that another could begin.
-# A setting belongs to the commit that is named above it.
+# Each entry of record.json names its commit; -dirty is for changes that the
+# next commit has. Later commits do not give the same figures, for the reasons
+# that are named below.
 # Run it from the root of the repository.
 set -e
 export OMP_NUM_THREADS=1
@@ -29,17 +31,18 @@ further=model.num_further_images
 sgd=optim_wrapper.student.optimizer
 share=model.procedural.share
 first=model.num_first_syntheses
-# Commit 225476c: a quarter of a batch is procedural, 2048 images of 8192, of
-# each class the first ones; half of the rest is from the newest syntheses.
+# Until commit 225476c a quarter of a batch is procedural, 2048 images of 8192, of
+# each class the first ones, and half of the rest is from the newest syntheses.
 run 'images of the synthesis alone' 0 $label=1.0 $further=0 model.pool.capacity=4096
 run '500 further images' 0 $label=1.0 $further=500
 run '500 further images, labels 0.6' 0 $label=0.6 $further=500
 run '500 further images, labels 0.6, rate 0.2' 0 $label=0.6 $further=500 $sgd.lr=0.2 $sgd.nesterov=True
-# Commit c156b1b: the rest of a batch is balanced over classes.
+# From here on all images of the pool are balanced over classes.
 run 'half procedural' 0 $share=0.5 $first=1 model.procedural.alone=0.05
 run 'half procedural, new generator every 3, 30 steps' 0 $share=0.5 $first=1 \
     model.procedural.alone=0.05 model.reset_interval=3 model.num_generator_steps=30
-run 'half procedural, 10 first syntheses' 0 $share=0.5 $first=10
-# Of 131072 candidates, the 8192 that the teacher is surest of.
+run 'half procedural, 10 first syntheses' 0 $share=0.5 $first=10 \
+    model.procedural.alone=0.0
+# From here on P has the 8192 of 131072 candidates that the teacher is surest of.
 run 'half procedural, the surest of 131072, 10 first syntheses' 0 $share=0.5 $first=10
 python -m benchmarks tables
