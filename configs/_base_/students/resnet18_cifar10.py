@@ -3,6 +3,7 @@ student = dict(
     backbone=dict(
         type='ResNet_CIFAR',
         depth=18,
+        zero_init_residual=False,
         num_stages=4,
         out_indices=(3, ),
         style='pytorch'),

@@ -3,6 +3,7 @@ student = dict(
     backbone=dict(
         type='ResNet_CIFAR',
         depth=18,
+        zero_init_residual=False,
         in_channels=1,
         base_channels=8,
         stem_channels=8,
