@@ -45,4 +45,6 @@ run 'half procedural, 10 first syntheses' 0 $share=0.5 $first=10 \
     model.procedural.alone=0.0
 # From here on P has the 8192 of 131072 candidates that the teacher is surest of.
 run 'half procedural, the surest of 131072, 10 first syntheses' 0 $share=0.5 $first=10
+run 'procedural images alone, the surest of 131072' 0 $share=1.0
+# Until here model.student.backbone.zero_init_residual was True.
 python -m benchmarks tables
