@@ -17,6 +17,7 @@ from benchmarks.comparison import comparison_table
 from benchmarks.health import health_table
 from benchmarks.methods import methods_table, own_numbers_table
 from benchmarks.step_path import path_table
+from benchmarks.teachers import draw_strips, judging_table, robustness_table
 from tadfkd.utils.files import write_atomically
 
 _TABLE = re.compile(r'(<!-- table (\w+) -->\n).*?(<!-- end of table -->)',
@@ -24,11 +25,14 @@ _TABLE = re.compile(r'(<!-- table (\w+) -->\n).*?(<!-- end of table -->)',
 
 
 def write_tables(root: Path) -> None:
-    """Rewrite the tables of all pages.
+    """Rewrite the tables of all pages, and draw the figure of one.
 
     Args:
         root: Folder of the repository.
     """
+    strips = root / 'docs/images/robustness.png'
+    record = root / 'docs' / _record('robustness')
+    draw_strips(json.loads(record.read_text()), strips)
     for page in pages(root):
         old = page.read_text()
         new = with_tables(old, root / 'docs')
@@ -236,6 +240,8 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = dict(
     health=(_record('health'), health_table),
     methods=('methods.yml', _methods),
     methods_own_numbers=('methods.yml', _own_numbers),
+    judging=(_record('robustness'), judging_table),
+    robustness=(_record('robustness'), robustness_table),
     scale=(_record('scale'), _scale),
     step=(_record('step'), _step),
     step_path=(_record('step_path'), path_table),

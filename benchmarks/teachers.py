@@ -260,8 +260,7 @@ def judging_table(records: Iterable[dict[str, Any]]) -> str:
                 parts.setdefault(run[group], []).append(run)
             found = [
                 value for part in parts.values()
-                if len(part) > 3 and not math.isnan(
-                    value := _correlation(part, measure))
+                if not math.isnan(value := _correlation(part, measure))
             ]
             cells.append(statistics.fmean(found) if found else math.nan)
         lines.append([
@@ -274,7 +273,9 @@ def judging_table(records: Iterable[dict[str, Any]]) -> str:
 
 def _correlation(runs: list[dict[str, Any]], measure: str) -> float:
     from scipy.stats import spearmanr
-    if len({run[measure] for run in runs}) < 2:
+
+    # Fewer runs say nothing.
+    if len({run[measure] for run in runs}) < 4:
         return math.nan
     return float(
         spearmanr([run[measure] for run in runs],

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
+from PIL import Image
 
 from benchmarks.comparison import Run as Planned
 from benchmarks.comparison import comparison_table, complete
 from benchmarks.teachers import (METHODS, RECIPES, STUDENT_STEPS, TEACHERS,
-                                 judge, planned_runs, robustness_table)
+                                 draw_strips, judge, judging_table,
+                                 planned_runs, robustness_table)
 from tadfkd.apis import load_config
 from tadfkd.errors import UserError
 
@@ -94,6 +96,29 @@ def test_the_table_has_shares_of_the_teacher_and_failures_as_chance() -> None:
         ],
         ['DAFL', '2', '1', '52.5', '42.5', '10.0 (vitw64)', '85.0'],
     ]
+
+
+def test_measures_without_data_are_ranked_against_the_accuracy(
+        tmp_path: Path) -> None:
+    records = [
+        entry('DAFL', teacher, 0, top1)
+        | dict(judged=dict(kappa=top1 / 100, nuclear_norm=-top1))
+        for teacher, top1 in zip(TEACHERS, (20.0, 50.0, 30.0, 70.0))
+    ]
+    for record, agreement in zip(records, (10.0, 20.0, 30.0, 40.0)):
+        record['summary']['agreement_last'] = agreement
+    # A failed run is left out, and one run of a method says nothing.
+    records += [
+        entry('DFQ', 'vitw64', 0, None), records[0] | dict(setting='CMI')
+    ]
+    assert judging_table(records).splitlines()[2:] == [
+        '| kappa | 5 | 1.00 | 1.00 | - |',
+        '| nuclear norm | 5 | -1.00 | -1.00 | - |',
+        '| agreement | 5 | 0.89 | 0.80 | - |',
+    ]
+    draw_strips(records, tmp_path / 'strips.png')
+    with Image.open(tmp_path / 'strips.png') as strips:
+        assert len(strips.convert('RGB').getcolors(9999)) > 50
 
 
 def test_runs_are_made_once_and_failures_are_kept(tiny_options: dict[str, Any],
