@@ -142,12 +142,11 @@ def test_runs_are_made_once_and_failures_are_kept(tiny_options: dict[str, Any],
     assert 0 < made['judged']['nuclear_norm'] <= 1
     assert 'no.pth' in failed['error'] and 'summary' not in failed
     assert f' --teacher {VIT} ' in failed['command']
-    # Only the run that failed is tried again.
-    again = complete(runs, record, tmp_path / 'runs', keep_failures=True)
-    assert again == entries
-    assert len([*(tmp_path / 'runs').rglob('*.log')]) == 1
+    # Only the run that failed is tried again, and now its error counts.
     with pytest.raises(UserError, match='no.pth'):
-        complete(runs, tmp_path / 'other.json', tmp_path / 'others')
+        complete(runs, record, tmp_path / 'runs')
+    assert json.loads(record.read_text()) == entries
+    assert len([*(tmp_path / 'runs').rglob('*.log')]) == 1
 
 
 def test_the_table_of_a_comparison_tells_teachers_apart() -> None:
