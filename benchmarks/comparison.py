@@ -118,7 +118,7 @@ def complete(runs: Sequence[Run],
         raise UserError(f'the record {record} is not JSON ({error}): name '
                         'another file, or remove it') from error
     known = {
-        _key(entry): entry['fingerprint']
+        key_of(entry): entry['fingerprint']
         for entry in entries if 'summary' in entry
     }
     wanted = [run for run in runs if known.get(run.key) != run.fingerprint()]
@@ -136,19 +136,20 @@ def complete(runs: Sequence[Run],
                 # Runs that have begun end, and are lost.
                 pool.shutdown(cancel_futures=True)
                 raise
-            entries = [entry for entry in entries if _key(entry) != _key(new)
+            entries = [entry for entry in entries if key_of(entry) != key_of(new)
                        ] + [new]
-            entries.sort(key=_key)
+            entries.sort(key=key_of)
             write_json(path, entries)
             result = new['error'] if 'error' in new else new['summary'][
                 'student_top1_last']
             print(
                 *filter(None,
-                        _key(new)[:3]), new['seed'], result, flush=True)
+                        key_of(new)[:3]), new['seed'], result, flush=True)
     return entries
 
 
-def _key(entry: dict[str, Any]) -> tuple[str, str, str, int]:
+def key_of(entry: dict[str, Any]) -> tuple[str, str, str, int]:
+    """:attr:`Run.key` of the run of an entry."""
     return Run(
         entry['config'],
         entry['seed'],

@@ -3,6 +3,7 @@
 Each method has one setting, and all have the same number of student steps.
 """
 import io
+import json
 import math
 import os
 import statistics
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.comparison import Run, complete
+from benchmarks.comparison import Run, complete, key_of
 from tadfkd.algorithms.building import build_procedural
 from tadfkd.apis.config import load_config
 from tadfkd.checkpoints.reading import read_checkpoint
@@ -22,7 +23,7 @@ from tadfkd.errors import UserError, nearest
 from tadfkd.evaluation.diversity import kappa
 from tadfkd.networks.freezing import frozen
 from tadfkd.registry import MODELS
-from tadfkd.utils.files import write_atomically
+from tadfkd.utils.files import write_atomically, write_json
 
 #: Student steps of a run on the digits, of 128 images each.
 STUDENT_STEPS = 750
@@ -70,6 +71,9 @@ TEACHERS = {
 }
 #: Percent of ten classes that a constant answer finds.
 _CHANCE = 10.0
+#: What is known of a run without data.
+_MEASURES = ('kappa', 'kappa_others', 'worst_kappa', 'nuclear_norm',
+             'agreement')
 #: Seed of the images on which students are judged, and their number.
 _JUDGED_SEED, _JUDGED_SIZE = 2022, 2048
 
@@ -106,18 +110,15 @@ def benchmark_teachers(methods: Sequence[str], teachers: Sequence[str],
     """Make the runs that a record does not have yet.
 
     See :func:`planned_runs` and :func:`~benchmarks.comparison.complete`. A
-    run that fails gets an entry with its error.
+    run that fails gets an entry with its error. The others are judged without
+    data, by :func:`judge` and :func:`judge_by_others`.
 
     Returns:
         All entries of the record.
     """
-    return complete(
-        planned_runs(methods, teachers, seeds),
-        record,
-        work_dir,
-        jobs,
-        then=judge,
-        keep_failures=True)
+    runs = planned_runs(methods, teachers, seeds)
+    complete(runs, record, work_dir, jobs, then=judge, keep_failures=True)
+    return judge_by_others(runs, record, work_dir)
 
 
 @torch.no_grad()
@@ -133,11 +134,7 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
         method trains on, and the ``nuclear_norm`` of the student's
         probabilities there, as a share of the highest possible.
     """
-    config = load_config(run.config, run.options, teacher=run.teacher)
-    model = MODELS.build(config.model)
-    path, _ = newest_intact(folder)
-    assert path is not None
-    model.load_state_dict(read_checkpoint(path)['state_dict'])
+    model = _trained(run, folder)
     leaves = build_procedural(
         dict(
             families=[dict(type='DeadLeaves')],
@@ -147,30 +144,82 @@ def judge(run: Run, folder: Path) -> dict[str, Any]:
     stream = torch.Generator().manual_seed(_JUDGED_SEED)
     leaves.make(model.teacher, stream)
     images_BCHW = leaves.sample(_JUDGED_SIZE, stream)
-    with frozen(model.student):
-        probabilities_BK = torch.cat([
-            model.student_logits(chunk) for chunk in images_BCHW.split(256)
-        ]).softmax(1)
+    probabilities_BK = _student_logits(model, images_BCHW).softmax(1)
     if not probabilities_BK.isfinite().all():
         raise UserError('the student answers dead leaves with logits that are '
                         'not finite, so it cannot be judged')
-    teacher_B = torch.cat([
-        model.teacher_logits(chunk) for chunk in images_BCHW.split(256)
-    ]).argmax(1)
     return dict(
         judged=dict(
-            kappa=_kappa(
-                probabilities_BK.argmax(1), teacher_B, model.num_classes),
+            kappa=_kappa(model, images_BCHW),
             nuclear_norm=float(
                 torch.linalg.matrix_norm(probabilities_BK, 'nuc')) /
             math.sqrt(len(images_BCHW) * model.num_classes)))
 
 
-def _kappa(first_B: Tensor, second_B: Tensor, num_classes: int) -> float:
+@torch.no_grad()
+def judge_by_others(runs: Sequence[Run], record: str | os.PathLike,
+                    work_dir: str | os.PathLike) -> list[dict[str, Any]]:
+    """Judge each student on the images of the runs with other seeds.
+
+    ``judged`` gets ``kappa_others``: Cohen's kappa of student and teacher on
+    images that runs of the same method and teacher make, the worst of the
+    other seeds. Runs without such others have none.
+
+    Args:
+        runs: All of them are in the record.
+        record: JSON file, which is rewritten.
+        work_dir: The runs' folders are below this one.
+
+    Returns:
+        All entries of the record.
+    """
+    entries = json.loads(Path(record).read_text())
+    by_key = {key_of(entry): entry for entry in entries}
+    groups: dict[tuple, list[Run]] = {}
+    for run in runs:
+        if 'judged' in by_key[run.key]:
+            groups.setdefault(run.key[:-1], []).append(run)
+    for group in groups.values():
+        if len(group) == 1 or all('kappa_others' in by_key[run.key]['judged']
+                                  for run in group):
+            continue
+        models = [_trained(run, Path(work_dir, run.folder)) for run in group]
+        images = [model.synthesize(_JUDGED_SIZE // 2) for model in models]
+        for place, (run, model) in enumerate(zip(group, models)):
+            by_key[run.key]['judged']['kappa_others'] = min(
+                _kappa(model, images_BCHW)
+                for other, images_BCHW in enumerate(images) if other != place)
+    write_json(Path(record), entries)
+    return entries
+
+
+def _trained(run: Run, folder: Path) -> Any:
+    """The model of a run that has finished, with its teacher."""
+    config = load_config(run.config, run.options, teacher=run.teacher)
+    model = MODELS.build(config.model)
+    path, _ = newest_intact(folder)
+    assert path is not None
+    model.load_state_dict(read_checkpoint(path)['state_dict'])
+    return model
+
+
+def _student_logits(model: Any, images_BCHW: Tensor) -> Tensor:
+    with frozen(model.student):
+        return torch.cat([
+            model.student_logits(chunk) for chunk in images_BCHW.split(256)
+        ])
+
+
+def _kappa(model: Any, images_BCHW: Tensor) -> float:
+    """Cohen's kappa of student and teacher."""
+    student_B = _student_logits(model, images_BCHW).argmax(1)
+    teacher_B = torch.cat([
+        model.teacher_logits(chunk) for chunk in images_BCHW.split(256)
+    ]).argmax(1)
     return kappa(
-        first_B.bincount(minlength=num_classes).tolist(),
-        second_B.bincount(minlength=num_classes).tolist(),
-        int((first_B == second_B).sum()))
+        student_B.bincount(minlength=model.num_classes).tolist(),
+        teacher_B.bincount(minlength=model.num_classes).tolist(),
+        int((student_B == teacher_B).sum()))
 
 
 def robustness_table(records: Iterable[dict[str, Any]]) -> str:
@@ -245,6 +294,9 @@ def judging_table(records: Iterable[dict[str, Any]]) -> str:
     runs = [
         dict(
             record['judged'],
+            worst_kappa=min(
+                record['judged']['kappa'],
+                record['judged'].get('kappa_others', math.inf)),
             agreement=record['summary']['agreement_last'],
             method=record['setting'],
             teacher=record['teacher'],
@@ -252,11 +304,12 @@ def judging_table(records: Iterable[dict[str, Any]]) -> str:
     ]
     lines = [('measure', 'runs', 'all runs', 'within a method',
               'within a teacher'), ['---'] * 5]
-    for measure in ('kappa', 'nuclear_norm', 'agreement'):
-        cells = [_correlation(runs, measure)]
+    for measure in _MEASURES:
+        known = [run for run in runs if measure in run]
+        cells = [_correlation(known, measure)]
         for group in ('method', 'teacher'):
             parts: dict[str, list[dict]] = {}
-            for run in runs:
+            for run in known:
                 parts.setdefault(run[group], []).append(run)
             found = [
                 value for part in parts.values()
@@ -265,7 +318,7 @@ def judging_table(records: Iterable[dict[str, Any]]) -> str:
             cells.append(statistics.fmean(found) if found else math.nan)
         lines.append([
             measure.replace('_', ' '),
-            str(len(runs)),
+            str(len(known)),
             *('-' if math.isnan(cell) else f'{cell:.2f}' for cell in cells)
         ])
     return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)

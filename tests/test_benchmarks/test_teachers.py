@@ -12,8 +12,9 @@ from PIL import Image
 from benchmarks.comparison import Run as Planned
 from benchmarks.comparison import comparison_table, complete
 from benchmarks.teachers import (METHODS, RECIPES, STUDENT_STEPS, TEACHERS,
-                                 draw_strips, judge, judging_table,
-                                 planned_runs, robustness_table)
+                                 draw_strips, judge, judge_by_others,
+                                 judging_table, planned_runs,
+                                 robustness_table)
 from tadfkd.apis import load_config
 from tadfkd.errors import UserError
 
@@ -112,8 +113,12 @@ def test_measures_without_data_are_ranked_against_the_accuracy(
     records += [
         entry('DFQ', 'vitw64', 0, None), records[0] | dict(setting='CMI')
     ]
+    # The others of a run can only lower its worst kappa.
+    records[0]['judged']['kappa_others'] = 0.1
     assert judging_table(records).splitlines()[2:] == [
         '| kappa | 5 | 1.00 | 1.00 | - |',
+        '| kappa others | 2 | - | - | - |',
+        '| worst kappa | 5 | 1.00 | 1.00 | - |',
         '| nuclear norm | 5 | -1.00 | -1.00 | - |',
         '| agreement | 5 | 0.89 | 0.80 | - |',
     ]
@@ -145,6 +150,7 @@ def test_runs_are_made_once_and_failures_are_kept(
     config = 'configs/tadfkd/resnet18w16_to_resnet18w8_digits.py'
     runs = [
         Planned(config, 0, tiny_options, setting='TA-DFKD'),
+        Planned(config, 1, tiny_options, setting='TA-DFKD'),
         # Its checkpoint is not there.
         Planned(config, 0, {'model.teacher.checkpoint': 'no.pth'}, VIT,
                 'TA-DFKD')
@@ -153,7 +159,7 @@ def test_runs_are_made_once_and_failures_are_kept(
     entries = complete(
         runs, record, tmp_path / 'runs', then=judge, keep_failures=True)
     assert json.loads(record.read_text()) == entries
-    made, failed = entries
+    made, other, failed = entries
     assert made['summary']['student_steps'] == 8
     assert made['command'].startswith(
         f'python tools/train.py {config} --seed 0 --cfg-options model.')
@@ -161,11 +167,16 @@ def test_runs_are_made_once_and_failures_are_kept(
     assert 0 < made['judged']['nuclear_norm'] <= 1
     assert 'no.pth' in failed['error'] and 'summary' not in failed
     assert f' --teacher {VIT} ' in failed['command']
+    made, other, failed = judge_by_others(runs, record, tmp_path / 'runs')
+    for judged in (made['judged'], other['judged']):
+        assert -1 <= judged['kappa_others'] <= 1
+    entries = json.loads(record.read_text())
+    assert entries == [made, other, failed]
     # Only the run that failed is tried again, and now its error counts.
     with pytest.raises(UserError, match='no.pth'):
         complete(runs, record, tmp_path / 'runs')
     assert json.loads(record.read_text()) == entries
-    assert len([*(tmp_path / 'runs').rglob('*.log')]) == 1
+    assert len([*(tmp_path / 'runs').rglob('*.log')]) == 2
 
 
 def test_the_table_of_a_comparison_tells_teachers_apart() -> None:
