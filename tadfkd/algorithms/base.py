@@ -509,8 +509,11 @@ class BaseDFKD(BaseModel):
         Returns:
             images_BCHW, float in units of [0, 1], without graph.
         """
-        return self.candidates.held_out(
-            size, self.streams.fresh(purpose, self.device))
+        stream = self.streams.fresh(purpose, self.device)
+        if self.procedural is not None and self.procedural.share == 1:
+            # The generator never learns.
+            return self.procedural.draw(size, stream)
+        return self.candidates.held_out(size, stream)
 
     def forward(self,
                 inputs: Tensor,

@@ -69,7 +69,6 @@ class ProceduralImages:
         Raises:
             UserError: If the teacher answers nothing that is finite.
         """
-        self.generator.to(stream.device)
         # What is refused now would be refused with all candidates too.
         kept = self._candidates(teacher, self.size, stream)
         for start in range(self.size, self.num_candidates, self.size):
@@ -90,19 +89,29 @@ class ProceduralImages:
         """images_BCHW, uint8, and logits_BK, which are finite."""
         images, logits = [], []
         for start in range(0, size, self.CHUNK):
-            latents_BZ = torch.randn(
-                min(self.CHUNK, size - start),
-                self.generator.latent_size,
-                generator=stream,
-                device=stream.device)
             # As an image file has them, in a quarter of the memory.
-            bytes_BCHW = (self.generator(latents_BZ) * 255).round().byte()
+            bytes_BCHW = (self.draw(min(self.CHUNK, size - start), stream) *
+                          255).round().byte()
             logits_BK = at_least_float32(
                 teacher(bytes_BCHW.float() / 255).logits_BK)
             finite_B = logits_BK.isfinite().all(1)
             images.append(bytes_BCHW[finite_B].cpu())
             logits.append(logits_BK[finite_B].cpu())
         return [torch.cat(images), torch.cat(logits)]
+
+    def draw(self, size: int, stream: torch.Generator) -> Tensor:
+        """images_BCHW, float in [0, 1], which the teacher has not chosen.
+
+        Args:
+            size: B.
+            stream: On the device of the images.
+        """
+        return self.generator.to(stream.device)(
+            torch.randn(
+                size,
+                self.generator.latent_size,
+                generator=stream,
+                device=stream.device))
 
     def sample(self, size: int, stream: torch.Generator) -> Tensor:
         """images_BCHW, float in [0, 1], drawn with replacement, on the CPU.

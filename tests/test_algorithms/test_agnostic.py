@@ -227,3 +227,11 @@ def test_labels_are_balanced() -> None:
 def test_wrong_values_are_refused_by_name(changes: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_algorithm('AgnosticDFKD', **changes)
+
+
+def test_where_no_generator_learns_held_out_images_are_procedural() -> None:
+    model = plain(procedural=PROCEDURAL | dict(share=1.0, alone=0.0))
+    assert one_iteration(model).order == ['student']
+    expected_BCHW = model.procedural.draw(
+        6, model.streams.fresh('held_out', model.device))
+    assert model.synthesize(6).equal(expected_BCHW)
