@@ -18,8 +18,8 @@ model = dict(
             dict(type='Strokes')
         ],
         size=8192,
-        num_candidates=131072,
-        share=0.75,
+        num_candidates=65536,
+        share=1.0,
         alone=0.0),
     loss_shares=dict(
         one_hot=1.0, bn=1.0, pixels=1.0, smooth=0.1, adversarial=0.5),
@@ -50,13 +50,21 @@ optim_wrapper = dict(
     constructor='PerNetworkConstructor',
     student=dict(
         type='OptimWrapper',
-        optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4)),
+        optimizer=dict(type='SGD', lr=0.2, momentum=0.9, weight_decay=5e-4),
+        clip_grad=dict(max_norm=5.0)),
     generator=dict(
         type='OptimWrapper',
         optimizer=dict(type='Adam', lr=4e-3, betas=(0.5, 0.999))))
-# The rate falls to 0 by a cosine over train_cfg.max_epochs.
+# The rate rises in the first epoch, and falls to 0 by a cosine over
+# train_cfg.max_epochs.
 param_scheduler = dict(
     student=[
+        dict(
+            type='LinearLR',
+            start_factor=0.1,
+            end=1,
+            by_epoch=True,
+            convert_to_iter_based=True),
         dict(
             type='CosineAnnealingLR',
             by_epoch=True,
