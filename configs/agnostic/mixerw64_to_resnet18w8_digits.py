@@ -15,4 +15,4 @@ model = dict(
     batch_size=128,
     synthesis_batch_size=130,
     synthesis_augment=dict(type='RandomShiftScale', shift=0.125, scale=0.15),
-    augment=dict(type='RandomShiftScale', shift=0.0625, scale=0.08))
+    augment=dict(type='RandomShiftScale', shift=0.125, scale=0.15))

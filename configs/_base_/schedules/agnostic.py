@@ -18,8 +18,8 @@ model = dict(
             dict(type='Strokes')
         ],
         size=8192,
-        num_candidates=65536,
-        share=1.0,
+        num_candidates=131072,
+        share=0.75,
         alone=0.0),
     loss_shares=dict(
         one_hot=1.0, bn=1.0, pixels=1.0, smooth=0.1, adversarial=0.5),
