@@ -29,8 +29,9 @@ class AgnosticDFKD(InversionDFKD):
         student:    (L1 + KL_4)(S(v), T(v) - mean T(v)) / s
 
     A student's batch has images of P, and images of the pool, balanced over
-    the teacher's classes. The first iteration fills the pool by several
-    syntheses, and each later one adds one. r rises from 0 to 1. The weights w
+    the teacher's classes. If ``procedural.share`` is 1, it has P alone, and
+    there is no synthesis. Otherwise the first iteration fills the pool by
+    several syntheses, and each later one adds one. r rises from 0 to 1. The weights w
     give each term a share of the gradient at P. Labels y are balanced. Each
     synthesis redraws the generator's first layer, and every
     ``reset_interval`` syntheses the whole generator.

@@ -47,4 +47,14 @@ run 'half procedural, 10 first syntheses' 0 $share=0.5 $first=10 \
 run 'half procedural, the surest of 131072, 10 first syntheses' 0 $share=0.5 $first=10
 run 'procedural images alone, the surest of 131072' 0 $share=1.0
 # Until here model.student.backbone.zero_init_residual was True.
+run 'three quarters procedural, 5 first syntheses' 0 $share=0.75
+# From here on the rate is 0.2, with a warm-up and clipped gradients.
+run 'three quarters procedural, 5 first syntheses, rate 0.2' '0 1 2' $share=0.75 \
+    model.procedural.num_candidates=131072 model.augment.shift=0.125 \
+    model.augment.scale=0.15 model.channels_last=True
+run 'procedural images alone, the surest of 65536, rate 0.2, narrower views' 0 $share=1.0 \
+    model.procedural.num_candidates=65536 model.augment.shift=0.0625 model.augment.scale=0.08
+# What student_alone.txt has, for example:
+python docs/measured/agnostic_tuning/student_alone.py mobilenetv2w25 --seeds 0 1 2 \
+    --rate 0.2 --warm_up 0.05 --clip 5 --shift 0.0625 --scale 0.08
 python -m benchmarks tables
