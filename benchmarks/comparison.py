@@ -136,8 +136,9 @@ def complete(runs: Sequence[Run],
                 # Runs that have begun end, and are lost.
                 pool.shutdown(cancel_futures=True)
                 raise
-            entries = [entry for entry in entries if key_of(entry) != key_of(new)
-                       ] + [new]
+            entries = [
+                entry for entry in entries if key_of(entry) != key_of(new)
+            ] + [new]
             entries.sort(key=key_of)
             write_json(path, entries)
             result = new['error'] if 'error' in new else new['summary'][

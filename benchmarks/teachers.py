@@ -205,9 +205,8 @@ def _trained(run: Run, folder: Path) -> Any:
 
 def _student_logits(model: Any, images_BCHW: Tensor) -> Tensor:
     with frozen(model.student):
-        return torch.cat([
-            model.student_logits(chunk) for chunk in images_BCHW.split(256)
-        ])
+        return torch.cat(
+            [model.student_logits(chunk) for chunk in images_BCHW.split(256)])
 
 
 def _kappa(model: Any, images_BCHW: Tensor) -> float:
@@ -294,9 +293,8 @@ def judging_table(records: Iterable[dict[str, Any]]) -> str:
     runs = [
         dict(
             record['judged'],
-            worst_kappa=min(
-                record['judged']['kappa'],
-                record['judged'].get('kappa_others', math.inf)),
+            worst_kappa=min(record['judged']['kappa'],
+                            record['judged'].get('kappa_others', math.inf)),
             agreement=record['summary']['agreement_last'],
             method=record['setting'],
             teacher=record['teacher'],

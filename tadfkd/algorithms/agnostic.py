@@ -31,9 +31,9 @@ class AgnosticDFKD(InversionDFKD):
     A student's batch has images of P, and images of the pool, balanced over
     the teacher's classes. If ``procedural.share`` is 1, it has P alone, and
     there is no synthesis. Otherwise the first iteration fills the pool by
-    several syntheses, and each later one adds one. r rises from 0 to 1. The weights w
-    give each term a share of the gradient at P. Labels y are balanced. Each
-    synthesis redraws the generator's first layer, and every
+    several syntheses, and each later one adds one. r rises from 0 to 1. The
+    weights w give each term a share of the gradient at P. Labels y are
+    balanced. Each synthesis redraws the generator's first layer, and every
     ``reset_interval`` syntheses the whole generator.
 
     It is this project's own algorithm. Of its parts, balanced labels and the

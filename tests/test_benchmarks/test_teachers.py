@@ -13,8 +13,7 @@ from benchmarks.comparison import Run as Planned
 from benchmarks.comparison import comparison_table, complete
 from benchmarks.teachers import (METHODS, RECIPES, STUDENT_STEPS, TEACHERS,
                                  draw_strips, judge, judge_by_others,
-                                 judging_table, planned_runs,
-                                 robustness_table)
+                                 judging_table, planned_runs, robustness_table)
 from tadfkd.apis import load_config
 from tadfkd.errors import UserError
 
