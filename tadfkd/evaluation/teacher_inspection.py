@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.evaluation.teacher_report import Answers, Steps, TeacherReport
-from tadfkd.generators import PixelGenerator
+from tadfkd.generators import PixelGenerator, ProceduralGenerator
 from tadfkd.structures import TeacherOutput
 from tadfkd.teachers import BaseTeacher
 
@@ -56,6 +56,7 @@ def inspect_teacher(model: BaseDFKD, num_images: int = 64) -> TeacherReport:
         generated=_answers(model, generated))
     report.problems += _problems(report, generated.logits_BK)
     report.notes += _notes(report, model)
+    _judge_units(report, model)
     return report
 
 
@@ -143,9 +144,49 @@ def _problems(report: TeacherReport, logits_BK: Tensor) -> list[str]:
     if not gradient.isfinite():
         problems.append('the gradient at the image is not finite')
     elif gradient == 0:
-        problems.append('no gradient reaches the image (a head of zeros, or '
-                        'an operation without gradient)')
+        problems.append('no gradient reaches the image (a head of zeros, an '
+                        'operation without gradient, or a wrong mean or std)')
     return problems
+
+
+def _judge_units(report: TeacherReport, model: BaseDFKD) -> None:
+    """Whether ``mean`` and ``std`` are in units of [0, 255].
+
+    With batch norm, the width of what its first layer sees tells: that of
+    images without details is about half of the one in training, and in wrong
+    units it is 70 to 200 times as large.
+    """
+    mean, std = report.facts['mean'].value, report.facts['std'].value
+    in_units = (f'mean and std are in units of [0, 255], in which '
+                f'({mean[0]:g}, {std[0]:g}) would be '
+                f'({255 * mean[0]:.4g}, {255 * std[0]:.4g}) if white were 1: '
+                'set model.teacher.value_range=1.0, or change them')
+    if report.num_bn_seen == 0:
+        if max(std) <= 2:
+            report.notes.append(f'std is {std[0]:g}: {in_units}')
+        return
+    if report.facts.get('weights', ('', ''))[0] == 'random':
+        return
+    size, channels = model.generator.image_size, model.generator.image_channels
+    smooth = ProceduralGenerator([
+        dict(type='SpectralFields', exponents=(1.5, 2.5)),
+        dict(type='Blobs')
+    ], size, channels).to(model.device)
+    stream = model.streams.fresh('teacher_check_units', model.device)
+    first, *_ = model.teacher(
+        smooth(
+            torch.randn(
+                64, smooth.latent_size, generator=stream,
+                device=model.device)),
+        with_bn=True).bn_statistics
+    ratio = float((first.variance_F /
+                   first.running_variance_F.clamp_min(1e-12)).sqrt().median())
+    seen = (f'its first batch norm sees values {ratio:.3g} times as wide as '
+            'in training')
+    if ratio > 10:
+        report.problems.append(f'{seen}: {in_units}')
+    elif not 0.1 <= ratio <= 4:
+        report.notes.append(f'{seen}: check mean and std')
 
 
 def _are_probabilities(logits_BK: Tensor) -> bool:
@@ -166,6 +207,10 @@ def _notes(report: TeacherReport, model: BaseDFKD) -> list[str]:
         notes.append(f'{report.num_bn_seen} statistics of '
                      f'{report.num_bn_layers} batch-norm layers were seen: '
                      'layers are skipped or used several times')
+    if report.num_student_parameters > report.num_parameters:
+        ratio = report.num_student_parameters / report.num_parameters
+        notes.append(f'the student has {ratio:.3g} times as many parameters '
+                     'as the teacher')
     if report.num_features is None:
         notes.append('there are no penultimate features')
     if facts['channel_order'][1] == 'assumed' and \

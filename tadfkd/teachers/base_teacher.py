@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tadfkd.classifiers.facts import Fact, Facts
 from tadfkd.classifiers.input_adapter import ChannelOrder, InputAdapter
 from tadfkd.classifiers.outputs import OutputPart, as_logits
-from tadfkd.errors import UserError
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.networks.capture import (capture, has_running_statistics,
                                      read_bn_statistics, read_features)
 from tadfkd.structures import TeacherOutput
@@ -32,8 +32,11 @@ class BaseTeacher(nn.Module):
         source_facts: What the source of the teacher says about the network.
         input_size: Height and width that images are resized to, or one
             number for both.
-        mean: Per channel, in units of [0, 255], in the network's order.
+        mean: Per channel, in units of [0, ``value_range``], in the network's
+            order.
         std: Likewise, > 0.
+        value_range: White, in the units of ``mean`` and ``std``, > 0;
+            torchvision's transforms have 1.
         channel_order: ``'rgb'`` or ``'bgr'``, what the network expects.
         num_channels: Channels of the images that the network takes.
         num_classes: The expected number of classes, which is checked.
@@ -58,6 +61,7 @@ class BaseTeacher(nn.Module):
                  input_size: int | tuple[int, int] | None = None,
                  mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None,
+                 value_range: float = 255.0,
                  channel_order: ChannelOrder | None = None,
                  num_channels: int | None = None,
                  num_classes: int | None = None,
@@ -65,7 +69,7 @@ class BaseTeacher(nn.Module):
                  output: OutputPart = None,
                  grey_to_rgb: bool = False) -> None:
         super().__init__()
-        given = dict(
+        given: dict[str, Any] = dict(
             input_size=input_size,
             mean=mean,
             std=std,
@@ -74,6 +78,16 @@ class BaseTeacher(nn.Module):
             num_classes=num_classes,
             activation=activation,
             output=output)
+        require_at_least('model.teacher', 'value_range', value_range, 1e-3)
+        if value_range != 255:
+            if mean is None or std is None:
+                raise UserError('value_range says in which units mean and std '
+                                'are: set model.teacher.mean and '
+                                'model.teacher.std too')
+            for name in ('mean', 'std'):
+                given[name] = [
+                    255 / value_range * value for value in given[name]
+                ]
         self.facts = resolve_facts(given, source_facts, network)
         self.network = network
         # TorchScript modules have no requires_grad_() of their own.

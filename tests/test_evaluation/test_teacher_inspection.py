@@ -1,4 +1,5 @@
 """The inspection of a teacher before a run."""
+import re
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.evaluation import (calibrate_batch_norm, first_images,
                                inspect_teacher, try_steps)
+from tadfkd.generators import ProceduralGenerator
 
 FIELDS = dict(input_size=8, mean=[0.0], std=[255.0])
 
@@ -62,6 +64,24 @@ class Overflowing(Small):
         return super().forward(inputs_BCHW) / 0
 
 
+class Normed(nn.Module):
+    """Its batch norm was trained on images of mean 0.5 and deviation 0.25 that
+    are normalised by them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = nn.Conv2d(1, 6, 3)
+        self.norm = nn.BatchNorm2d(6, momentum=1.0)
+        self.head = nn.Linear(6 * 36, 5)
+        generator = ProceduralGenerator([dict(type='SpectralFields')], 8, 1)
+        images_BCHW = generator(torch.randn(500, generator.latent_size))
+        self((images_BCHW - 0.5) / 0.25)
+        self.eval()
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        return self.head(self.norm(self.filters(inputs_BCHW)).flatten(1))
+
+
 def teacher(network: type[nn.Module], **fields: object) -> dict:
     """The config of a teacher with that network."""
     return dict(type='ModuleTeacher', factory=network) | FIELDS | fields
@@ -72,6 +92,40 @@ def build(make_model: Callable) -> Callable[..., BaseDFKD]:
     """Builds a model with a teacher of a given class."""
     return lambda network, **fields: make_model(
         teacher=teacher(network, **fields))
+
+
+@pytest.mark.parametrize('fields, width', [
+    (dict(mean=[127.5], std=[63.75]), None),
+    (dict(mean=[0.5], std=[0.25], value_range=1.0), None),
+    (dict(mean=[100.0], std=[100.0]), None),
+    (dict(mean=[0.0], std=[255.0]), None),
+    (dict(mean=[0.0], std=[8.0]), 'note'),
+    (dict(mean=[0.0], std=[1.0]), r'\(0, 1\) would be \(0, 255\)'),
+    (dict(mean=[0.5], std=[0.25]), r'\(0.5, 0.25\) would be \(127.5, 63.75\)'),
+])
+def test_the_first_batch_norm_tells_wrong_units(build: Callable, fields: dict,
+                                                width: str | None) -> None:
+    torch.manual_seed(0)
+    report = inspect_teacher(build(Normed, **fields), 4)
+    said = 'its first batch norm sees values'
+    notes = [note for note in report.notes if said in note]
+    if width is None or width == 'note':
+        assert (len(notes), report.problems) == (width == 'note', [])
+        return
+    [problem] = report.problems
+    assert problem.startswith(said) and 'value_range=1.0' in problem
+    assert re.search(width, problem)
+
+
+def test_without_batch_norm_a_small_std_is_a_note(build: Callable) -> None:
+
+    def notes(**fields: object) -> list[str]:
+        report = inspect_teacher(build(Small, **fields), 4)
+        return [note for note in report.notes if note.startswith('std is')]
+
+    assert notes() == notes(mean=[0.4], std=[0.25], value_range=1.0) == []
+    [note] = notes(mean=[0.4], std=[0.25])
+    assert '(0.4, 0.25) would be (102, 63.75)' in note
 
 
 def test_a_teacher_of_known_figures(build: Callable) -> None:

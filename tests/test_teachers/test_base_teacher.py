@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from tadfkd.errors import UserError
 from tadfkd.networks.compiling import compile_in_place
 from tadfkd.teachers import BaseTeacher
 
@@ -209,3 +210,23 @@ def test_a_compiled_network_still_runs_its_hooks(teacher: PlainTeacher,
     assert torch.equal(output.features_BF, eager.features_BF)
     for layer, expected in zip(output.bn_statistics, eager.bn_statistics):
         assert torch.equal(layer.mean_F, expected.mean_F)
+
+
+def test_mean_and_std_are_in_units_of_the_value_range(
+        images_BCHW: Tensor) -> None:
+    network = MixedNorms()
+    fields = dict(input_size=(9, 8))
+    one = BaseTeacher(
+        network, {},
+        **fields,
+        mean=[0.5, 0.4, 0.3],
+        std=[0.2] * 3,
+        value_range=1)
+    other = BaseTeacher(
+        network, {}, **fields, mean=[127.5, 102.0, 76.5], std=[51.0] * 3)
+    assert one.facts['mean'].value == pytest.approx(other.facts['mean'].value)
+    torch.testing.assert_close(
+        one(images_BCHW).logits_BK,
+        other(images_BCHW).logits_BK)
+    with pytest.raises(UserError, match='model.teacher.mean and'):
+        BaseTeacher(network, {}, **fields, std=[0.2] * 3, value_range=1)
