@@ -145,7 +145,10 @@ def complete(runs: Sequence[Run],
                 'student_top1_last']
             print(
                 *filter(None,
-                        key_of(new)[:3]), new['seed'], result, flush=True)
+                        key_of(new)[:3]),
+                new['seed'],
+                result,
+                flush=True)
     return entries
 
 
