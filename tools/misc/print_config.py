@@ -2,7 +2,7 @@
 import argparse
 
 from tadfkd.apis import load_config
-from tadfkd.apis.command_line import add_cfg_options, run_tool
+from tadfkd.cli import add_cfg_options, run_tool
 
 
 def main() -> None:
