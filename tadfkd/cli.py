@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import tadfkd
 from tadfkd.errors import Interrupted, UserError
 from tadfkd.utils.shipped import PREFIX, find_config, shipped_configs
+from tadfkd.utils.startup import check_dependencies
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
@@ -179,6 +180,8 @@ def _add_train(parser: ArgumentParser) -> None:
 
 def _train(arguments: Namespace) -> None:
     find_config(arguments.config)
+    if arguments.teacher is not None:
+        find_config(arguments.teacher)
     from tadfkd.apis import load_config, train
     config = load_config(
         arguments.config,
@@ -327,7 +330,12 @@ def main(words: Sequence[str] | None = None) -> None:
                 description=command.description))
     arguments = parser.parse_args(words)
     sys.path.insert(0, '')
-    run_tool(lambda: COMMANDS[arguments.command].run(arguments))
+
+    def tool() -> None:
+        check_dependencies()
+        COMMANDS[arguments.command].run(arguments)
+
+    run_tool(tool)
 
 
 def run_tool(tool: Callable[[], object]) -> None:

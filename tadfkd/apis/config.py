@@ -92,11 +92,27 @@ def load_config(path: str | os.PathLike,
 def _read(path: str | os.PathLike) -> Config:
     file = find_config(path)
     try:
-        return Config.fromfile(file)
+        config = Config.fromfile(file)
     except (Exception, SystemExit) as error:
         # A config is a program: it can fail in any way.
         raise UserError(f'config {path} cannot be read '
                         f'({reason_of(error)}): correct the file') from error
+    _forget_scope([*config.values()])
+    return config
+
+
+def _forget_scope(part: Any) -> None:
+    """Undo what mmengine adds to parts from a ``tadfkd::`` base.
+
+    The scope of a part would be tadfkd, but all shipped configs are written
+    for their ``default_scope``, which is mmpretrain's for teachers.
+    """
+    if isinstance(part, dict) and 'type' in part:
+        if part.get('_scope_') == 'tadfkd':
+            del part['_scope_']
+    elif isinstance(part, dict | list | tuple):
+        for item in part.values() if isinstance(part, dict) else part:
+            _forget_scope(item)
 
 
 def _use_teacher(config: Config, path: str | os.PathLike,
