@@ -276,8 +276,7 @@ def _add_demo(parser: ArgumentParser) -> None:
 
 def _demo(arguments: Namespace) -> None:
     from tadfkd.apis.demo import run_demo
-    print('\n' +
-          run_demo(arguments.work_dir, arguments.seed, arguments.steps))
+    print('\n' + run_demo(arguments.work_dir, arguments.seed, arguments.steps))
 
 
 class Command(NamedTuple):
@@ -317,9 +316,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """
     parser = ArgumentParser(prog='tadfkd', description=tadfkd.__doc__)
     parser.add_argument(
-        '--version',
-        action='version',
-        version=f'tadfkd {tadfkd.__version__}')
+        '--version', action='version', version=f'tadfkd {tadfkd.__version__}')
     parsers = parser.add_subparsers(
         dest='command', metavar='COMMAND', required=True)
     for name, command in COMMANDS.items():

@@ -58,8 +58,7 @@ def test_all_configs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     names = capsys.readouterr().out.split()
     assert 'tadfkd::tadfkd/resnet34_to_resnet18_cifar10.py' in names
     assert len(names) == len([
-        path for path in CONFIGS.glob('*/*.py')
-        if path.parent.name != '_base_'
+        path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_'
     ])
     main(['configs', 'teachers/vgg*_digits'])
     assert capsys.readouterr().out.split() == [

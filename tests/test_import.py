@@ -23,7 +23,6 @@ for old, new in zip(before, after, strict=True):
     assert old == new, (old, new)
 """
 
-
 LAZY = """
 import sys
 import tadfkd

@@ -4,6 +4,7 @@ from typing import Any
 
 from tadfkd.apis.config import load_config
 from tadfkd.apis.runs import distill, train
+from tadfkd.errors import UserError
 
 #: The teacher's config, the student's config, and the folder of the run.
 RUNS = (('tadfkd::teachers/resnet18w16_digits.py',
@@ -30,6 +31,9 @@ def run_demo(work_dir: Path, seed: int = 0, steps: int | None = None) -> str:
         UserError: For a number that is not allowed, or if scikit-learn, which
             has the digits, is missing.
     """
+    if steps is not None and steps < 1:
+        raise UserError(f'--steps must be at least 1, got {steps}: give '
+                        'another number, or leave --steps out')
     pages = [
         'Top-1 accuracy on 599 held-out real digits, percent, '
         f'seed {seed}'
@@ -68,6 +72,8 @@ def _few_steps(config: str, steps: int) -> dict[str, Any]:
     }
     if '::agnostic/' in config:
         options |= {
+            'model.num_generator_steps': 1,
+            'model.num_student_steps': 1,
             'model.num_first_syntheses': 1,
             'model.procedural.size': 512,
             'model.procedural.num_candidates': 512

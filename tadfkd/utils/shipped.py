@@ -13,9 +13,8 @@ PREFIX = 'tadfkd::'
 
 def shipped_configs() -> list[str]:
     """The names of all shipped configs that can be run, in order."""
-    return sorted(
-        PREFIX + path.relative_to(CONFIGS).as_posix()
-        for path in CONFIGS.glob('[!_]*/*.py'))
+    return sorted(PREFIX + path.relative_to(CONFIGS).as_posix()
+                  for path in CONFIGS.glob('[!_]*/*.py'))
 
 
 def find_config(path: str | os.PathLike) -> Path:

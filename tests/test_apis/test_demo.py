@@ -6,6 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from tadfkd.apis import demo, load_config
+from tadfkd.errors import UserError
 
 
 @pytest.mark.parametrize('steps, student_steps', [(None, 750), (3, 15)])
@@ -47,3 +48,10 @@ def test_each_teacher_is_trained_once_and_distilled(
     assert f'  {student_steps} student steps in 1 s; see {tmp_path}/' in \
         pages[0]
     assert 'AgnosticDFKD, vitw64_to_resnet18w8_digits:' in pages[0]
+
+
+def test_no_steps_are_refused_before_a_teacher_is_trained(
+        tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='--steps must be at least 1, got 0'):
+        demo.run_demo(tmp_path, steps=0)
+    assert not [*tmp_path.iterdir()]
