@@ -245,13 +245,14 @@ def _add_configs(parser: ArgumentParser) -> None:
         '--show',
         metavar='CONFIG',
         help='print this config with everything that it inherits')
+    add_cfg_options(parser)
 
 
 def _configs(arguments: Namespace) -> None:
     if arguments.show is not None:
         find_config(arguments.show)
         from tadfkd.apis import load_config
-        print(load_config(arguments.show).pretty_text)
+        print(load_config(arguments.show, arguments.cfg_options).pretty_text)
         return
     names = fnmatch.filter(shipped_configs(), f'*{arguments.pattern}*')
     if not names:
