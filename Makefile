@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: demo test pytest lint lint-types lint-style docs clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python tools/demo.py --seed $(SEED)
+	$(BIN)/tadfkd demo --seed $(SEED)
 
 # The tests start when the first check of the source ends, and mypy, which takes
 # longest, runs beside them.
@@ -33,9 +33,8 @@ lint-types: $(VENV)/.installed
 
 lint-style: $(VENV)/.installed
 	$(BIN)/ruff check .
-	$(BIN)/isort --check-only --quiet tadfkd benchmarks examples tools tests setup.py
-	$(BIN)/yapf --parallel --diff --recursive tadfkd benchmarks examples tools tests configs \
-		setup.py
+	$(BIN)/isort --check-only --quiet tadfkd benchmarks examples tools tests
+	$(BIN)/yapf --parallel --diff --recursive tadfkd benchmarks examples tools tests configs
 
 docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet -r requirements/docs.txt
@@ -47,7 +46,7 @@ clean:
 # All pinned packages, installed again if a pin changes. They are not compiled:
 # compiling takes longer than installing, and most modules are never imported.
 # The build is not isolated: it uses the pinned setuptools, as mmengine does.
-$(VENV)/.installed: requirements/runtime.txt requirements/tests.txt setup.py
+$(VENV)/.installed: requirements/runtime.txt requirements/tests.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile -r requirements/tests.txt
 	$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .

@@ -228,7 +228,7 @@ def main() -> None:
         from benchmarks.step_path import record_paths
         record_paths(arguments.configs, arguments.record, arguments.name)
         return
-    from tadfkd.apis.command_line import run_tool
+    from tadfkd.cli import run_tool
     if arguments.command == 'crashes':
         from benchmarks.crashes import crash_test
         run_tool(

@@ -1,7 +1,19 @@
 """Teacher-agnostic data-free knowledge distillation."""
-from tadfkd.utils.startup import check_dependencies
+from typing import TYPE_CHECKING, Any
+
 from tadfkd.version import __version__
 
-check_dependencies()
+if TYPE_CHECKING:
+    from tadfkd.apis import check_teacher, distill, load_config, test, train
 
-__all__ = ['__version__']
+__all__ = [
+    '__version__', 'check_teacher', 'distill', 'load_config', 'test', 'train'
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A function of ``tadfkd.apis``, imported with torch at its first use."""
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from tadfkd import apis
+    return getattr(apis, name)

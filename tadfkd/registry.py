@@ -5,7 +5,17 @@ named in configs by its class name. Names of other OpenMMLab packages need
 their scope, as in ``mmpretrain.Accuracy``.
 """
 from mmengine import registry as roots
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
+
+from tadfkd.utils.startup import check_dependencies
+
+check_dependencies()
+
+# This makes `tadfkd::` a prefix of configs for mmengine. mmengine looks for a
+# distribution of the name on the right. There is none, so mmengine takes the
+# folder of this module, which is right for an editable installation too.
+MODULE2PACKAGE['tadfkd'] = 'tadfkd.version'
 
 
 def _child(parent: Registry, *rooms: str) -> Registry:

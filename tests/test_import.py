@@ -2,6 +2,8 @@
 import subprocess
 import sys
 
+import tadfkd.apis
+
 # The libraries come first: what their own imports change is not ours.
 CODE = """
 import gc, os
@@ -20,6 +22,24 @@ after = state()
 for old, new in zip(before, after, strict=True):
     assert old == new, (old, new)
 """
+
+LAZY = """
+import sys
+import tadfkd
+assert not {'torch', 'mmengine'} & {*sys.modules}
+assert not hasattr(tadfkd, 'nothing')
+assert not {'torch', 'mmengine'} & {*sys.modules}
+"""
+
+
+def test_the_package_imports_torch_at_the_first_use() -> None:
+    process = subprocess.run([sys.executable, '-c', LAZY],
+                             capture_output=True,
+                             text=True)
+    assert process.returncode == 0, process.stderr
+    for name in tadfkd.apis.__all__:
+        assert getattr(tadfkd, name) is getattr(tadfkd.apis, name)
+        assert name in tadfkd.__all__
 
 
 def test_an_import_changes_nothing_in_the_process() -> None:

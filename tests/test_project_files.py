@@ -25,11 +25,11 @@ def pins() -> dict[str, str]:
 
 
 def setup_requirements() -> list[Requirement]:
-    """The requirements of setup.py, with its extras."""
-    text = (ROOT / 'setup.py').read_text()
+    """The requirements of the package, with its extras."""
+    text = (ROOT / 'pyproject.toml').read_text().partition('[project]')[2]
     return [
         Requirement(match)
-        for match in re.findall(r"'([\w-]+(?:[<>=]=?[\d.]+,?)+)'", text)
+        for match in re.findall(r'"([\w-]+(?:[<>=]=?[\d.]+,?)+)"', text)
     ]
 
 

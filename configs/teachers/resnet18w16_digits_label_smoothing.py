@@ -10,4 +10,4 @@ model = dict(
 teacher = dict(
     checkpoint=
     'work_dirs/teachers/resnet18w16_digits_label_smoothing/epoch_30.pth',
-    recipe='configs/teachers/resnet18w16_digits_label_smoothing.py')
+    recipe='tadfkd::teachers/resnet18w16_digits_label_smoothing.py')

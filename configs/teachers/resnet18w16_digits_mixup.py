@@ -6,4 +6,4 @@ model = dict(
     train_cfg=dict(augments=dict(type='Mixup', alpha=0.8)))
 teacher = dict(
     checkpoint='work_dirs/teachers/resnet18w16_digits_mixup/epoch_30.pth',
-    recipe='configs/teachers/resnet18w16_digits_mixup.py')
+    recipe='tadfkd::teachers/resnet18w16_digits_mixup.py')

@@ -4,4 +4,4 @@ train_dataloader = dict(dataset=dict(pipeline=[dict(type='PackInputs')]))
 teacher = dict(
     checkpoint=
     'work_dirs/teachers/resnet18w16_digits_no_augmentation/epoch_30.pth',
-    recipe='configs/teachers/resnet18w16_digits_no_augmentation.py')
+    recipe='tadfkd::teachers/resnet18w16_digits_no_augmentation.py')

@@ -5,4 +5,4 @@ optim_wrapper = dict(optimizer=dict(lr=0.01))
 teacher = dict(
     checkpoint=
     'work_dirs/teachers/resnet18w16_digits_small_batches/epoch_30.pth',
-    recipe='configs/teachers/resnet18w16_digits_small_batches.py')
+    recipe='tadfkd::teachers/resnet18w16_digits_small_batches.py')

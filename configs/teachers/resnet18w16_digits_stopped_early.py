@@ -5,4 +5,4 @@ param_scheduler = dict(T_max=30)
 teacher = dict(
     checkpoint=
     'work_dirs/teachers/resnet18w16_digits_stopped_early/epoch_4.pth',
-    recipe='configs/teachers/resnet18w16_digits_stopped_early.py')
+    recipe='tadfkd::teachers/resnet18w16_digits_stopped_early.py')

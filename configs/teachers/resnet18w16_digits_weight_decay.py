@@ -4,4 +4,4 @@ optim_wrapper = dict(optimizer=dict(weight_decay=5e-3))
 teacher = dict(
     checkpoint=
     'work_dirs/teachers/resnet18w16_digits_weight_decay/epoch_30.pth',
-    recipe='configs/teachers/resnet18w16_digits_weight_decay.py')
+    recipe='tadfkd::teachers/resnet18w16_digits_weight_decay.py')

@@ -1,4 +1,4 @@
-"""What does a notebook or a tool call?"""
+"""What does a notebook or a command call?"""
 from tadfkd.apis.config import load_config
 from tadfkd.apis.runs import distill, test, train
 from tadfkd.apis.teacher_check import check_teacher

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from tadfkd.errors import UserError, nearest, reason_of, require_at_least
 from tadfkd.utils.annotations import check_arguments
+from tadfkd.utils.shipped import find_config
 
 #: Parts that a ``_base_`` config defines and a leaf copies into ``model``.
 PARTS = ('teacher', 'student', 'generator', 'replay', 'data_preprocessor')
@@ -29,7 +30,8 @@ def load_config(path: str | os.PathLike,
     """Read a config, and apply the changes of a user.
 
     Args:
-        path: A config file.
+        path: A config file, or the name of a shipped one, such as
+            ``tadfkd::dafl/resnet34_to_resnet18_cifar10.py``.
         options: New values by dotted key.
         work_dir: Folder that the run writes to. The default is that of the
             config, or ``work_dirs/<folder of the config>/<its name>``; with
@@ -39,9 +41,8 @@ def load_config(path: str | os.PathLike,
             newest intact checkpoint in ``work_dir``, if there is one.
         amp: Whether forward passes run in bfloat16.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        teacher: A config file whose ``teacher``, or ``model.teacher``,
-            replaces that of the config, such as
-            ``configs/teachers/vitw64_digits.py``.
+        teacher: A config whose ``teacher``, or ``model.teacher``, replaces
+            that of the config, such as ``tadfkd::teachers/vitw64_digits.py``.
         teacher_checkpoint: Replaces ``model.teacher.checkpoint``.
         evaluate: False removes all evaluation data.
 
@@ -79,7 +80,7 @@ def load_config(path: str | os.PathLike,
     if work_dir is not None:
         config.work_dir = work_dir
     elif config.get('work_dir') is None:
-        config_path = Path(path).resolve()
+        config_path = Path(config.filename).resolve()
         name = config_path.stem
         if teacher is not None:
             name += f'_from_{Path(teacher).stem}'
@@ -89,15 +90,29 @@ def load_config(path: str | os.PathLike,
 
 
 def _read(path: str | os.PathLike) -> Config:
-    if not Path(path).is_file():
-        raise UserError(f'config {path} does not exist: name a file below '
-                        'configs/')
+    file = find_config(path)
     try:
-        return Config.fromfile(path)
+        config = Config.fromfile(file)
     except (Exception, SystemExit) as error:
         # A config is a program: it can fail in any way.
         raise UserError(f'config {path} cannot be read '
                         f'({reason_of(error)}): correct the file') from error
+    _forget_scope([*config.values()])
+    return config
+
+
+def _forget_scope(part: Any) -> None:
+    """Undo what mmengine adds to parts from a ``tadfkd::`` base.
+
+    The scope of a part would be tadfkd, but all shipped configs are written
+    for their ``default_scope``, which is mmpretrain's for teachers.
+    """
+    if isinstance(part, dict) and 'type' in part:
+        if part.get('_scope_') == 'tadfkd':
+            del part['_scope_']
+    elif isinstance(part, dict | list | tuple):
+        for item in part.values() if isinstance(part, dict) else part:
+            _forget_scope(item)
 
 
 def _use_teacher(config: Config, path: str | os.PathLike,
@@ -111,7 +126,8 @@ def _use_teacher(config: Config, path: str | os.PathLike,
         teacher = content.model.teacher
     if not isinstance(teacher, dict):
         raise UserError(f'--teacher names {source}, which sets no teacher: '
-                        'name a file like those in configs/teachers/')
+                        'name a config like those of `tadfkd configs '
+                        'teachers/`')
     config.model.teacher = teacher
 
 
@@ -144,8 +160,8 @@ def merge_options(config: Config, options: dict[str, Any]) -> None:
     except (KeyError, TypeError, AssertionError) as error:
         raise UserError(
             '--cfg-options cannot be applied '
-            f'({reason_of(error)}): tools/misc/print_config.py prints the '
-            'keys of the config') from error
+            f'({reason_of(error)}): `tadfkd configs --show CONFIG` prints '
+            'the keys of the config') from error
 
 
 def _use_autocast(config: Config) -> None:

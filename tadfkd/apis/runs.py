@@ -32,7 +32,8 @@ def distill(config: str | os.PathLike | Config,
     """Distil a student as a config says.
 
     Args:
-        config: A config file, or a config from :func:`load_config`.
+        config: A config file, the name of a shipped config, or a config from
+            :func:`load_config`.
         **changes: Further arguments of :func:`load_config`. Only a config
             file can be changed.
 

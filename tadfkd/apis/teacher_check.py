@@ -22,6 +22,7 @@ from tadfkd.evaluation import (TeacherReport, calibrate_batch_norm,
 from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
 from tadfkd.utils.library_errors import registry_errors_as_user_errors
+from tadfkd.utils.shipped import CONFIGS, PREFIX
 
 #: Sizes of the small generator and student for a teacher without a config.
 _LATENT_SIZE, _WIDTH, _STUDENT_SIZE = 100, 16, 32
@@ -103,7 +104,6 @@ def check_teacher(source: str | os.PathLike,
 
 def recommended_config(source: str | os.PathLike,
                        report: TeacherReport,
-                       configs: Path,
                        checkpoint: str | None = None,
                        student: str | None = None,
                        options: dict[str, Any] | None = None) -> Config:
@@ -112,7 +112,6 @@ def recommended_config(source: str | os.PathLike,
     Args:
         source: As in :func:`check_teacher`.
         report: What it found; the teacher can be used.
-        configs: The folder of this project's configs.
         checkpoint: As in :func:`check_teacher`.
         student: Name or config path; None takes the student of the config, or
             a ResNet-18 of the zoo.
@@ -125,9 +124,9 @@ def recommended_config(source: str | os.PathLike,
         UserError: If the source cannot be read.
     """
     given = _config_of(source, checkpoint, 128, options or {})
-    config = Config.fromfile(configs / '_base_/schedules/agnostic.py')
+    config = Config.fromfile(CONFIGS / '_base_/schedules/agnostic.py')
     config.merge_from_dict(
-        Config.fromfile(configs / '_base_/default_runtime.py').to_dict())
+        Config.fromfile(CONFIGS / '_base_/default_runtime.py').to_dict())
     num_classes = report.facts['num_classes'].value
     teacher = given.model.teacher.to_dict()
     # The run asks for the weights instead.
@@ -195,7 +194,8 @@ def _config_of(source: str | os.PathLike, checkpoint: str | None,
     """A config with ``model`` and ``optim_wrapper``; it has evaluation data
     only if the source is a config that has them."""
     source = os.fspath(source)
-    if source.endswith('.py') and Path(source).is_file():
+    is_file = source.endswith('.py') and Path(source).is_file()
+    if is_file or source.startswith(PREFIX):
         config = load_config(source)
         if is_distillation(config):
             return load_config(source, options, teacher_checkpoint=checkpoint)

@@ -11,8 +11,6 @@ from mmengine.dist import init_dist, is_distributed
 
 from tadfkd.errors import Interrupted, UserError, require_at_least
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-
 
 @contextmanager
 def process_group(launcher: str,

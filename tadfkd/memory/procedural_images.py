@@ -80,7 +80,7 @@ class ProceduralImages:
         if len(kept[1]) == 0:
             raise UserError('the teacher answers no procedural image with '
                             'finite logits: check the teacher with '
-                            'tools/check_teacher.py')
+                            '`tadfkd check`')
         self._images, logits_SK = _best(kept, self.size)
         self.logit_deviation = float(logits_SK.std(1, unbiased=False).mean())
 

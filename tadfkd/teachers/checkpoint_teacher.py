@@ -49,7 +49,7 @@ class CheckpointTeacher(BaseTeacher):
                  recipe: str | None = None,
                  allow_random_weights: bool = False,
                  **fields: Any) -> None:
-        hint = f' (`python tools/train.py {recipe}` trains one)' \
+        hint = f' (`tadfkd train {recipe}` trains one)' \
             if recipe else ''
         weights_from = 'from its source' if has_weights else 'random'
         if checkpoint is not None:

@@ -2,6 +2,7 @@
 from pathlib import Path
 
 import pytest
+from mmengine.hub import get_config
 
 from tadfkd.apis import load_config
 from tadfkd.errors import UserError
@@ -26,6 +27,27 @@ def test_a_config_that_cannot_be_read_is_a_user_error(tmp_path: Path,
     path = write_config(tmp_path / 'broken.py', text)
     with pytest.raises(UserError, match=f'config {path} cannot be read'):
         load_config(path)
+
+
+def test_a_shipped_config_is_found_from_any_folder(
+        digits_config: str, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = 'tadfkd::tadfkd/resnet18w16_to_resnet18w8_digits.py'
+    expected = load_config(digits_config).to_dict()
+    assert load_config(name).to_dict() == expected
+    assert get_config(name).model.to_dict() == expected['model']
+    # A config may extend a shipped one, and may compose shipped parts.
+    extended = write_config(tmp_path / 'work_dirs.py', f'_base_ = {name!r}')
+    assert load_config(
+        extended, work_dir=expected['work_dir']).to_dict() == expected
+    teacher = write_config(
+        tmp_path / 'teacher.py', "_base_ = 'tadfkd::_base_/teachers/"
+        "vitw64_digits.py'\nmodel = {{_base_.teacher.model}}")
+    assert '_scope_' not in load_config(teacher).model
+    assert load_config(
+        name, teacher='tadfkd::teachers/vitw64_digits.py'
+    ).model.teacher.model.backbone.type == 'VisionTransformer'
 
 
 def test_options_change_only_what_they_name(digits_config: str) -> None:

@@ -17,6 +17,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.apis import load_config, train
+from tadfkd.utils.shipped import find_config
 
 ROOT = Path(__file__).resolve().parents[2]
 LEAVES = sorted(
@@ -138,9 +139,10 @@ def test_the_file_name_does_not_lie(path: Path) -> None:
     recipe = config.model.teacher.get('recipe')
     if recipe is not None:
         # The recipe makes this very checkpoint.
-        assert config.model.teacher.model == read(ROOT / recipe).model
-        stem = Path(recipe).stem
-        epochs = read(ROOT / recipe).train_cfg.max_epochs
+        path = find_config(recipe)
+        assert config.model.teacher.model == read(path).model
+        stem = path.stem
+        epochs = read(path).train_cfg.max_epochs
         assert config.model.teacher.checkpoint == (
             f'work_dirs/teachers/{stem}/epoch_{epochs}.pth')
 

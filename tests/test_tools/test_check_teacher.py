@@ -60,7 +60,7 @@ def test_the_config_that_it_writes_distils(run_tool_process: Callable[
                  tmp_path / 'teacher.pth', '--student', tmp_path / 'mine.py',
                  '--cfg-options', 'model.teacher.input_size=8')
     process = run_tool_process(*arguments, '--write-config', path)
-    assert f'python tools/train.py {path}' in process.stderr
+    assert f'tadfkd train {path}' in process.stderr
     config = load_config(path)
     assert config.model.type == 'AgnosticDFKD'
     assert config.model.generator.image_size == (8, 8)

@@ -14,17 +14,15 @@ from tool_processes import run_forked
 DIGITS = 'configs/tadfkd/resnet18w16_to_resnet18w8_digits.py'
 # One process calls the tool for all files, because starting takes seconds.
 LOOP = '''
-import contextlib, io, json, runpy, sys
-from tadfkd.apis.command_line import run_tool
-main = runpy.run_path('tools/train.py')['main']
+import contextlib, io, json, sys
+from tadfkd.cli import main
 _, paths, *arguments = sys.argv
 answers = {}
 for path in json.loads(paths):
-    sys.argv = ['train.py', *arguments, path]
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            run_tool(main)
+            main(['train', *arguments, path])
         answers[path] = 'was accepted'
     except SystemExit as end:
         assert end.code == 1

@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize('arguments, message', [
     ([DIGITS, '--teacher-checkpoint', 'nowhere.pth'
       ], 'error: teacher checkpoint nowhere.pth does not exist: name a file '
-     'written by torch.save (`python tools/train.py '
-     'configs/teachers/resnet18w16_digits.py` trains one)\n'),
+     'written by torch.save (`tadfkd train '
+     'tadfkd::teachers/resnet18w16_digits.py` trains one)\n'),
     (['configs/tadfkd/nothing.py'
-      ], 'error: config configs/tadfkd/nothing.py does not exist: name a file '
-     'below configs/\n'),
+      ], 'error: config configs/tadfkd/nothing.py does not exist: name a '
+     'file, or a shipped config, which `tadfkd configs` lists\n'),
     ([DIGITS, '--cfg-options', 'model.selector.type=GMMSelektor'
       ], "error: no selector is registered as 'GMMSelektor': did you mean "
      "'GMMSelector'?\n"),

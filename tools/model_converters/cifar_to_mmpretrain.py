@@ -8,7 +8,7 @@ them. If you have images, check the new teacher's accuracy.
 """
 import argparse
 
-from tadfkd.apis.command_line import run_tool
+from tadfkd.cli import run_tool
 from tadfkd.converters import STATISTICS, convert
 from tadfkd.errors import UserError
 

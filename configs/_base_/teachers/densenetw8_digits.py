@@ -16,4 +16,4 @@ teacher = dict(
         data_preprocessor=dict(mean=[77.7], std=[81.2], to_rgb=False)),
     input_size=16,
     checkpoint='work_dirs/teachers/densenetw8_digits/epoch_40.pth',
-    recipe='configs/teachers/densenetw8_digits.py')
+    recipe='tadfkd::teachers/densenetw8_digits.py')

@@ -22,4 +22,4 @@ teacher = dict(
         data_preprocessor=dict(mean=[77.7], std=[81.2], to_rgb=False)),
     input_size=16,
     checkpoint='work_dirs/teachers/mixerw64_digits/epoch_60.pth',
-    recipe='configs/teachers/mixerw64_digits.py')
+    recipe='tadfkd::teachers/mixerw64_digits.py')

@@ -15,4 +15,4 @@ teacher = dict(
     input_size=16,
     grey_to_rgb=True,
     checkpoint='work_dirs/teachers/mobilenetv2w25_digits/epoch_60.pth',
-    recipe='configs/teachers/mobilenetv2w25_digits.py')
+    recipe='tadfkd::teachers/mobilenetv2w25_digits.py')

@@ -26,4 +26,4 @@ teacher = dict(
     input_size=16,
     grey_to_rgb=True,
     checkpoint='work_dirs/teachers/poolformerw32_digits/epoch_40.pth',
-    recipe='configs/teachers/poolformerw32_digits.py')
+    recipe='tadfkd::teachers/poolformerw32_digits.py')

@@ -20,4 +20,4 @@ teacher = dict(
         data_preprocessor=dict(mean=[77.7], std=[81.2], to_rgb=False)),
     input_size=16,
     checkpoint='work_dirs/teachers/resnet18w16_digits/epoch_30.pth',
-    recipe='configs/teachers/resnet18w16_digits.py')
+    recipe='tadfkd::teachers/resnet18w16_digits.py')

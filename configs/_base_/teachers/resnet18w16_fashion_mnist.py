@@ -20,4 +20,4 @@ teacher = dict(
         data_preprocessor=dict(mean=[72.9], std=[90.0], to_rgb=False)),
     input_size=28,
     checkpoint='work_dirs/teachers/resnet18w16_fashion_mnist/epoch_6.pth',
-    recipe='configs/teachers/resnet18w16_fashion_mnist.py')
+    recipe='tadfkd::teachers/resnet18w16_fashion_mnist.py')

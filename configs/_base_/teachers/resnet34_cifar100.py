@@ -20,4 +20,4 @@ teacher = dict(
             to_rgb=False)),
     input_size=32,
     checkpoint='work_dirs/teachers/resnet34_cifar100/epoch_200.pth',
-    recipe='configs/teachers/resnet34_cifar100.py')
+    recipe='tadfkd::teachers/resnet34_cifar100.py')

@@ -17,4 +17,4 @@ teacher = dict(
     input_size=16,
     grey_to_rgb=True,
     checkpoint='work_dirs/teachers/vgg11_digits/epoch_30.pth',
-    recipe='configs/teachers/vgg11_digits.py')
+    recipe='tadfkd::teachers/vgg11_digits.py')

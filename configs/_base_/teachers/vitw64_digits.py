@@ -21,4 +21,4 @@ teacher = dict(
         data_preprocessor=dict(mean=[77.7], std=[81.2], to_rgb=False)),
     input_size=16,
     checkpoint='work_dirs/teachers/vitw64_digits/epoch_100.pth',
-    recipe='configs/teachers/vitw64_digits.py')
+    recipe='tadfkd::teachers/vitw64_digits.py')

@@ -15,4 +15,4 @@ teacher = dict(
             to_rgb=False)),
     input_size=32,
     checkpoint='work_dirs/teachers/wrn40x2_cifar10/epoch_200.pth',
-    recipe='configs/teachers/wrn40x2_cifar10.py')
+    recipe='tadfkd::teachers/wrn40x2_cifar10.py')

@@ -13,7 +13,7 @@ from tadfkd.registry import HOOKS
 
 @HOOKS.register_module()
 class TeacherSanityHook(Hook):
-    """Checks the teacher at the start of a run, as ``check_teacher.py`` does.
+    """Checks the teacher at the start of a run, as ``tadfkd check`` does.
 
     The teacher classifies noise, generated images, and the evaluation data if
     the run has any. The model does not change.
@@ -62,5 +62,5 @@ class TeacherSanityHook(Hook):
         if problems:
             raise UserError(
                 f'the teacher is unusable: {"; ".join(problems)}: see '
-                'tools/check_teacher.py, or take the TeacherSanityHook out '
+                '`tadfkd check`, or take the TeacherSanityHook out '
                 'of default_hooks')

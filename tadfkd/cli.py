@@ -1,0 +1,358 @@
+"""The command ``tadfkd``. It reads its arguments before it imports torch.
+
+The tools of OpenMMLab projects, such as ``tools/train.py``, call it too.
+"""
+import argparse
+import fnmatch
+import json
+import math
+import shlex
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tadfkd
+from tadfkd.errors import Interrupted, UserError
+from tadfkd.utils.shipped import PREFIX, find_config, shipped_configs
+from tadfkd.utils.startup import check_dependencies
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+class _CfgOptions(argparse.Action):
+    """mmengine's ``DictAction``, imported only if the option is given."""
+
+    def __call__(self,
+                 parser: ArgumentParser,
+                 namespace: Namespace,
+                 values: Any,
+                 option_string: str | None = None) -> None:
+        from mmengine.config import DictAction
+        DictAction(self.option_strings, self.dest)(parser, namespace, values,
+                                                   option_string)
+
+
+def add_cfg_options(parser: ArgumentParser) -> None:
+    """Add ``--cfg-options``: dotted keys and values as a dict, or None.
+
+    Args:
+        parser: The parser of a tool that reads a config.
+    """
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=_CfgOptions,
+        metavar='KEY=VALUE',
+        help='change settings of the config, for example '
+        'model.batch_size=64')
+
+
+def _add_config(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        'config',
+        help='a config file, or the name of a shipped one, which '
+        '`tadfkd configs` lists')
+
+
+def _add_launcher(parser: ArgumentParser) -> None:
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    # torch.distributed.launch passes --local_rank; torchrun does not.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def _add_check(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        'teacher',
+        help='a config that distils it, a name of the zoo, a config of a '
+        'classifier, timm::NAME, transformers::FOLDER, torchvision::NAME, '
+        'package.module:function, or a TorchScript file')
+    parser.add_argument('--checkpoint', metavar='FILE', help='its weights')
+    parser.add_argument(
+        '--student', metavar='NAME', help='a name or config of a student')
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        default=16,
+        help='images per step, if the teacher is not in a config')
+    parser.add_argument(
+        '--min-top1',
+        type=float,
+        metavar='PERCENT',
+        help='least accuracy of the teacher on the evaluation data')
+    parser.add_argument(
+        '--no-eval',
+        action='store_true',
+        help="do not use the evaluation data of the teacher's config")
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--write-config',
+        metavar='FILE',
+        help='write a config that distils the teacher by AgnosticDFKD')
+    parser.add_argument(
+        '--json', action='store_true', help='print JSON instead of a page')
+    add_cfg_options(parser)
+
+
+def _check(arguments: Namespace) -> None:
+    """Exit code 1 for a teacher that cannot be used."""
+    written = arguments.write_config
+    if written is not None and Path(written).suffix != '.py':
+        raise UserError(f'--write-config names {written}, and a config is a '
+                        'Python file: name a file that ends with .py')
+    if arguments.teacher.startswith(PREFIX):
+        find_config(arguments.teacher)
+    from tadfkd.apis.teacher_check import check_teacher, recommended_config
+    from tadfkd.evaluation import teacher_page
+    from tadfkd.utils.files import write_atomically
+    try:
+        report = check_teacher(
+            arguments.teacher,
+            checkpoint=arguments.checkpoint,
+            student=arguments.student,
+            options=arguments.cfg_options,
+            batch_size=arguments.batch_size,
+            min_top1=arguments.min_top1,
+            seed=arguments.seed,
+            evaluate=not arguments.no_eval)
+    except UserError as error:
+        if arguments.json:
+            print(json.dumps(dict(verdict=f'unusable: {error}')))
+        raise
+    if written is not None and report.problems:
+        print(f'{written} was not written', file=sys.stderr)
+    elif written is not None:
+        config = recommended_config(
+            arguments.teacher,
+            report,
+            checkpoint=arguments.checkpoint,
+            student=arguments.student,
+            options=arguments.cfg_options)
+        write_atomically(written, config.pretty_text.encode())
+        print(f'wrote {written}; tadfkd train {written}', file=sys.stderr)
+    if arguments.json:
+        print(json.dumps(_without_nan(report.as_dict()), indent=2))
+    else:
+        print(teacher_page(report))
+    sys.exit(1 if report.problems else 0)
+
+
+def _without_nan(value: object) -> object:
+    """Replace NaN and infinity, which JSON does not have, by None."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    is_bad = isinstance(value, float) and not math.isfinite(value)
+    return None if is_bad else value
+
+
+def _add_train(parser: ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument('--work-dir', help='where logs and checkpoints go')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const=True,
+        default=False,
+        help='resume from the given checkpoint, or without a name from the '
+        'newest intact one in the work directory, if there is one')
+    parser.add_argument(
+        '--amp', action='store_true', help='forward passes in bfloat16')
+    parser.add_argument('--seed', type=int, help='seed of the run')
+    parser.add_argument(
+        '--teacher',
+        metavar='CONFIG',
+        help='a config of another teacher, such as those that `tadfkd '
+        'configs teachers/` lists, in place of the one in the config')
+    parser.add_argument(
+        '--teacher-checkpoint',
+        metavar='FILE',
+        help="the teacher's weights, in place of the config's")
+    parser.add_argument(
+        '--no-eval',
+        action='store_true',
+        help='train without any evaluation data')
+    add_cfg_options(parser)
+    _add_launcher(parser)
+
+
+def _train(arguments: Namespace) -> None:
+    find_config(arguments.config)
+    if arguments.teacher is not None:
+        find_config(arguments.teacher)
+    from tadfkd.apis import load_config, train
+    config = load_config(
+        arguments.config,
+        options=arguments.cfg_options,
+        work_dir=arguments.work_dir,
+        seed=arguments.seed,
+        resume=arguments.resume,
+        amp=arguments.amp,
+        launcher=arguments.launcher,
+        teacher=arguments.teacher,
+        teacher_checkpoint=arguments.teacher_checkpoint,
+        evaluate=not arguments.no_eval)
+    try:
+        train(config)
+    except Interrupted as interruption:
+        # With several processes, the command of the launcher is not known.
+        if arguments.launcher == 'none':
+            print(
+                f'{interruption}: {resuming_command(sys.argv)}',
+                file=sys.stderr)
+        raise
+
+
+def resuming_command(arguments: Sequence[str]) -> str:
+    """The command that resumes a run.
+
+    Args:
+        arguments: ``sys.argv`` of the run.
+    """
+    # The last --resume counts, if the run itself resumed from a checkpoint.
+    more = [] if arguments[-1] == '--resume' else ['--resume']
+    return shlex.join([sys.executable, *arguments, *more])
+
+
+def _add_test(parser: ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument('checkpoint', help='a checkpoint of that config')
+    parser.add_argument('--work-dir', help='folder of the logs')
+    add_cfg_options(parser)
+    _add_launcher(parser)
+
+
+def _test(arguments: Namespace) -> None:
+    find_config(arguments.config)
+    from tadfkd.apis import load_config, test
+    test(
+        load_config(
+            arguments.config,
+            options=arguments.cfg_options,
+            work_dir=arguments.work_dir,
+            launcher=arguments.launcher), arguments.checkpoint)
+
+
+def _add_configs(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        'pattern',
+        nargs='?',
+        default='',
+        help='a part of the name, in which * stands for anything')
+    parser.add_argument(
+        '--show',
+        metavar='CONFIG',
+        help='print this config with everything that it inherits')
+    add_cfg_options(parser)
+
+
+def _configs(arguments: Namespace) -> None:
+    if arguments.show is not None:
+        find_config(arguments.show)
+        from tadfkd.apis import load_config
+        print(load_config(arguments.show, arguments.cfg_options).pretty_text)
+        return
+    names = fnmatch.filter(shipped_configs(), f'*{arguments.pattern}*')
+    if not names:
+        raise UserError(f'no shipped config has {arguments.pattern!r} in its '
+                        'name: `tadfkd configs` lists all of them')
+    print('\n'.join(names))
+
+
+def _add_demo(parser: ArgumentParser) -> None:
+    parser.add_argument('--seed', type=int, default=0, help='seed of the run')
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs', 'demo'),
+        help='folder of all results')
+    parser.add_argument(
+        '--steps',
+        type=int,
+        help='iterations of each run, to see in a minute that everything '
+        'works; the accuracies then say nothing')
+
+
+def _demo(arguments: Namespace) -> None:
+    from tadfkd.apis.demo import run_demo
+    print('\n' + run_demo(arguments.work_dir, arguments.seed, arguments.steps))
+
+
+class Command(NamedTuple):
+    """A command, its options, and what it does with them."""
+
+    description: str
+    add_arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], None]
+
+
+#: All commands by name.
+COMMANDS = {
+    'check':
+    Command('Check a teacher before a run.', _add_check, _check),
+    'train':
+    Command('Train a student without data, or a teacher on data.', _add_train,
+            _train),
+    'test':
+    Command('Evaluate the student or the classifier of a checkpoint.',
+            _add_test, _test),
+    'configs':
+    Command('List the shipped configs, or print one.', _add_configs, _configs),
+    'demo':
+    Command('Distil two teachers of real digits, by TA-DFKD and AgnosticDFKD.',
+            _add_demo, _demo),
+}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Do what a command line says.
+
+    Modules of the working directory can be imported meanwhile.
+
+    Args:
+        words: The command line without its first word; None takes that of
+            the process.
+    """
+    parser = ArgumentParser(prog='tadfkd', description=tadfkd.__doc__)
+    parser.add_argument(
+        '--version', action='version', version=f'tadfkd {tadfkd.__version__}')
+    parsers = parser.add_subparsers(
+        dest='command', metavar='COMMAND', required=True)
+    for name, command in COMMANDS.items():
+        command.add_arguments(
+            parsers.add_parser(
+                name,
+                help=command.description,
+                description=command.description))
+    arguments = parser.parse_args(words)
+    sys.path.insert(0, '')
+
+    def tool() -> None:
+        check_dependencies()
+        COMMANDS[arguments.command].run(arguments)
+
+    run_tool(tool)
+
+
+def run_tool(tool: Callable[[], object]) -> None:
+    """Run a tool. A :class:`UserError` ends it with one line on stderr."""
+    try:
+        try:
+            tool()
+        except UserError:
+            raise
+        except Exception:
+            # This imports mmengine, which takes time.
+            from tadfkd.utils.library_errors import \
+                registry_errors_as_user_errors
+            with registry_errors_as_user_errors():
+                raise
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == '__main__':
+    main()

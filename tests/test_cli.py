@@ -1,0 +1,120 @@
+"""The command ``tadfkd``: what it lists, how it starts, how it ends."""
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tadfkd.cli import main, resuming_command, run_tool
+from tadfkd.errors import UnhealthyRun, UserError
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+
+# Each command line ends before torch or mmengine is needed.
+LIGHT = """
+import sys
+from tadfkd.cli import main
+for line in ('--help', 'train --help', 'train x.py --sed 3', 'trian x.py',
+             'train x.py', 'train tadfkd::tadfkd/x.py', 'test x.py x.pth',
+             'check tadfkd::x.py', 'configs --show x.py', 'configs vitw64'):
+    try:
+        main(line.split())
+    except SystemExit:
+        pass
+heavy = {'torch', 'mmengine', 'mmpretrain', 'matplotlib'} & {*sys.modules}
+assert not heavy, heavy
+"""
+
+
+def test_torch_is_imported_after_the_arguments_were_read(
+        tmp_path: Path) -> None:
+    process = subprocess.run([sys.executable, '-c', LIGHT],
+                             cwd=tmp_path,
+                             capture_output=True,
+                             text=True)
+    assert process.returncode == 0, process.stderr
+    assert 'invalid choice' in process.stderr
+    assert 'unrecognized arguments: --sed 3' in process.stderr
+    assert process.stderr.count('does not exist: name a file') == 5
+    assert 'tadfkd::teachers/vitw64_digits.py\n' in process.stdout
+
+
+def test_a_missing_mmcv_is_one_sentence(
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, 'mmcv', None)
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    with pytest.raises(SystemExit) as caught:
+        main(['demo'])
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith('error: tadfkd needs the module `mmcv`')
+    assert error.count('\n') == 1
+
+
+def test_all_configs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    main(['configs'])
+    names = capsys.readouterr().out.split()
+    assert 'tadfkd::tadfkd/resnet34_to_resnet18_cifar10.py' in names
+    assert len(names) == len([
+        path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_'
+    ])
+    main(['configs', 'teachers/vgg*_digits'])
+    assert capsys.readouterr().out.split() == [
+        'tadfkd::teachers/vgg11_digits.py',
+        'tadfkd::teachers/vgg11bn_digits.py'
+    ]
+    with pytest.raises(SystemExit):
+        main(['configs', 'no such config'])
+    assert "no shipped config has 'no such config' in its name" in \
+        capsys.readouterr().err
+
+
+def test_a_config_is_printed_and_imports_from_the_working_directory(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / 'a_module_of_the_test.py').touch()
+    (tmp_path / 'mine.py').write_text(
+        "_base_ = 'tadfkd::dafl/resnet34_to_resnet18_cifar10.py'\n"
+        "custom_imports = dict(imports=['a_module_of_the_test'])\n"
+        'model = dict(batch_size=3)\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    main(['configs', '--show', 'mine.py'])
+    assert 'a_module_of_the_test' in sys.modules
+    scope: dict = {}
+    exec(capsys.readouterr().out, scope)
+    assert scope['model']['batch_size'] == 3
+    assert scope['model']['teacher']['model']['backbone']['depth'] == 34
+
+
+def test_the_newest_checkpoint_counts_whatever_the_run_began_with() -> None:
+    command = resuming_command(
+        ['tools/train.py', 'my config.py', '--resume', 'old.pth'])
+    words = shlex.split(command)
+    assert words == [
+        sys.executable, 'tools/train.py', 'my config.py', '--resume',
+        'old.pth', '--resume'
+    ]
+    # Once is enough, however often the run is stopped.
+    assert resuming_command(words[1:]) == command
+
+
+@pytest.mark.parametrize('error, code', [(UserError, 1), (UnhealthyRun, 3)])
+def test_a_mistake_ends_a_tool_in_one_line_with_its_exit_code(
+        capsys: pytest.CaptureFixture[str], error: type[UserError],
+        code: int) -> None:
+
+    def main() -> None:
+        raise error('x must be 1, got 2: set x')
+
+    with pytest.raises(SystemExit) as caught:
+        run_tool(main)
+    assert caught.value.code == code
+    assert capsys.readouterr().err == 'error: x must be 1, got 2: set x\n'
+
+
+def test_a_tool_shows_a_bug_with_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_tool(lambda: 1 / 0)
