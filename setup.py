@@ -44,5 +44,8 @@ setup(
         # Teachers from these libraries.
         'timm': ['timm>=1.0,<1.1'],
         'transformers': ['transformers>=4.40,<6'],
+        # Writing a student as ONNX, and checking the file.
+        'onnx':
+        ['onnx>=1.17,<2', 'onnxscript>=0.5,<1', 'onnxruntime>=1.20,<2'],
         'tests': ['pytest>=7', 'pytest-xdist>=3.2', 'scikit-learn>=1.3'],
     })

@@ -112,6 +112,9 @@ def _describe(model: BaseDFKD, config: Config,
     """The content of ``config.json``, without ``parity``."""
     architecture, _ = find_student(config.model.student, model.num_classes)
     adapter = model.student_input
+    # Without the rounding errors of float32.
+    mean, std = ([float(f'{value:.7g}') for value in values]
+                 for values in (adapter.mean_255, adapter.std_255))
     classes = class_names_of(config)
     description = dict(
         architecture={
@@ -128,10 +131,10 @@ def _describe(model: BaseDFKD, config: Config,
         channels=model.generator.image_channels,
         network_size=adapter.input_size,
         channel_order=adapter.channel_order,
-        mean=[value / 255 for value in adapter.mean_255],
-        std=[value / 255 for value in adapter.std_255],
-        mean_255=adapter.mean_255,
-        std_255=adapter.std_255,
+        mean=[value / 255 for value in mean],
+        std=[value / 255 for value in std],
+        mean_255=mean,
+        std_255=std,
         algorithm=config.model.type,
         teacher=json.loads(json.dumps(config.model.teacher, default=str)),
         seed=seed,
