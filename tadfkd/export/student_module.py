@@ -1,11 +1,11 @@
 """The student as one module: images in [0, 1] go in, logits come out."""
+import importlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.registry import DefaultScope, init_default_scope
 from torch import Tensor, nn
 
 from tadfkd.checkpoints.reading import read_checkpoint
@@ -127,8 +127,8 @@ def build_student_module(description: dict[str, Any],
 def _require_registered(part: Any, source: str) -> None:
     """Refuse types that are no components, because mmengine would import and
     call any function that a type names."""
-    if DefaultScope.get_current_instance() is None:
-        init_default_scope('mmpretrain')
+    # mmengine knows the registries of packages that are imported.
+    importlib.import_module('mmpretrain.registry')
     known: dict[str, set[str]] = {}
     for registry in registries():
         registry.import_from_location()
