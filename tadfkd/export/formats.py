@@ -108,13 +108,15 @@ def _torchscript(student: Student, _: dict,
 
 def _mmpretrain(student: Student, description: dict,
                 _: Tensor) -> tuple[Files, Classify]:
-    # mmcv loads image files as BGR.
-    steps: list[dict] = [
-        dict(
-            type='LoadImageFromFile',
-            color_type='grayscale'
-            if description['channels'] == 1 else 'color')
-    ]
+    # mmpretrain's inferencer loads every file as BGR.
+    steps: list[dict] = [dict(type='LoadImageFromFile')]
+    if description['channels'] == 1:
+        # mmcv has no step that always does it; the weights are Pillow's.
+        steps.append(
+            dict(
+                type='RandomGrayscale',
+                prob=1.0,
+                channel_weights=(0.114, 0.587, 0.299)))
     for size in (description['image_size'], description['network_size']):
         if size is not None:
             steps.append(dict(type='Resize', scale=(size[1], size[0])))
