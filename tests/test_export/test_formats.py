@@ -53,6 +53,6 @@ def test_mmpretrain_classifies_an_image_file(run_dir: Path,
         device='cpu')(
             str(path))
     [expected] = predict(folder, [path])
-    # mmcv rounds grey values down.
     assert found['pred_class'] == expected.label
+    # mmcv rounds grey values down.
     assert found['pred_score'] == pytest.approx(expected.probability, abs=2e-3)
