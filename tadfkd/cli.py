@@ -3,7 +3,9 @@
 The tools of OpenMMLab projects, such as ``tools/train.py``, call it too.
 """
 import argparse
+import csv
 import fnmatch
+import io
 import json
 import math
 import shlex
@@ -235,6 +237,45 @@ def _test(arguments: Namespace) -> None:
             launcher=arguments.launcher), arguments.checkpoint)
 
 
+def _add_export(parser: ArgumentParser) -> None:
+    parser.add_argument('work_dir', help='work directory of a distillation')
+    parser.add_argument(
+        '--format',
+        nargs='+',
+        default=['torch.export'],
+        help='torch.export, onnx, torchscript or mmpretrain, beside '
+        'safetensors, which is always written')
+
+
+def _export(arguments: Namespace) -> None:
+    from tadfkd.apis import export_student
+    print(export_student(arguments.work_dir, arguments.format))
+
+
+def _add_predict(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        'student_dir', help='the folder student/ in the work directory')
+    parser.add_argument(
+        'images', nargs='+', help='image files, folders or patterns')
+    parser.add_argument(
+        '--out', metavar='FILE.csv', help='where the table goes, not stdout')
+
+
+def _predict(arguments: Namespace) -> None:
+    from tadfkd.export import predict
+    from tadfkd.utils.files import write_atomically
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator='\n')
+    writer.writerow(['path', 'class', 'probability'])
+    for path, label, probability in predict(arguments.student_dir,
+                                            arguments.images):
+        writer.writerow([path, label, f'{probability:.6f}'])
+    if arguments.out is None:
+        sys.stdout.write(table.getvalue())
+    else:
+        write_atomically(arguments.out, table.getvalue().encode())
+
+
 def _add_configs(parser: ArgumentParser) -> None:
     parser.add_argument(
         'pattern',
@@ -298,6 +339,12 @@ COMMANDS = {
     'test':
     Command('Evaluate the student or the classifier of a checkpoint.',
             _add_test, _test),
+    'export':
+    Command('Write the student of a run in formats that need no tadfkd.',
+            _add_export, _export),
+    'predict':
+    Command('Classify image files by the student of a run.', _add_predict,
+            _predict),
     'configs':
     Command('List the shipped configs, or print one.', _add_configs, _configs),
     'demo':

@@ -52,12 +52,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def no_decoration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip what takes much of a short run and is not read: the formatting of
-    config texts, the description of the machine, and the curves."""
+    config texts, the description of the machine, the curves, and the files of
+    the student."""
     monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **_:
                         (text, True))
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
     monkeypatch.setattr('tadfkd.engine.hooks.summary.draw_curves',
                         lambda *_: None)
+    monkeypatch.setattr('tadfkd.engine.hooks.student_files.write_student',
+                        lambda *_, **__: [])
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ default_hooks = dict(
     teacher_sanity=dict(type='TeacherSanityHook'),
     samples=dict(type='SampleGridHook', interval=10),
     summary=dict(type='SummaryHook', last_k=10),
+    student_files=dict(type='StudentFilesHook'),
     health=dict(type='HealthHook', action='warn'))
 log_processor = dict(type='LogProcessor', by_epoch=True)
 vis_backends = [dict(type='LocalVisBackend')]

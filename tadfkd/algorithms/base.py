@@ -477,12 +477,18 @@ class BaseDFKD(BaseModel):
 
         return self._classified(student, images_BCHW)
 
+    @property
+    def result(self) -> nn.Module:
+        """What the run will give: the student's moving average if there is
+        one, or else the student, without its distributed wrapper."""
+        return unwrapped(self.student) if self.average is None \
+            else self.average.module
+
     def result_logits(self, images_BCHW: Tensor) -> Tensor:
-        """The (B, K) logits of what the run will give: the student's moving
-        average if there is one, or else the student."""
+        """The (B, K) logits of :attr:`result`."""
         if self.average is None:
             return self.student_logits(images_BCHW)
-        return self._classified(self.average.module, images_BCHW)
+        return self._classified(self.result, images_BCHW)
 
     def _classified(self, network: Any, images_BCHW: Tensor) -> Tensor:
         logits_BK = classifier_logits(network, self.student_input(images_BCHW),

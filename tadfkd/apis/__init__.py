@@ -1,6 +1,10 @@
 """What does a notebook or a command call?"""
 from tadfkd.apis.config import load_config
 from tadfkd.apis.runs import distill, test, train
+from tadfkd.apis.student_export import export_student
 from tadfkd.apis.teacher_check import check_teacher
 
-__all__ = ['check_teacher', 'distill', 'load_config', 'test', 'train']
+__all__ = [
+    'check_teacher', 'distill', 'export_student', 'load_config', 'test',
+    'train'
+]

@@ -77,7 +77,7 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
     """
     with registry_errors_as_user_errors(), restricted_unpickling(), \
             _processes(config):
-        _prepare(config)
+        prepare(config)
         if is_distillation(config) and config.model.teacher is None:
             raise UserError('model.teacher is None, so there is nothing to '
                             'distil: set model.teacher')
@@ -134,26 +134,10 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
         if config.get('test_dataloader') is None:
             raise UserError(f'{config.filename} has no test data: set '
                             'test_dataloader, test_cfg and test_evaluator')
-        _prepare(config)
+        prepare(config)
         check_stages(config, 'test')
         check_components(config)
-        content = read_checkpoint(checkpoint)
-        model = MODELS.build(
-            _student_only(config.model, content.get('meta')
-                          ) if is_distillation(config) else config.model)
-        weights = content.get('state_dict', content)
-        # Of a distillation, only the student and its average are tested.
-        others = {
-            f'{network}.*'
-            for network, dot, _ in (str(name).partition('.')
-                                    for name in weights)
-            if dot and network not in ('student', 'average')
-        }
-        load_weights(
-            model,
-            weights,
-            f'checkpoint {checkpoint}',
-            allow_missing=sorted(others) if is_distillation(config) else ())
+        model = trained_model(config, checkpoint)
         runner = build_runner(
             config,
             model=model,
@@ -164,6 +148,39 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
                              'param_scheduler', 'val_dataloader', 'val_cfg',
                              'val_evaluator')))
         return runner.test()
+
+
+def trained_model(config: Config, checkpoint: str | os.PathLike) -> Any:
+    """The model of a config with the weights of a checkpoint.
+
+    If the config distils, the model has no teacher, and only the student and
+    its average have the weights of the checkpoint for sure.
+
+    Args:
+        config: From :func:`load_config`.
+        checkpoint: A checkpoint of a run of this config.
+
+    Raises:
+        UserError: If the checkpoint does not fit.
+    """
+    content = read_checkpoint(checkpoint)
+    weights = content.get('state_dict', content)
+    if not is_distillation(config):
+        model = MODELS.build(config.model)
+        load_weights(model, weights, f'checkpoint {checkpoint}')
+        return model
+    model = MODELS.build(_student_only(config.model, content.get('meta')))
+    others = {
+        f'{network}.*'
+        for network, dot, _ in (str(name).partition('.') for name in weights)
+        if dot and network not in ('student', 'average')
+    }
+    load_weights(
+        model,
+        weights,
+        f'checkpoint {checkpoint}',
+        allow_missing=sorted(others))
+    return model
 
 
 class _FirstEpoch(Hook):
@@ -188,7 +205,9 @@ def _processes(config: Config) -> AbstractContextManager[None]:
                          config.get('env_cfg', {}).get('dist_cfg'))
 
 
-def _prepare(config: Config) -> None:
+def prepare(config: Config) -> None:
+    """Set the default scope and the seed of a config, before its parts are
+    built."""
     init_default_scope(config.get('default_scope', 'mmengine'))
     # Before the Runner does the same, because the model is built before it;
     # a seed that is drawn here is the one that the Runner reports.

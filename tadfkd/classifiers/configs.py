@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
+from mmengine.registry import DATASETS
 
 from tadfkd.classifiers.input_adapter import ChannelOrder
 from tadfkd.errors import UserError, nearest, size_pair
@@ -197,6 +198,17 @@ def channel_order_of(config: Config, model: dict) -> ChannelOrder | None:
     if not pipeline:
         return None
     return 'bgr' if from_file and not to_rgb else 'rgb'
+
+
+def class_names_of(config: Config) -> list[str] | None:
+    """The class names of a config's test data, if they are known."""
+    dataset = _test_dataset(config)
+    kind = dataset.get('type')
+    if isinstance(kind, str):
+        with DATASETS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    metainfo = getattr(kind, 'METAINFO', {}) | dataset.get('metainfo', {})
+    return [*metainfo['classes']] if metainfo.get('classes') else None
 
 
 def _test_dataset(config: Config) -> dict:

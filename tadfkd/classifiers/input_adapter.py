@@ -51,6 +51,7 @@ class InputAdapter(nn.Module):
         self.input_size = input_size
         self.owner = owner
         self.grey_to_rgb = grey_to_rgb
+        self.mean_255, self.std_255 = [*mean], [*std]
         self.mean: Tensor
         self.std: Tensor
         # Not persistent, because they belong to the config.
@@ -67,15 +68,19 @@ class InputAdapter(nn.Module):
         Raises:
             UserError: If the images have another number of channels.
         """
+        return self.normalize(self.resize(images_BCHW))
+
+    def resize(self, images_BCHW: Tensor) -> Tensor:
+        """Resize images to ``input_size``, if there is one."""
         size = self.input_size
-        if size is not None and size != images_BCHW.shape[-2:]:
-            images_BCHW = functional.interpolate(
-                images_BCHW,
-                size,
-                mode='bilinear',
-                align_corners=False,
-                antialias=True)
-        return self.normalize(images_BCHW)
+        if size is None or size == images_BCHW.shape[-2:]:
+            return images_BCHW
+        return functional.interpolate(
+            images_BCHW,
+            size,
+            mode='bilinear',
+            align_corners=False,
+            antialias=True)
 
     def normalize(self, images_BCHW: Tensor) -> Tensor:
         """Order the channels, subtract the mean, divide by the deviation.

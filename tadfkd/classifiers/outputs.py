@@ -25,7 +25,7 @@ def classifier_logits(network: Callable,
         UserError: If the network returns anything else.
     """
     return as_logits(
-        network(inputs_BCHW, mode='tensor'), len(inputs_BCHW),
+        network(inputs_BCHW, mode='tensor'), inputs_BCHW.shape[0],
         type(network).__name__, part)
 
 
@@ -50,8 +50,9 @@ def as_logits(output: Any, batch_size: int, name: str,
     logits = _part_of(output, name, part)
     if isinstance(logits, Tensor) and logits.ndim > 2:
         logits = logits.flatten(1) if logits[0, 0].numel() == 1 else logits
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(
-            logits) != batch_size or not logits.is_floating_point():
+    # A length is a fixed number, and torch.export traces a batch of any size.
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or \
+            logits.shape[0] != batch_size or not logits.is_floating_point():
         raise UserError(f'{name} must return one (batch, classes) tensor of '
                         f'logits, got {_shown(logits)}: use a model with a '
                         'single classification head, or set '

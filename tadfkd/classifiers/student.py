@@ -1,6 +1,7 @@
 """Build the student: a classifier that is trained from scratch."""
 import os
 
+from mmengine.config import Config
 from torch import nn
 
 from tadfkd.classifiers.build import build_classifier
@@ -14,6 +15,35 @@ from tadfkd.errors import UserError, size_pair
 
 #: The default mean and std, which map [0, 255] to [-1, 1].
 _HALF = [127.5]
+
+
+def find_student(student: str | os.PathLike | dict,
+                 num_classes: int | None) -> tuple[dict, Config | None]:
+    """The model dict of a student, as :func:`build_student` builds it.
+
+    Args:
+        student: See :func:`build_student`.
+        num_classes: See :func:`build_student`.
+
+    Returns:
+        The model dict, and the config that contains it; None if there is no
+        config.
+
+    Raises:
+        UserError: If there is no such model, or if a named student has no
+            class count.
+    """
+    model, config = find_classifier(student, 'model.student')
+    is_named = not isinstance(student, dict)
+    if is_named:
+        model = without_pretrained_weights(model)
+    if is_named and num_classes is None:
+        raise UserError(f'model.student names {student}, and without a '
+                        'teacher its class count is unknown: set '
+                        'model.num_classes')
+    if num_classes is not None and (is_named or _lacks_class_count(model)):
+        model = with_num_classes(model, num_classes)
+    return model, config
 
 
 def build_student(
@@ -45,16 +75,8 @@ def build_student(
         UserError: If there is no such model, or if a named student has no
             class count.
     """
-    model, config = find_classifier(student, 'model.student')
+    model, config = find_student(student, num_classes)
     is_named = not isinstance(student, dict)
-    if is_named:
-        model = without_pretrained_weights(model)
-    if is_named and num_classes is None:
-        raise UserError(f'model.student names {student}, and without a '
-                        'teacher its class count is unknown: set '
-                        'model.num_classes')
-    if num_classes is not None and (is_named or _lacks_class_count(model)):
-        model = with_num_classes(model, num_classes)
     network = build_classifier(model, 'model.student')
     facts = facts_of(model, config, network)
 

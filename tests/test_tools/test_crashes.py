@@ -28,7 +28,9 @@ def arguments(digits_config: str, shared_tiny_options: dict[str, Any],
         'train_cfg.max_epochs': 3,
         'train_dataloader.dataset.num_steps': 3,
         'default_hooks.logger.interval': 1,
-        'default_hooks.samples': None
+        'default_hooks.samples': None,
+        # Tracing takes longer than the run.
+        'default_hooks.student_files': None
     }
     return [
         digits_config, '--no-eval', '--teacher-checkpoint',

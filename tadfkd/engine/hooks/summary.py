@@ -1,12 +1,9 @@
 """The record of a run: one entry per epoch, and one summary."""
-import platform
 import statistics
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import mmengine
-import mmpretrain
 import torch
 from mmengine.dist import all_reduce, is_main_process, master_only
 from mmengine.hooks import Hook
@@ -19,7 +16,7 @@ from tadfkd.evaluation import draw_curves, measure_synthetic, teacher_metrics
 from tadfkd.registry import HOOKS
 from tadfkd.structures import Updates
 from tadfkd.utils.files import write_json
-from tadfkd.version import __version__
+from tadfkd.utils.versions import versions
 
 
 @HOOKS.register_module()
@@ -225,12 +222,7 @@ class SummaryHook(Hook):
                               for updates in counters.updates.values()),
             wall_seconds=round(self.history['seconds'], 1),
             finished=finished,
-            versions=dict(
-                tadfkd=__version__,
-                torch=torch.__version__,
-                mmengine=mmengine.__version__,
-                mmpretrain=mmpretrain.__version__,
-                python=platform.python_version()))
+            versions=versions())
 
 
 def _relative(path: str | None) -> str | None:

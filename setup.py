@@ -1,0 +1,4 @@
+"""Packaging of tadfkd, of which pyproject.toml has every fact."""
+from setuptools import setup
+
+setup()

@@ -1,0 +1,9 @@
+"""How does the student leave, and how is it loaded and used again?"""
+from tadfkd.export.prediction import Prediction, predict
+from tadfkd.export.student_module import Student, load_student
+from tadfkd.export.writing import FORMAT_NAMES, write_student
+
+__all__ = [
+    'FORMAT_NAMES', 'Prediction', 'Student', 'load_student', 'predict',
+    'write_student'
+]
