@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING, Any
 from tadfkd.version import __version__
 
 if TYPE_CHECKING:
-    from tadfkd.apis import check_teacher, distill, load_config, test, train
+    from tadfkd.apis import (check_teacher, distill, export_student,
+                             load_config, load_student, predict, test, train)
 
 __all__ = [
-    '__version__', 'check_teacher', 'distill', 'load_config', 'test', 'train'
+    '__version__', 'check_teacher', 'distill', 'export_student', 'load_config',
+    'load_student', 'predict', 'test', 'train'
 ]
 
 

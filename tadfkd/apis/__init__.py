@@ -3,8 +3,9 @@ from tadfkd.apis.config import load_config
 from tadfkd.apis.runs import distill, test, train
 from tadfkd.apis.student_export import export_student
 from tadfkd.apis.teacher_check import check_teacher
+from tadfkd.export import load_student, predict
 
 __all__ = [
-    'check_teacher', 'distill', 'export_student', 'load_config', 'test',
-    'train'
+    'check_teacher', 'distill', 'export_student', 'load_config',
+    'load_student', 'predict', 'test', 'train'
 ]
