@@ -25,6 +25,10 @@ _COLUMNS = ('config', 'seeds', 'student, last epoch', 'worst seed',
             'mean of the last {k}', 'best epoch (extra)', 'agreement',
             'student steps', 'generator steps', 'images generated', 'seconds')
 
+#: Parts of a config on which the result of a run depends.
+_DECIDING = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg',
+             'train_dataloader', 'val_dataloader', 'val_evaluator')
+
 
 @dataclass(frozen=True)
 class Run:
@@ -69,10 +73,13 @@ class Run:
         ])
 
     def fingerprint(self) -> str:
-        """A hash of the config with its changes, whatever the order of its
-        keys."""
-        content = load_config(
+        """A hash of what decides the result, whatever the order of its keys;
+        hooks and log do not."""
+        config = load_config(
             self.config, self.options, teacher=self.teacher).to_dict()
+        content = {name: config[name] for name in _DECIDING if name in config}
+        # Names the config that trains the teacher, for messages.
+        content['model']['teacher'].pop('recipe', None)
         text = json.dumps(content, sort_keys=True, default=repr)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
