@@ -167,11 +167,11 @@ def _judge_units(report: TeacherReport, model: BaseDFKD) -> None:
         return
     if report.facts.get('weights', ('', ''))[0] == 'random':
         return
-    size, channels = model.generator.image_size, model.generator.image_channels
+    generator = unwrapped(model.generator)
     smooth = ProceduralGenerator([
         dict(type='SpectralFields', exponents=(1.5, 2.5)),
         dict(type='Blobs')
-    ], size, channels).to(model.device)
+    ], generator.image_size, generator.image_channels).to(model.device)
     stream = model.streams.fresh('teacher_check_units', model.device)
     first, *_ = model.teacher(
         smooth(

@@ -14,6 +14,7 @@ from torch import Tensor
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.classifiers.configs import class_names_of
 from tadfkd.classifiers.student import find_student
+from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import UserError, reason_of, require_choice
 from tadfkd.export.formats import FORMATS, Files, require_packages
 from tadfkd.export.student_module import (DESCRIPTION, WEIGHTS,
@@ -111,7 +112,7 @@ def _describe(model: BaseDFKD, config: Config,
               seed: int | None) -> dict[str, Any]:
     """The content of ``config.json``, without ``parity``."""
     architecture, _ = find_student(config.model.student, model.num_classes)
-    adapter = model.student_input
+    adapter, generator = model.student_input, unwrapped(model.generator)
     # Without the rounding errors of float32.
     mean, std = ([float(f'{value:.7g}') for value in values]
                  for values in (adapter.mean_255, adapter.std_255))
@@ -127,8 +128,8 @@ def _describe(model: BaseDFKD, config: Config,
         num_classes=model.num_classes,
         classes=classes
         if classes and len(classes) == model.num_classes else None,
-        image_size=model.generator.image_size,
-        channels=model.generator.image_channels,
+        image_size=generator.image_size,
+        channels=generator.image_channels,
         network_size=adapter.input_size,
         channel_order=adapter.channel_order,
         mean=[value / 255 for value in mean],
