@@ -166,7 +166,11 @@ def test_the_model_does_not_change(make_run: MakeRun, tmp_path: Path) -> None:
                       in_channels=64)), None, 3),
         (dict(type='TimmClassifier', model_name='test_resnet',
               num_classes=5), 40, 3),
-        ('regnetx-400mf_8xb128_in1k', 16, 3),
+        (classifier(in_channels=3) | dict(
+            data_preprocessor=dict(
+                mean=[90.0, 100.0, 110.0],
+                std=[50.0, 60.0, 70.0],
+                to_rgb=False)), 16, 3),
         ('resnet18_8xb16_cifar10', 12, 1),
     ],
     ids=['ours', 'timm', 'bgr', 'grey'])
