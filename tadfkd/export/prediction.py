@@ -15,12 +15,8 @@ from tadfkd.export.student_module import load_student, read_description
 
 
 class Prediction(NamedTuple):
-    """The answer to one image.
-
-    Attributes:
-        path: The image.
-        label: Name of the class, or its number from 0 if it has no name.
-        probability: Of that class, by softmax, in [0, 1].
+    """The answer to one image: its path; its class, by the class's name or by
+    its number from 0; and the probability of that class by softmax, in [0, 1].
     """
 
     path: str
