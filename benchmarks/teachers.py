@@ -163,7 +163,7 @@ def judge_by_others(runs: Sequence[Run], record: str | os.PathLike,
 
     ``judged`` gets ``kappa_others``: Cohen's kappa of student and teacher on
     images that runs of the same method and teacher make, the worst of the
-    other seeds. Runs without such others have none.
+    other seeds. Runs without such others, or without their files, have none.
 
     Args:
         runs: All of them are in the record.
@@ -177,7 +177,9 @@ def judge_by_others(runs: Sequence[Run], record: str | os.PathLike,
     by_key = {key_of(entry): entry for entry in entries}
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
-        if 'judged' in by_key[run.key]:
+        # The record may be from another machine, where the files are.
+        has_files = Path(work_dir, run.folder).is_dir()
+        if has_files and 'judged' in by_key[run.key]:
             groups.setdefault(run.key[:-1], []).append(run)
     for group in groups.values():
         if len(group) == 1 or all('kappa_others' in by_key[run.key]['judged']

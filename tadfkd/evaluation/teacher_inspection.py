@@ -152,9 +152,9 @@ def _problems(report: TeacherReport, logits_BK: Tensor) -> list[str]:
 def _judge_units(report: TeacherReport, model: BaseDFKD) -> None:
     """Whether ``mean`` and ``std`` are in units of [0, 255].
 
-    With batch norm, the width of what its first layer sees tells: that of
-    images without details is about half of the one in training, and in wrong
-    units it is 70 to 200 times as large.
+    With batch norm, the width of what its first layer sees tells. For smooth
+    images in [0, 1] it is near the one in training, and in wrong units it is
+    many times as large.
     """
     mean, std = report.facts['mean'].value, report.facts['std'].value
     in_units = (f'mean and std are in units of [0, 255], in which '

@@ -35,8 +35,9 @@ class BaseTeacher(nn.Module):
         mean: Per channel, in units of [0, ``value_range``], in the network's
             order.
         std: Likewise, > 0.
-        value_range: White, in the units of ``mean`` and ``std``, > 0;
-            torchvision's transforms have 1.
+        value_range: White, in the units of ``mean`` and ``std``, >= 0.001;
+            torchvision's transforms have 1. Another one than 255 needs
+            ``mean`` and ``std``.
         channel_order: ``'rgb'`` or ``'bgr'``, what the network expects.
         num_channels: Channels of the images that the network takes.
         num_classes: The expected number of classes, which is checked.

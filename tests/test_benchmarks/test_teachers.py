@@ -168,6 +168,8 @@ def test_runs_are_made_once_and_failures_are_kept(
     assert 0 < made['judged']['nuclear_norm'] <= 1
     assert 'no.pth' in failed['error'] and 'summary' not in failed
     assert f' --teacher {VIT} ' in failed['command']
+    # Without the files of the runs nothing more can be said.
+    assert judge_by_others(runs, record, tmp_path / 'nowhere') == entries
     made, other, failed = judge_by_others(runs, record, tmp_path / 'runs')
     for judged in (made['judged'], other['judged']):
         assert -1 <= judged['kappa_others'] <= 1

@@ -5,7 +5,8 @@
 
 It trains as AgnosticDFKD does with ``procedural.share=1``, but all seeds of a
 teacher share their procedural images, which saves a third of the time.
-`student_alone.txt` has what was printed.
+`student_alone.txt` has what an earlier form of this script printed, which kept
+the images of a teacher in a file. This form has run for 20 steps only.
 """
 import argparse
 import copy
