@@ -17,7 +17,8 @@ from benchmarks.comparison import comparison_table
 from benchmarks.health import health_table
 from benchmarks.methods import methods_table, own_numbers_table
 from benchmarks.step_path import path_table
-from benchmarks.teachers import draw_strips, judging_table, robustness_table
+from benchmarks.teachers import (draw_strips, judging_table, robustness_table,
+                                 shares_table)
 from tadfkd.utils.files import write_atomically
 
 _TABLE = re.compile(r'(<!-- table (\w+) -->\n).*?(<!-- end of table -->)',
@@ -242,6 +243,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = dict(
     methods_own_numbers=('methods.yml', _own_numbers),
     judging=(_record('robustness'), judging_table),
     robustness=(_record('robustness'), robustness_table),
+    robustness_teachers=(_record('robustness'), shares_table),
     scale=(_record('scale'), _scale),
     step=(_record('step'), _step),
     step_path=(_record('step_path'), path_table),

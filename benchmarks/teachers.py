@@ -33,6 +33,9 @@ _LONGER = {'model.batch_size': 128, 'train_cfg.max_epochs': 15}
 #: By the name in the tables: a config, and what makes its steps equal.
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     'AgnosticDFKD': (f'configs/agnostic/{_DIGITS}.py', {}),
+    'AgnosticDFKD, 2250 steps': (f'configs/agnostic/{_DIGITS}.py', {
+        'train_cfg.max_epochs': 30
+    }),
     'TA-DFKD': (f'configs/tadfkd/{_DIGITS}.py', {}),
     'TA-DFKD calibrated': (f'configs/tadfkd/{_DIGITS}_calibrated.py', {}),
     'basic': (f'configs/tadfkd/{_DIGITS}_basic.py', {}),
@@ -56,18 +59,45 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
         'train_cfg.val_interval': 5
     })
 }
+_FASHION = 'resnet18w16_to_resnet18w8_fashion_mnist'
+#: Those with a config of Fashion-MNIST. They have 2500 student steps there.
+FASHION_METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    'AgnosticDFKD': (f'configs/agnostic/{_FASHION}.py', {}),
+    'TA-DFKD': (f'configs/tadfkd/{_FASHION}.py', {})
+}
 #: Nine kinds of network.
 KINDS = ('resnet18w16', 'vgg11bn', 'densenetw8', 'mobilenetv2w25', 'vgg11',
          'poolformerw32', 'vitw64', 'convnextw16', 'mixerw64')
 #: Eight ways to train one of them.
 RECIPES = ('no_augmentation', 'label_smoothing', 'mixup', 'stopped_early',
            'weight_decay', 'adam', 'small_batches', 'slow_norm')
+#: Two kinds that no setting was chosen or looked at with.
+UNSEEN = ('regnetw16', 'swinw32')
+#: Kinds that learned Fashion-MNIST.
+FASHION = ('resnet18w16', 'vgg11bn', 'mobilenetv2w25', 'vitw64', 'convnextw16')
+#: The configs of teachers by group and name. Means are over one group.
+GROUPS: dict[str, dict[str, str]] = {
+    'nine kinds': {
+        name: f'configs/teachers/{name}_digits.py'
+        for name in KINDS
+    },
+    'eight recipes': {
+        f'resnet18w16 {name}': f'configs/teachers/resnet18w16_digits_{name}.py'
+        for name in RECIPES
+    },
+    'two unseen kinds': {
+        name: f'configs/teachers/{name}_digits.py'
+        for name in UNSEEN
+    },
+    'Fashion-MNIST': {
+        f'{name} fashion_mnist': f'configs/teachers/{name}_fashion_mnist.py'
+        for name in FASHION
+    }
+}
 TEACHERS = {
-    name: f'configs/teachers/{name}_digits.py'
-    for name in KINDS
-} | {
-    f'resnet18w16 {name}': f'configs/teachers/resnet18w16_digits_{name}.py'
-    for name in RECIPES
+    name: path
+    for group in GROUPS.values()
+    for name, path in group.items()
 }
 #: Percent of ten classes that a constant answer finds.
 _CHANCE = 10.0
@@ -81,6 +111,8 @@ _JUDGED_SEED, _JUDGED_SIZE = 2022, 2048
 def planned_runs(methods: Sequence[str], teachers: Sequence[str],
                  seeds: Sequence[int]) -> list[Run]:
     """The runs, all methods and teachers with one seed before the next.
+
+    A method without a config for the data set of a teacher is left out.
 
     Args:
         methods: Names in :data:`METHODS`.
@@ -98,8 +130,10 @@ def planned_runs(methods: Sequence[str], teachers: Sequence[str],
                                 f'{nearest(name, known)}')
     return [
         Run(config, seed, options, TEACHERS[teacher], method) for seed in seeds
-        for teacher in teachers for method in methods
-        for config, options in [METHODS[method]]
+        for teacher in teachers for available in
+        [FASHION_METHODS if teacher in GROUPS['Fashion-MNIST'] else METHODS]
+        for method in methods if method in available
+        for config, options in [available[method]]
     ]
 
 
@@ -224,7 +258,8 @@ def _kappa(model: Any, images_BCHW: Tensor) -> float:
 
 
 def robustness_table(records: Iterable[dict[str, Any]]) -> str:
-    """A Markdown table with one row per method, the best worst teacher first.
+    """A Markdown table with one row per group of teachers and method, in a
+    group the best worst teacher first.
 
     Args:
         records: Entries of the record.
@@ -232,26 +267,58 @@ def robustness_table(records: Iterable[dict[str, Any]]) -> str:
     Returns:
         The table. A share is the student's accuracy at the last epoch by that
         of its teacher, in percent, as a mean over the seeds; a run that
-        failed counts as chance would. Standard deviation and gap are over
-        teachers.
+        failed counts as chance would. The standard deviation is over
+        teachers. The gap is the largest of all runs from the last epoch to
+        the best one.
     """
-    rows = []
-    for method, shares in shares_by_method(records).items():
-        means = {name: statistics.fmean(of) for name, of in shares.items()}
-        worst = min(means, key=means.__getitem__)
-        seeds = {len(of) for of in shares.values()}
-        rows.append((means[worst], [
-            method,
-            len(means), ' or '.join(map(str, sorted(seeds))),
-            f'{statistics.fmean(means.values()):.1f}',
-            f'{statistics.pstdev(means.values()):.1f}',
-            f'{means[worst]:.1f} ({worst})',
-            f'{max(means.values()) - means[worst]:.1f}'
-        ]))
-    rows.sort(key=lambda row: -row[0])
-    lines = [('method', 'teachers', 'seeds', 'mean', 'standard deviation',
-              'worst teacher', 'gap'), ['---'] * 7, *(row for _, row in rows)]
+    records = list(records)
+    lines = [('teachers', 'method', 'measured', 'seeds', 'mean',
+              'standard deviation', 'worst teacher', 'gap'), ['---'] * 8]
+    found = shares_by_method(records)
+    for group, members in GROUPS.items():
+        rows = []
+        for method, row in found.items():
+            shares = {name: row[name] for name in members if name in row}
+            if not shares:
+                continue
+            means = {name: statistics.fmean(of) for name, of in shares.items()}
+            worst = min(means, key=means.__getitem__)
+            seeds = sorted({len(of) for of in shares.values()})
+            gap = max(
+                _share(record, 'max') - _share(record) for record in records
+                if record['setting'] == method
+                and record['teacher'] in members.values())
+            rows.append((means[worst], [
+                group, method, f'{len(means)} of {len(members)}',
+                ' or '.join(map(str, seeds)),
+                f'{statistics.fmean(means.values()):.1f}',
+                f'{statistics.pstdev(means.values()):.1f}',
+                f'{means[worst]:.1f} ({worst})', f'{gap:.1f}'
+            ]))
+        rows.sort(key=lambda row: -row[0])
+        lines += [row for _, row in rows]
     return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+
+
+def shares_table(records: Iterable[dict[str, Any]]) -> str:
+    """A Markdown table of teachers by methods: the mean share over the seeds
+    in percent, and the worst seed where there are several.
+
+    Args:
+        records: Entries of the record.
+    """
+    found = shares_by_method(records)
+    lines = [['teacher', *found], ['---'] * (1 + len(found))]
+    for teacher in TEACHERS:
+        cells = []
+        for shares in (row.get(teacher, []) for row in found.values()):
+            text = f'{statistics.fmean(shares):.1f}' if shares else '-'
+            if len(shares) > 1:
+                text += f' (worst {min(shares):.1f})'
+            cells.append(text)
+        if any(cell != '-' for cell in cells):
+            lines.append([teacher, *cells])
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
 def shares_by_method(
@@ -335,12 +402,12 @@ def _correlation(runs: list[dict[str, Any]], measure: str) -> float:
                   [run['share'] for run in runs]).statistic)
 
 
-def _share(record: dict[str, Any]) -> float:
+def _share(record: dict[str, Any], epoch: str = 'last') -> float:
     """Percent of the teacher's accuracy; chance for a run that failed."""
     summary = record.get('summary')
     if summary is None:
         return _CHANCE
-    return 100 * summary['student_top1_last'] / summary['teacher_top1']
+    return 100 * summary[f'student_top1_{epoch}'] / summary['teacher_top1']
 
 
 def draw_strips(records: Iterable[dict[str, Any]],
@@ -369,14 +436,16 @@ def draw_strips(records: Iterable[dict[str, Any]],
                   solid_capstyle='round',
                   zorder=0)
         for name, mean in means.items():
-            is_kind = name in colours
-            label = name if is_kind else 'ResNet-18 of another recipe'
+            label, marker = next(
+                (name if name in colours else group, marker)
+                for (group, members), marker in zip(GROUPS.items(), 'oxs^')
+                if name in members)
             axes.scatter(
                 mean,
                 height,
-                s=42 if is_kind else 20,
+                s=42 if name in colours else 20,
                 color=colours.get(name, '0.4'),
-                marker='o' if is_kind else 'x',
+                marker=marker,
                 label=None if label in seen else label)
             seen.add(label)
     axes.set_yticks(range(len(rows)), [method for method, _ in rows])

@@ -1,0 +1,10 @@
+# G(z + s e_y) (Do et al., NeurIPS 2022, with s = 1).
+generator = dict(
+    type='ConditionalGenerator',
+    num_classes=10,
+    label_scale=0.6,
+    latent_size=128,
+    image_size=28,
+    image_channels=1,
+    width=32,
+    head='sigmoid')

@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/teachers/swinw32_digits.py',
+    '../_base_/datasets/digits_supervised.py',
+    '../_base_/schedules/supervised_adamw.py',
+    '../_base_/supervised_runtime.py',
+]
+model = {{_base_.teacher.model}}
+train_cfg = dict(max_epochs=60)

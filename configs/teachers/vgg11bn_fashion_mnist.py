@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/teachers/vgg11bn_fashion_mnist.py',
+    '../_base_/datasets/fashion_mnist_supervised.py',
+    '../_base_/schedules/supervised_cosine.py',
+    '../_base_/supervised_runtime.py',
+]
+model = {{_base_.teacher.model}}
+train_cfg = dict(max_epochs=3)
