@@ -17,13 +17,14 @@ from tadfkd.utils.files import write_json
 _FLAGS = ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16')
 
 
-def checkout_commit() -> str:
-    """The commit of the checkout in the current folder.
+def checkout_commit(folder: str | os.PathLike = '.') -> str:
+    """The commit of the checkout in a folder.
 
     It ends with ``-dirty`` if files were changed. Outside of a checkout it is
     an empty string.
     """
     return subprocess.run(['git', 'describe', '--always', '--dirty'],
+                          cwd=folder,
                           capture_output=True,
                           text=True).stdout.strip()
 
