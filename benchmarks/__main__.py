@@ -124,7 +124,7 @@ def parse_arguments() -> argparse.Namespace:
         default=ROOT,
         metavar='FOLDER',
         help='a checkout of another commit')
-    start.add_argument('--repeats', type=int, default=7)
+    start.add_argument('--repeats', type=int, default=3)
 
     compare = commands.add_parser(
         'compare',

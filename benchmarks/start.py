@@ -50,7 +50,7 @@ def time_start(checkout: Path, repeats: int) -> dict[str, Any]:
 
     Args:
         checkout: Folder of a checkout of this repository, of any commit.
-        repeats: Runs of each case, >= 1, after one that reads the files.
+        repeats: Runs of each case, >= 1.
 
     Returns:
         ``checkout``, the commit there; ``cases``, with medians in seconds of
@@ -62,7 +62,7 @@ def time_start(checkout: Path, repeats: int) -> dict[str, Any]:
     """
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in CASES}
     with tempfile.TemporaryDirectory() as work_dir:
-        for _ in range(repeats + 1):
+        for _ in range(repeats):
             for name, (words, code) in CASES.items():
                 words = [
                     work_dir if word == 'WORK_DIR' else word for word in words
@@ -70,7 +70,7 @@ def time_start(checkout: Path, repeats: int) -> dict[str, Any]:
                 times[name].append(_time(words, code, checkout))
     cases = {}
     for name, runs in times.items():
-        cpu, wall = (statistics.median(column) for column in zip(*runs[1:]))
+        cpu, wall = (statistics.median(column) for column in zip(*runs))
         cases[name] = dict(cpu=cpu, wall=wall)
     return dict(
         checkout=checkout_commit(checkout),

@@ -7,9 +7,9 @@ record=docs/measured/start/record.json
 
 old=$(mktemp -d)
 git worktree add --detach "$old" f3954aa
-python -m benchmarks start --checkout "$old" --repeats 3 --name f3954aa \
+python -m benchmarks start --checkout "$old" --name f3954aa \
     --record $record
 git worktree remove --force "$old"
 
-python -m benchmarks start --repeats 3 --name now --record $record
+python -m benchmarks start --name now --record $record
 python -m benchmarks tables
