@@ -126,6 +126,11 @@ def parse_arguments() -> argparse.Namespace:
         help='a checkout of another commit')
     start.add_argument('--repeats', type=int, default=3)
 
+    commands.add_parser(
+        'smoke',
+        parents=[record],
+        help='train, resume, train by two processes, and export')
+
     compare = commands.add_parser(
         'compare',
         parents=[options],
@@ -277,6 +282,12 @@ def main() -> None:
         print(start_table({times['checkout']: times}))
         if arguments.record:
             write_record(arguments.record, times, arguments.name)
+    elif arguments.command == 'smoke':
+        from benchmarks.records import write_record
+        from benchmarks.smoke import smoke_test
+        result = smoke_test()
+        if arguments.record:
+            write_record(arguments.record, result, arguments.name)
     elif arguments.command == 'teachers':
         from benchmarks.teachers import (METHODS, TEACHERS, benchmark_teachers,
                                          robustness_table)
