@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from mmengine.registry import Registry
+from torch.nn import Module
 
 import tadfkd.registry
 
@@ -34,46 +35,48 @@ def components() -> dict[str, list[tuple[str, str, str]]]:
 def _with_bases(component: Callable) -> Iterator[Callable]:
     """The component and its bases, those of them that are ours."""
     for one in getattr(component, '__mro__', (component, )):
-        if one.__module__.startswith('tadfkd.'):
+        if one.__module__.startswith('tadfkd.') and one.__name__[0] != '_':
             yield one
 
 
 def _first_sentence(component: Callable) -> str:
     """Without the markup of Sphinx."""
     text = ' '.join((inspect.getdoc(component) or '').split())
-    sentence = re.split(r'(?<=[.:])\s', text)[0].rstrip(':')
+    sentence = re.split(r'(?<=\.)\s|::\s', text)[0]
     return re.sub(r':\w+:`[~.\w]*?(\w+)`', r'`\1`',
                   sentence).replace('``', '`')
 
 
 def _arguments(component: Callable) -> str:
     """Its own arguments, and the class from which it has more."""
-    owners = [
-        one for one in getattr(component, '__mro__', ())
-        if '__init__' in vars(one) and one is not object
-    ]
-    function = vars(owners[0])['__init__'] if owners else component
-    parameters = [
-        parameter
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.name != 'self'
-    ] if owners or not inspect.isclass(component) else []
-    own = [
+    if not inspect.isclass(component):
+        return ', '.join(_in_code(inspect.signature(component)))
+    owner, *bases = (
+        one for one in component.__mro__ if '__init__' in vars(one))
+    if owner in (object, Module):
+        return 'none'
+    if owner is not component and owner.__name__[0] != '_':
+        return _those_of(owner)
+    signature = inspect.signature(owner)
+    texts = _in_code(signature)
+    if any(parameter.kind is parameter.VAR_KEYWORD
+           for parameter in signature.parameters.values()):
+        texts.append(_those_of(bases[0]))
+    return ', '.join(texts) or 'none'
+
+
+def _those_of(owner: type) -> str:
+    library = owner.__module__.partition('.')[0]
+    scope = '' if library == 'tadfkd' else f'{library}.'
+    return f'those of `{scope}{owner.__name__}`'
+
+
+def _in_code(signature: inspect.Signature) -> list[str]:
+    """The arguments as a config has them."""
+    return [
         f'`{parameter.name}`' if parameter.default is parameter.empty else
-        f'`{parameter.name}={_in_code(parameter.default)}`'
-        for parameter in parameters
+        f'`{parameter.name}={parameter.default!r}`'
+        for parameter in signature.parameters.values()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD,
                               parameter.KEYWORD_ONLY)
     ]
-    if owners and owners[0] is not component:
-        return f'those of `{owners[0].__name__}`'
-    passes_on = any(parameter.kind is parameter.VAR_KEYWORD
-                    for parameter in parameters)
-    if passes_on and len(owners) > 1:
-        own.append(f'those of `{owners[1].__name__}`')
-    return ', '.join(own) or 'none'
-
-
-def _in_code(value: object) -> str:
-    """The value as a config has it."""
-    return getattr(value, '__name__', repr(value))
