@@ -63,10 +63,11 @@ lower-bounds:
 	$(PYTHON) -m venv .venv-lower
 	.venv-lower/bin/pip install --quiet uv
 	.venv-lower/bin/uv pip install --quiet --python .venv-lower \
-		--resolution lowest-direct --editable ".[openmmlab,digits,tests]"
+		--resolution lowest-direct --editable ".[openmmlab,digits,onnx,timm,transformers,tests]"
 	.venv-lower/bin/python -m benchmarks smoke
 	.venv-lower/bin/python -m pytest -q tests/test_losses tests/test_selectors \
-		tests/test_generators tests/test_augmentations tests/test_memory tests/test_utils
+		tests/test_generators tests/test_augmentations tests/test_memory tests/test_utils \
+		tests/test_checkpoints
 
 clean:
 	rm -rf $(VENV) .venv-lock .venv-onedl .venv-lower docs/_build
