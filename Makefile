@@ -37,9 +37,11 @@ lint-style: $(VENV)/.installed
 	$(BIN)/isort --check-only --quiet tadfkd benchmarks examples tools tests
 	$(BIN)/yapf --parallel --diff --recursive tadfkd benchmarks examples tools tests configs
 
+# Links between pages are checked. `make docs BUILDER=linkcheck` follows the others.
+BUILDER ?= html
 docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet --no-deps -r requirements/docs.lock
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -b $(BUILDER) docs docs/_build/$(BUILDER)
 
 # Every pinned package with everything that it needs, and the hashes of all.
 COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
