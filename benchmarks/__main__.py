@@ -114,6 +114,23 @@ def parse_arguments() -> argparse.Namespace:
         help='count the files that a training step runs through')
     step_path.add_argument('configs', nargs='+', metavar='CONFIG')
 
+    start = commands.add_parser(
+        'start',
+        parents=[record],
+        help='time what a command does before its work begins')
+    start.add_argument(
+        '--checkout',
+        type=Path,
+        default=ROOT,
+        metavar='FOLDER',
+        help='a checkout of another commit')
+    start.add_argument('--repeats', type=int, default=3)
+
+    commands.add_parser(
+        'smoke',
+        parents=[record],
+        help='train, resume, train by two processes, and export')
+
     compare = commands.add_parser(
         'compare',
         parents=[options],
@@ -258,6 +275,19 @@ def main() -> None:
             comparison_table(
                 complete(runs, arguments.record, arguments.work_dir, arguments.
                          jobs, arguments.teacher_checkpoint))))
+    elif arguments.command == 'start':
+        from benchmarks.records import write_record
+        from benchmarks.start import start_table, time_start
+        times = time_start(arguments.checkout, arguments.repeats)
+        print(start_table({times['checkout']: times}))
+        if arguments.record:
+            write_record(arguments.record, times, arguments.name)
+    elif arguments.command == 'smoke':
+        from benchmarks.records import write_record
+        from benchmarks.smoke import smoke_test
+        result = smoke_test()
+        if arguments.record:
+            write_record(arguments.record, result, arguments.name)
     elif arguments.command == 'teachers':
         from benchmarks.teachers import (METHODS, TEACHERS, benchmark_teachers,
                                          robustness_table)

@@ -5,7 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,19 @@ from tadfkd.utils.files import write_json
 
 #: Instructions of a processor that decide how fast it multiplies.
 _FLAGS = ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16')
+#: Distributions that a record names if they are installed.
+_PACKAGES = ('tadfkd', 'torch', 'mmengine', 'mmcv', 'mmcv-lite', 'mmpretrain',
+             'onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain')
 
 
-def checkout_commit() -> str:
-    """The commit of the checkout in the current folder.
+def checkout_commit(folder: str | os.PathLike = '.') -> str:
+    """The commit of the checkout in a folder.
 
     It ends with ``-dirty`` if files were changed. Outside of a checkout it is
     an empty string.
     """
     return subprocess.run(['git', 'describe', '--always', '--dirty'],
+                          cwd=folder,
                           capture_output=True,
                           text=True).stdout.strip()
 
@@ -45,8 +49,8 @@ def write_record(path: str | os.PathLike,
         commit=checkout_commit(),
         machine=_machine(),
         versions={
-            package: version(package)
-            for package in ('tadfkd', 'torch', 'mmengine', 'mmpretrain')
+            found.name: found.version
+            for found in distributions() if found.name in _PACKAGES
         } | dict(python=platform.python_version()),
         **results)
     if name is not None:

@@ -1,8 +1,8 @@
 """Write the tables of the pages.
 
 A page has a table between ``<!-- table NAME -->`` and ``<!-- end of table
--->``. What it is made of is a record in ``docs/measured``, or
-``docs/methods.yml``.
+-->``. What it is made of is a record in ``docs/measured``,
+``docs/methods.yml``, or the code itself.
 """
 import json
 import re
@@ -14,8 +14,10 @@ from typing import Any
 import yaml
 
 from benchmarks.comparison import comparison_table
+from benchmarks.components import HEAD, components
 from benchmarks.health import health_table
 from benchmarks.methods import methods_table, own_numbers_table
+from benchmarks.start import start_table
 from benchmarks.step_path import path_table
 from benchmarks.teachers import (draw_strips, judging_table, robustness_table,
                                  shares_table)
@@ -62,9 +64,12 @@ def with_tables(page: str, docs: Path) -> str:
     def table(match: re.Match) -> str:
         begin, name, end = match.groups()
         source, make = TABLES[name]
-        text = (docs / source).read_text()
-        read = json.loads if source.endswith('.json') else yaml.safe_load
-        return f'{begin}\n{make(read(text)).strip()}\n\n{end}'
+        if source is None:
+            data = None
+        else:
+            read = json.loads if source.endswith('.json') else yaml.safe_load
+            data = read((docs / source).read_text())
+        return f'{begin}\n{make(data).strip()}\n\n{end}'
 
     return _TABLE.sub(table, page)
 
@@ -229,15 +234,21 @@ def _own_numbers(methods: dict[str, Any]) -> str:
     return _table(*own_numbers_table(methods))
 
 
+def _components(_: None) -> str:
+    return '\n\n'.join(f'## {room}\n\n{_table(HEAD, rows)}'
+                       for room, rows in components().items())
+
+
 def _record(folder: str) -> str:
     return f'measured/{folder}/record.json'
 
 
-#: By the name in the page: the file in ``docs`` and the function that makes
-#: Markdown of what it holds.
-TABLES: dict[str, tuple[str, Callable[[Any], str]]] = dict(
+#: By the name in the page: the file in ``docs``, if there is one, and the
+#: function that makes Markdown of what it holds.
+TABLES: dict[str, tuple[str | None, Callable[[Any], str]]] = dict(
     agnostic_tuning=(_record('agnostic_tuning'), _tuning),
     algorithms_digits=(_record('algorithms_digits'), comparison_table),
+    components=(None, _components),
     health=(_record('health'), health_table),
     methods=('methods.yml', _methods),
     methods_own_numbers=('methods.yml', _own_numbers),
@@ -245,6 +256,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = dict(
     robustness=(_record('robustness'), robustness_table),
     robustness_teachers=(_record('robustness'), shares_table),
     scale=(_record('scale'), _scale),
+    start=(_record('start'), start_table),
     step=(_record('step'), _step),
     step_path=(_record('step_path'), path_table),
     tadfkd_digits=(_record('tadfkd_digits'), _demo),

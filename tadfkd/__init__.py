@@ -17,5 +17,7 @@ def __getattr__(name: str) -> Any:
     """A function of ``tadfkd.apis``, imported with torch at its first use."""
     if name not in __all__:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from tadfkd.utils.startup import check_dependencies
+    check_dependencies()
     from tadfkd import apis
     return getattr(apis, name)

@@ -54,8 +54,12 @@ def no_decoration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip what takes much of a short run and is not read: the formatting of
     config texts, the description of the machine, the curves, and the files of
     the student."""
-    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **_:
-                        (text, True))
+    # OpenMMLab's mmengine imports the function, and the fork looks it up.
+    for module in ('mmengine.config.config', 'yapf.yapflib.yapf_api'):
+        monkeypatch.setattr(
+            f'{module}.FormatCode',
+            lambda text, **_: (text, True),
+            raising=False)
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
     monkeypatch.setattr('tadfkd.engine.hooks.summary.draw_curves',
                         lambda *_: None)

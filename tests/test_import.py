@@ -21,6 +21,9 @@ import tadfkd.apis
 after = state()
 for old, new in zip(before, after, strict=True):
     assert old == new, (old, new)
+# mmengine imports transformers. timm is for teachers that come from it.
+import sys
+assert 'timm' not in sys.modules
 """
 
 LAZY = """

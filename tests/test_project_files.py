@@ -1,7 +1,9 @@
 """Files around the package agree with each other."""
 import re
+import tomllib
 from collections import Counter
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -13,32 +15,44 @@ import tadfkd
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def pins() -> dict[str, str]:
-    """Pinned versions by distribution name."""
+def pins(*names: str) -> dict[str, str]:
+    """Pinned versions by distribution name, of files of requirements."""
     return {
         requirement.name: str(requirement.specifier).removeprefix('==')
-        for name in ('runtime', 'tests')
-        for line in (ROOT / f'requirements/{name}.txt').read_text().split('\n')
-        if line and not line.startswith(('#', '-r'))
-        for requirement in (Requirement(line), )
+        for name in names or ('runtime.txt', 'tests.txt')
+        for line in (ROOT / 'requirements' / name).read_text().split('\n')
+        if line and not line.startswith(('#', '-', ' '))
+        for requirement in (Requirement(line.rstrip(' \\')), )
     }
 
 
 def setup_requirements() -> list[Requirement]:
     """The requirements of the package, with its extras."""
-    text = (ROOT / 'pyproject.toml').read_text().partition('[project]')[2]
-    return [
-        Requirement(match)
-        for match in re.findall(r'"([\w-]+(?:[<>=]=?[\d.]+,?)+)"', text)
-    ]
+    project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+    extras = project['optional-dependencies'].values()
+    return [*map(Requirement, chain(project['dependencies'], *extras))]
 
 
 def test_the_ranges_of_setup_admit_the_pins() -> None:
     requirements = setup_requirements()
-    assert len(requirements) >= 10
+    pinned = pins('runtime.txt', 'tests.txt', 'onedl.txt')
     for requirement in requirements:
         assert requirement.specifier.contains(
-            pins()[requirement.name]), requirement
+            pinned[requirement.name]), requirement
+
+
+@pytest.mark.parametrize('lock, names', [
+    ('tests.lock', ['runtime.txt', 'tests.txt']),
+    ('docs.lock', ['docs.txt']),
+])
+def test_the_locked_versions_are_the_pinned_ones(lock: str,
+                                                 names: list[str]) -> None:
+    text = (ROOT / 'requirements' / lock).read_text()
+    locked = pins(lock)
+    assert pins(*names).items() <= locked.items()
+    assert text.count('\n    --hash=sha256:') >= len(locked)
+    # Whoever installs chooses where from.
+    assert '://' not in text
 
 
 def test_what_is_installed_is_what_was_pinned() -> None:

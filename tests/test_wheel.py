@@ -72,11 +72,17 @@ def test_the_wheel_has_configs_tools_and_index(installed: Path) -> None:
             for path in installed.iterdir()} == {'tadfkd'}
 
 
-def test_the_wheel_has_the_command(installed: Path) -> None:
+def test_the_wheel_has_the_command_and_forces_no_mmengine(
+        installed: Path) -> None:
     [distribution] = [
         found for found in distributions(path=[str(installed)])
         if found.name == 'tadfkd'
     ]
+    required = [
+        text for text in distribution.requires or [] if 'extra ==' not in text
+    ]
+    assert any(text.startswith('torch') for text in required)
+    assert not any('mm' in text for text in required)
     [command] = distribution.entry_points.select(group='console_scripts')
     assert (command.name, command.value) == ('tadfkd', 'tadfkd.cli:main')
 

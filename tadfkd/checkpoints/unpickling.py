@@ -43,11 +43,10 @@ def data_globals() -> dict[str, Any]:
         for name in ('_reconstruct', 'scalar'):
             known[f'{module}.multiarray.{name}'] = getattr(
                 core.multiarray, name)
-    # NumPy has numpy.dtypes since 1.25. Objects and records are not numbers.
-    dtypes = getattr(np, 'dtypes', None)
-    for name in dir(dtypes):
+    # Objects and records are not numbers.
+    for name in dir(np.dtypes):
         if name.endswith('DType') and name not in ('ObjectDType', 'VoidDType'):
-            known[f'numpy.dtypes.{name}'] = getattr(dtypes, name)
+            known[f'numpy.dtypes.{name}'] = getattr(np.dtypes, name)
     return known
 
 

@@ -1,4 +1,5 @@
 """A check of the environment, made before mmpretrain is imported."""
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from tadfkd.errors import UserError
@@ -11,17 +12,23 @@ class MissingDependency(UserError, ImportError):
 def check_dependencies() -> None:
     """Say in one sentence which module is missing.
 
-    ``mmcv`` and ``mmcv-lite`` install the same module, so ``pyproject.toml``
-    requires neither: one would overwrite the other.
+    OpenMMLab's packages and their fork install the same modules, so
+    ``pyproject.toml`` requires neither: one would overwrite the other.
 
     Raises:
-        MissingDependency: If ``mmcv`` or ``pkg_resources`` cannot be found.
+        MissingDependency: If ``mmengine``, ``mmcv`` or ``mmpretrain`` cannot
+            be found, or ``pkg_resources``, which OpenMMLab's mmengine needs.
     """
-    if find_spec('mmcv') is None:
-        raise MissingDependency(
-            'tadfkd needs the module `mmcv`, which is not installed: run `pip '
-            'install mmcv-lite` (or install the full `mmcv` if you need its '
-            'operators)')
+    for module in ('mmengine', 'mmcv', 'mmpretrain'):
+        if find_spec(module) is None:
+            raise MissingDependency(
+                f'tadfkd needs the module `{module}`, which is not installed: '
+                "run `pip install 'tadfkd[openmmlab]'`, or `pip install "
+                "'tadfkd[onedl]'` for the fork of these packages")
+    try:
+        version('mmengine')
+    except PackageNotFoundError:
+        return
     if find_spec('pkg_resources') is None:
         raise MissingDependency(
             'mmengine needs `pkg_resources`, which setuptools dropped in '

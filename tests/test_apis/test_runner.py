@@ -8,10 +8,16 @@ from tadfkd.apis import train
 from tadfkd.errors import UserError
 
 
-def test_a_config_can_be_used_again(tiny_config: Config) -> None:
+def test_a_config_can_be_used_again(tiny_config: Config,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
     before = tiny_config.pretty_text
     tiny_config.train_cfg.max_epochs = 1
+    formatted: list[str] = []
+    monkeypatch.setattr(
+        'mmengine.config.config.FormatCode', lambda text, **_:
+        (formatted.append(text) or text, True))
     train(tiny_config)
+    assert len(formatted) == 1
     train(tiny_config)
     tiny_config.train_cfg.max_epochs = 2
     # The seed was in the config already, and the runs have added nothing.
