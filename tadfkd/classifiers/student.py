@@ -37,7 +37,7 @@ def find_student(student: str | os.PathLike | dict,
     is_named = not isinstance(student, dict)
     if is_named:
         model = without_pretrained_weights(model)
-    if is_named and num_classes is None:
+    if is_named and num_classes is None and 'factory' not in model:
         raise UserError(f'model.student names {student}, and without a '
                         'teacher its class count is unknown: set '
                         'model.num_classes')
@@ -61,8 +61,8 @@ def build_student(
     [-1, 1]: the student is trained here, so any normalisation works.
 
     Args:
-        student: Zoo name, config path, ``timm::`` or ``transformers::``
-            name, or model dict.
+        student: Zoo name, config path, ``timm::``, ``transformers::`` or
+            ``torchvision::`` name, ``package.module:factory``, or model dict.
         num_classes: The teacher's class count, if there is a teacher.
         input_size: Height and width that images are resized to; None takes
             the config's.
