@@ -69,7 +69,7 @@ def _add_check(parser: ArgumentParser) -> None:
         'teacher',
         help='a config that distils it, a name of the zoo, a config of a '
         'classifier, timm::NAME, transformers::FOLDER, torchvision::NAME, '
-        'package.module:function, or a TorchScript file')
+        'package.module:function, or a TorchScript or ONNX file')
     parser.add_argument('--checkpoint', metavar='FILE', help='its weights')
     parser.add_argument(
         '--student', metavar='NAME', help='a name or config of a student')
@@ -127,7 +127,7 @@ def _check(arguments: Namespace) -> None:
     elif written is not None:
         config = recommended_config(
             arguments.teacher,
-            report,
+            report.facts,
             checkpoint=arguments.checkpoint,
             student=arguments.student,
             options=arguments.cfg_options)
@@ -259,6 +259,10 @@ def _add_predict(parser: ArgumentParser) -> None:
         'images', nargs='+', help='image files, folders or patterns')
     parser.add_argument(
         '--out', metavar='FILE.csv', help='where the table goes, not stdout')
+    parser.add_argument(
+        '--trust-program',
+        action='store_true',
+        help='run student.pt2, for a student that is a network of your own')
 
 
 def _predict(arguments: Namespace) -> None:
@@ -267,8 +271,10 @@ def _predict(arguments: Namespace) -> None:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator='\n')
     writer.writerow(['path', 'class', 'probability'])
-    for path, label, probability in predict(arguments.student_dir,
-                                            arguments.images):
+    for path, label, probability in predict(
+            arguments.student_dir,
+            arguments.images,
+            trust_program=arguments.trust_program):
         writer.writerow([path, label, f'{probability:.6f}'])
     if arguments.out is None:
         sys.stdout.write(table.getvalue())
