@@ -165,9 +165,10 @@ def _add_train(parser: ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, help='seed of the run')
     parser.add_argument(
         '--teacher',
-        metavar='CONFIG',
-        help='a config of another teacher, such as those that `tadfkd '
-        'configs teachers/` lists, in place of the one in the config')
+        metavar='TEACHER',
+        help='another teacher in place of that in the config: a config, such '
+        'as those that `tadfkd configs teachers/` lists, or a name as for '
+        '`tadfkd check`')
     parser.add_argument(
         '--teacher-checkpoint',
         metavar='FILE',
@@ -182,7 +183,7 @@ def _add_train(parser: ArgumentParser) -> None:
 
 def _train(arguments: Namespace) -> None:
     find_config(arguments.config)
-    if arguments.teacher is not None:
+    if (arguments.teacher or '').endswith('.py'):
         find_config(arguments.teacher)
     from tadfkd.apis import load_config, train
     config = load_config(

@@ -159,6 +159,13 @@ def wrapped_library(model: dict) -> str | None:
     return {wrapper: name for name, wrapper in _WRAPPERS.items()}.get(kind)
 
 
+def lacks_class_count(model: dict) -> bool:
+    """Whether a model of timm or Hugging Face has their own class count."""
+    return wrapped_library(model) is not None and not {
+        'num_classes', 'num_labels'
+    } & model.keys()
+
+
 def with_num_classes(model: dict, num_classes: int) -> dict:
     """A copy of the model dict with another number of classes.
 

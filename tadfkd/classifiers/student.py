@@ -5,9 +5,9 @@ from mmengine.config import Config
 from torch import nn
 
 from tadfkd.classifiers.build import build_classifier
-from tadfkd.classifiers.configs import (find_classifier, with_num_classes,
-                                        without_pretrained_weights,
-                                        wrapped_library)
+from tadfkd.classifiers.configs import (find_classifier, lacks_class_count,
+                                        with_num_classes,
+                                        without_pretrained_weights)
 from tadfkd.classifiers.facts import facts_of, own_input_size, own_num_channels
 from tadfkd.classifiers.input_adapter import InputAdapter
 from tadfkd.classifiers.outputs import OutputPart
@@ -41,7 +41,7 @@ def find_student(student: str | os.PathLike | dict,
         raise UserError(f'model.student names {student}, and without a '
                         'teacher its class count is unknown: set '
                         'model.num_classes')
-    if num_classes is not None and (is_named or _lacks_class_count(model)):
+    if num_classes is not None and (is_named or lacks_class_count(model)):
         model = with_num_classes(model, num_classes)
     return model, config
 
@@ -97,9 +97,3 @@ def build_student(
         grey_to_rgb=is_named)
     return network, adapter, facts['output'].value \
         if 'output' in facts else None
-
-
-def _lacks_class_count(model: dict) -> bool:
-    return wrapped_library(model) is not None and not {
-        'num_classes', 'num_labels'
-    } & model.keys()
