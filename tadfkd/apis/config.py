@@ -140,6 +140,7 @@ def make_writable(part: Any, path: str = '') -> None:
         part = part._cfg_dict
     if not isinstance(part, dict | list | tuple):
         return
+    content: Any = part
     # A dict of mmengine would import lazy objects at a plain look-up.
     items = dict.items(part) if isinstance(part, dict) else enumerate(part)
     for key, value in [*items]:
@@ -149,18 +150,16 @@ def make_writable(part: Any, path: str = '') -> None:
             continue
         if not path and isinstance(part, dict):
             # A file may define or import the class that it names below.
-            del part[key]
+            del content[key]
             continue
         name = factory_of(value)
-        if key == 'type':
-            name = name.replace(':', '.')
-        if key not in ('factory', 'type') or key == 'type' and isinstance(
-                name, LiveObject):
+        if key != 'factory' and (key != 'type'
+                                 or isinstance(name, LiveObject)):
             raise UserError(
                 f'{where} is {name_of(value)}, which a config cannot hold: '
                 'register it and name it, or give a network as the factory of '
                 "'ModuleTeacher' or 'tadfkd.ModuleClassifier'")
-        part[key] = name
+        content[key] = name if key == 'factory' else name.replace(':', '.')
 
 
 def _forget_scope(part: Any) -> None:
@@ -179,8 +178,8 @@ def _forget_scope(part: Any) -> None:
 
 def _require_distillation(config: Config, option: str) -> None:
     if not is_distillation(config):
-        raise UserError(f'--{option} was given, but {config.filename} distils '
-                        'no teacher: leave it out')
+        raise UserError(f'--{option} was given, but '
+                        f'{config.filename or "the config"} distils no teacher: leave it out')
 
 
 def _use_teacher(config: Config, source: Any) -> None:

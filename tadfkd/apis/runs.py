@@ -101,26 +101,29 @@ def distill(config: str | os.PathLike | Config | dict | None = None,
             teacher_checkpoint=teacher_checkpoint).items() if value is not None
     }
     if config is None:
-        config = config_for_teacher(fields=fields, steps=steps, **changes)
+        loaded = config_for_teacher(fields=fields, steps=steps, **changes)
     elif fields or steps is not None:
         raise UserError('image_size, channels, mean, std, value_range and '
                         'steps are for a teacher without config: set them in '
                         'the config')
     elif not isinstance(config, Config):
-        config = load_config(config, **changes)
+        loaded = load_config(config, **changes)
     elif changes:
         raise UserError('changes were given with a config that is loaded '
                         f'already ({", ".join(changes)}): give the changes to '
                         'load_config')
-    if not is_distillation(config):
-        raise UserError(f'{config.filename} has no model.teacher, so there is '
-                        'nothing to distil: use train')
-    train(config)
-    if not Path(config.work_dir, 'summary.json').is_file():
-        raise UserError(f'the run has written no {config.work_dir}/summary.'
+    else:
+        loaded = config
+    if not is_distillation(loaded):
+        raise UserError(f'{loaded.filename or "the config"} has no '
+                        'model.teacher, so there is nothing to distil: use '
+                        'train')
+    train(loaded)
+    if not Path(loaded.work_dir, 'summary.json').is_file():
+        raise UserError(f'the run has written no {loaded.work_dir}/summary.'
                         'json: add a SummaryHook to default_hooks, or use '
                         'train')
-    return Run(config)
+    return Run(loaded)
 
 
 def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:

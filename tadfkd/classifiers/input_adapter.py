@@ -36,8 +36,8 @@ def in_255(where: str, mean: Values, std: Values,
     if mean is None or std is None:
         raise UserError('value_range says in which units mean and std are: '
                         f'set {where}.mean and {where}.std too')
-    return tuple([255 / value_range * value for value in values]
-                 for values in (mean, std))
+    scale = 255 / value_range
+    return [scale * value for value in mean], [scale * value for value in std]
 
 
 class InputAdapter(nn.Module):
