@@ -179,7 +179,8 @@ def _forget_scope(part: Any) -> None:
 def _require_distillation(config: Config, option: str) -> None:
     if not is_distillation(config):
         raise UserError(f'--{option} was given, but '
-                        f'{config.filename or "the config"} distils no teacher: leave it out')
+                        f'{config.filename or "the config"} distils no '
+                        'teacher: leave it out')
 
 
 def _use_teacher(config: Config, source: Any) -> None:

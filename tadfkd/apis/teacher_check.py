@@ -214,7 +214,7 @@ def config_for_teacher(teacher: Any = None,
                 'work_dirs/distill', '_to_'.join(
                     re.sub(r'\W+', '_', name_of(part)).strip('_')
                     for part in (teacher, student or 'resnet18')))))
-    source = teacher_from(teacher) | fields
+    source = teacher_from(teacher, teacher_checkpoint) | fields
     # The facts depend on these.
     of_teacher = {
         key: value
@@ -223,13 +223,13 @@ def config_for_teacher(teacher: Any = None,
     }
     try:
         with registry_errors_as_user_errors():
-            given = _config_of(source, teacher_checkpoint, 128, of_teacher)
+            given = _config_of(source, None, 128, of_teacher)
             init_default_scope('tadfkd')
             facts = MODELS.build(given.model.teacher).facts
     except UserError as error:
         raise UserError(_in_arguments(str(error))) from error
-    config = recommended_config(source, facts, teacher_checkpoint, student,
-                                of_teacher)
+    config = recommended_config(
+        source, facts, student=student, options=of_teacher)
     if steps is not None:
         require_at_least('distill', 'steps', steps, 1)
         _set_steps(config, steps)
@@ -272,9 +272,11 @@ def _config_of(source: Any, checkpoint: str | None, batch_size: int,
                 load_config(path)):
             return load_config(path, options, teacher_checkpoint=checkpoint)
     teacher = teacher_from(source, checkpoint)
-    if checkpoint is None and teacher.get('type') in ('MMPretrainTeacher',
-                                                      'TorchvisionTeacher'):
-        teacher.setdefault('allow_random_weights', True)
+    # A config says itself whether its teacher may have random weights.
+    if not isinstance(source,
+                      dict) and checkpoint is None and teacher['type'] in (
+                          'MMPretrainTeacher', 'TorchvisionTeacher'):
+        teacher['allow_random_weights'] = True
     config = Config(
         dict(
             model=dict(

@@ -139,6 +139,10 @@ def test_a_name_that_can_be_imported_is_in_the_config() -> None:
     (dict(teacher=grey_network, image_size=9, std=[1.0]),
      'mean of the teacher Sequential is unknown: set mean to'),
     (dict(teacher=grey_network, steps=0, **FIELDS), 'steps must be .* >= 1'),
+    (dict(teacher='torchvision::squeezenet1_1'),
+     'has no checkpoint: name one by .* or teacher_checkpoint'),
+    (dict(teacher='net.onnx', teacher_checkpoint='net.pth'),
+     'contains its weights, but a checkpoint is given too'),
     (dict(config={}, steps=3), 'are for a teacher without config'),
 ])
 def test_a_mistake_is_named_by_the_argument(arguments: dict[str, Any],
