@@ -76,13 +76,11 @@ def distill(config: str | os.PathLike | Config | dict | None = None,
     Raises:
         UserError: For a mistake in the config, an argument or a file.
 
-    Example:
-        >>> teacher = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-        >>> student = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-        >>> def short_run():
-        ...     return distill(teacher=teacher, student=student, image_size=8,
-        ...                    channels=1, mean=[0.5], std=[0.5],
-        ...                    value_range=1, steps=750)
+    Example::
+
+        run = distill(teacher=net, student=small, image_size=28, channels=1,
+                      mean=[0.286], std=[0.353], value_range=1, steps=750)
+        run.student(images)
     """
     fields = {
         name: value

@@ -23,9 +23,10 @@ class LiveObject(str):
         value: The object. Copies of the config share it.
 
     Example:
+        >>> from mmengine.config import Config
         >>> config = Config(dict(factory=LiveObject(nn.Identity())))
         >>> config.pretty_text.strip()
-        "factory = '<live object>'"
+        "factory='<live object>'"
         >>> config.factory.value
         Identity()
     """
