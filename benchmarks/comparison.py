@@ -192,7 +192,7 @@ def _make(run: Run, work_dir: Path, teacher_checkpoint: str | None,
             seed=run.seed,
             work_dir=str(folder),
             teacher=run.teacher,
-            teacher_checkpoint=teacher_checkpoint)
+            teacher_checkpoint=teacher_checkpoint).summary
         more = then(run, folder) if then else {}
     except UserError as error:
         if not keep_failures:

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any
 from tadfkd.version import __version__
 
 if TYPE_CHECKING:
-    from tadfkd.apis import (check_teacher, distill, export_student,
+    from tadfkd.apis import (Run, check_teacher, distill, export_student,
                              load_config, load_student, predict, test, train)
 
 __all__ = [
-    '__version__', 'check_teacher', 'distill', 'export_student', 'load_config',
-    'load_student', 'predict', 'test', 'train'
+    'Run', '__version__', 'check_teacher', 'distill', 'export_student',
+    'load_config', 'load_student', 'predict', 'test', 'train'
 ]
 
 

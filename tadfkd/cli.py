@@ -69,7 +69,7 @@ def _add_check(parser: ArgumentParser) -> None:
         'teacher',
         help='a config that distils it, a name of the zoo, a config of a '
         'classifier, timm::NAME, transformers::FOLDER, torchvision::NAME, '
-        'package.module:function, or a TorchScript file')
+        'package.module:function, or a TorchScript or ONNX file')
     parser.add_argument('--checkpoint', metavar='FILE', help='its weights')
     parser.add_argument(
         '--student', metavar='NAME', help='a name or config of a student')
@@ -127,7 +127,7 @@ def _check(arguments: Namespace) -> None:
     elif written is not None:
         config = recommended_config(
             arguments.teacher,
-            report,
+            report.facts,
             checkpoint=arguments.checkpoint,
             student=arguments.student,
             options=arguments.cfg_options)
@@ -165,9 +165,10 @@ def _add_train(parser: ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, help='seed of the run')
     parser.add_argument(
         '--teacher',
-        metavar='CONFIG',
-        help='a config of another teacher, such as those that `tadfkd '
-        'configs teachers/` lists, in place of the one in the config')
+        metavar='TEACHER',
+        help='another teacher in place of that in the config: a config, such '
+        'as those that `tadfkd configs teachers/` lists, or a name as for '
+        '`tadfkd check`')
     parser.add_argument(
         '--teacher-checkpoint',
         metavar='FILE',
@@ -182,7 +183,7 @@ def _add_train(parser: ArgumentParser) -> None:
 
 def _train(arguments: Namespace) -> None:
     find_config(arguments.config)
-    if arguments.teacher is not None:
+    if (arguments.teacher or '').endswith('.py'):
         find_config(arguments.teacher)
     from tadfkd.apis import load_config, train
     config = load_config(
@@ -259,6 +260,10 @@ def _add_predict(parser: ArgumentParser) -> None:
         'images', nargs='+', help='image files, folders or patterns')
     parser.add_argument(
         '--out', metavar='FILE.csv', help='where the table goes, not stdout')
+    parser.add_argument(
+        '--trust-program',
+        action='store_true',
+        help='run student.pt2, for a student that is a network of your own')
 
 
 def _predict(arguments: Namespace) -> None:
@@ -267,8 +272,10 @@ def _predict(arguments: Namespace) -> None:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator='\n')
     writer.writerow(['path', 'class', 'probability'])
-    for path, label, probability in predict(arguments.student_dir,
-                                            arguments.images):
+    for path, label, probability in predict(
+            arguments.student_dir,
+            arguments.images,
+            trust_program=arguments.trust_program):
         writer.writerow([path, label, f'{probability:.6f}'])
     if arguments.out is None:
         sys.stdout.write(table.getvalue())

@@ -27,10 +27,11 @@ def _child(parent: Registry, *rooms: str) -> Registry:
         locations=[f'tadfkd.{room}' for room in rooms])
 
 
-#: Algorithms, backbones, generators, teachers, losses, replay and
-#: augmentations.
-MODELS = _child(roots.MODELS, 'algorithms', 'backbones', 'generators',
-                'teachers', 'losses', 'memory', 'augmentations')
+#: Algorithms, backbones, students of a user's own, generators, teachers,
+#: losses, replay and augmentations.
+MODELS = _child(roots.MODELS, 'algorithms', 'backbones',
+                'classifiers.own_network', 'generators', 'teachers', 'losses',
+                'memory', 'augmentations')
 #: Selectors: teacher output -> boolean mask. A registry of its own, because
 #: every algorithm takes one.
 SELECTORS = Registry(

@@ -91,8 +91,9 @@ class BaseDFKD(BaseModel):
         teacher: Config of a :class:`~tadfkd.teachers.BaseTeacher`, or one
             that is built already. None is for evaluation of the student.
         student: The student classifier: a name in mmpretrain's zoo, a config
-            path, a ``timm::`` or ``transformers::`` name, or a model dict. A
-            named student gets a head for the teacher's classes.
+            path, a ``timm::``, ``transformers::`` or ``torchvision::`` name,
+            ``package.module:factory``, or a model dict. A student that a
+            library names gets a head for the teacher's classes.
         generator: Config of a :class:`~tadfkd.generators.BaseGenerator`.
         batch_size: Images per step and process, >= 2.
         student_loss: Config of the student's

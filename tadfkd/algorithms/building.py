@@ -213,6 +213,5 @@ def require_fitting_networks(
     if teacher is not None and num_classes != teacher.num_classes:
         raise UserError(
             f'the student has {num_classes} classes and the teacher '
-            f'{teacher.num_classes}: set num_classes of the head in '
-            'model.student')
+            f'{teacher.num_classes}: give model.student as many classes')
     return num_classes

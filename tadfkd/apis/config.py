@@ -1,13 +1,19 @@
 """From a config file and command-line options to a checked config."""
+import copy
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.runner import Runner
 
+from tadfkd.classifiers.configs import as_own_network
+from tadfkd.classifiers.own_network import LiveObject, factory_of, name_of
 from tadfkd.errors import UserError, nearest, reason_of, require_at_least
+from tadfkd.teachers.sources import teacher_from
 from tadfkd.utils.annotations import check_arguments
 from tadfkd.utils.shipped import find_config
 
@@ -17,32 +23,37 @@ EVALUATION = tuple(f'{stage}_{part}' for stage in ('val', 'test')
                    for part in ('dataloader', 'cfg', 'evaluator'))
 
 
-def load_config(path: str | os.PathLike,
+def load_config(path: str | os.PathLike | dict,
                 options: dict[str, Any] | None = None,
                 work_dir: str | None = None,
                 seed: int | None = None,
                 resume: bool | str = False,
                 amp: bool = False,
                 launcher: str = 'none',
-                teacher: str | os.PathLike | None = None,
+                teacher: Any = None,
+                student: Any = None,
                 teacher_checkpoint: str | None = None,
                 evaluate: bool = True) -> Config:
     """Read a config, and apply the changes of a user.
 
     Args:
-        path: A config file, or the name of a shipped one, such as
-            ``tadfkd::dafl/resnet34_to_resnet18_cifar10.py``.
+        path: A config file, the name of a shipped one, such as
+            ``tadfkd::dafl/resnet34_to_resnet18_cifar10.py``, or the content
+            of a config, which may have a ``_base_``.
         options: New values by dotted key.
         work_dir: Folder that the run writes to. The default is that of the
             config, or ``work_dirs/<folder of the config>/<its name>``; with
-            ``_from_<name of the file>`` for another teacher.
+            ``_from_<its name>`` for another teacher.
         seed: Replaces ``randomness.seed``, >= 0.
         resume: A path resumes from that checkpoint. True resumes from the
             newest intact checkpoint in ``work_dir``, if there is one.
         amp: Whether forward passes run in bfloat16.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        teacher: A config whose ``teacher``, or ``model.teacher``, replaces
-            that of the config, such as ``tadfkd::teachers/vitw64_digits.py``.
+        teacher: Replaces that of the config: a config with a ``teacher`` or
+            ``model.teacher``, such as ``tadfkd::teachers/vitw64_digits.py``,
+            or what :func:`~tadfkd.teachers.sources.teacher_from` takes.
+        student: Replaces ``model.student``: one of the names that it takes, a
+            model dict, a network, or a class or function that builds one.
         teacher_checkpoint: Replaces ``model.teacher.checkpoint``.
         evaluate: False removes all evaluation data.
 
@@ -54,7 +65,11 @@ def load_config(path: str | os.PathLike,
     """
     config = _read(path)
     if teacher is not None:
-        _use_teacher(config, path, teacher)
+        _use_teacher(config, teacher)
+    if student is not None:
+        _require_distillation(config, 'student')
+        config.model.student = as_own_network(student) or student
+    make_writable(config)
     merge_options(config, options or {})
     check_arguments('', Runner, config)
     if seed is not None:
@@ -70,9 +85,7 @@ def load_config(path: str | os.PathLike,
     if amp:
         _use_autocast(config)
     if teacher_checkpoint is not None:
-        if not is_distillation(config):
-            raise UserError(f'--teacher-checkpoint was given, but {path} '
-                            'distils no teacher: leave it out')
+        _require_distillation(config, 'teacher-checkpoint')
         config.model.teacher.checkpoint = teacher_checkpoint
     if not evaluate:
         for key in EVALUATION:
@@ -80,16 +93,24 @@ def load_config(path: str | os.PathLike,
     if work_dir is not None:
         config.work_dir = work_dir
     elif config.get('work_dir') is None:
-        config_path = Path(config.filename).resolve()
-        name = config_path.stem
+        place = Path(config.filename or 'distill/run.py').resolve()
+        name = place.stem
         if teacher is not None:
-            name += f'_from_{Path(teacher).stem}'
-        config.work_dir = str(Path('work_dirs', config_path.parent.name, name))
+            name += '_from_' + re.sub(r'\W+', '_', Path(name_of(teacher)).stem)
+        config.work_dir = str(Path('work_dirs', place.parent.name, name))
     _check(config)
     return config
 
 
-def _read(path: str | os.PathLike) -> Config:
+def _read(path: str | os.PathLike | dict) -> Config:
+    if isinstance(path, dict):
+        content = copy.deepcopy(path)
+        bases = content.pop('_base_', [])
+        config = Config()
+        for base in [bases] if isinstance(bases, str) else bases:
+            config.merge_from_dict(_read(base).to_dict())
+        config.merge_from_dict(content)
+        return config
     file = find_config(path)
     try:
         config = Config.fromfile(file)
@@ -99,6 +120,46 @@ def _read(path: str | os.PathLike) -> Config:
                         f'({reason_of(error)}): correct the file') from error
     _forget_scope([*config.values()])
     return config
+
+
+def make_writable(part: Any, path: str = '') -> None:
+    """Replace the objects in a config that its file could not hold.
+
+    A network, class or function that is a ``factory`` becomes the name of the
+    factory, or a :class:`~tadfkd.classifiers.own_network.LiveObject`. A class
+    that is a ``type`` becomes its name.
+
+    Args:
+        part: A config, or any part of it, which is changed.
+        path: Its place in the config, for messages.
+
+    Raises:
+        UserError: For any other network, class or function.
+    """
+    if isinstance(part, Config):
+        part = part._cfg_dict
+    if not isinstance(part, dict | list | tuple):
+        return
+    content: Any = part
+    # A dict of mmengine would import lazy objects at a plain look-up.
+    items = dict.items(part) if isinstance(part, dict) else enumerate(part)
+    for key, value in [*items]:
+        where = f'{path}.{key}' if path else str(key)
+        if isinstance(value, LazyObject | LazyAttr) or not callable(value):
+            make_writable(value, where)
+            continue
+        if not path and isinstance(part, dict):
+            # A file may define or import the class that it names below.
+            del content[key]
+            continue
+        name = factory_of(value)
+        if key != 'factory' and (key != 'type'
+                                 or isinstance(name, LiveObject)):
+            raise UserError(
+                f'{where} is {name_of(value)}, which a config cannot hold: '
+                'register it and name it, or give a network as the factory of '
+                "'ModuleTeacher' or 'tadfkd.ModuleClassifier'")
+        content[key] = name if key == 'factory' else name.replace(':', '.')
 
 
 def _forget_scope(part: Any) -> None:
@@ -115,11 +176,19 @@ def _forget_scope(part: Any) -> None:
             _forget_scope(item)
 
 
-def _use_teacher(config: Config, path: str | os.PathLike,
-                 source: str | os.PathLike) -> None:
+def _require_distillation(config: Config, option: str) -> None:
     if not is_distillation(config):
-        raise UserError(f'--teacher was given, but {path} distils no teacher: '
-                        'leave it out')
+        raise UserError(f'--{option} was given, but '
+                        f'{config.filename or "the config"} distils no '
+                        'teacher: leave it out')
+
+
+def _use_teacher(config: Config, source: Any) -> None:
+    _require_distillation(config, 'teacher')
+    is_path = isinstance(source, str | os.PathLike)
+    if not is_path or not os.fspath(source).endswith('.py'):
+        config.model.teacher = teacher_from(source)
+        return
     content = _read(source)
     teacher = content.get('teacher')
     if teacher is None and is_distillation(content):

@@ -40,14 +40,14 @@ def run_demo(work_dir: Path, seed: int = 0, steps: int | None = None) -> str:
     ]
     for recipe, config, name in RUNS:
         folder = work_dir / name
-        summary = distill(
+        run = distill(
             config,
             options={} if steps is None else _few_steps(config, steps),
             work_dir=str(folder),
             seed=seed,
             teacher_checkpoint=str(
                 _teacher(recipe, folder / 'teacher', seed, steps is not None)))
-        pages.append(_page(summary, folder))
+        pages.append(_page(run.summary, folder))
     return '\n'.join([pages[0], '\n\n'.join(pages[1:])])
 
 

@@ -82,7 +82,7 @@ def build_runner(config: Config, **built: Any) -> Runner:
     ]
     # mmengine names loggers by experiment and time in seconds, so two quick
     # runs of one config would write into one folder.
-    name = config.get('experiment_name') or Path(config.filename).stem
+    name = config.get('experiment_name') or Path(config.filename or 'run').stem
     arguments['experiment_name'] = f'{name}_{next(_run_numbers)}'
     formatted = _FormattedOnce()
     formatted.__dict__.update(vars(config))

@@ -1,5 +1,4 @@
 """Training, distilling and testing from a config."""
-import json
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -8,18 +7,20 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import Runner, set_random_seed
+from mmengine.registry import MODELS
+from mmengine.runner import Runner
 from torch import nn
 
 from tadfkd.apis.config import is_distillation, load_config
 from tadfkd.apis.config_checks import (check_components, check_schedules,
                                        check_stages)
+from tadfkd.apis.result import Run
 from tadfkd.apis.runner import (build_loader, build_optimizers, build_runner,
                                 with_epoch_loop, writing_errors)
-from tadfkd.checkpoints.reading import read_checkpoint, restricted_unpickling
+from tadfkd.apis.teacher_check import config_for_teacher
+from tadfkd.apis.trained import prepare, trained_model
+from tadfkd.checkpoints.reading import restricted_unpickling
 from tadfkd.checkpoints.resume_point import find_start
-from tadfkd.checkpoints.weights import load_weights
 from tadfkd.distributed import process_group
 from tadfkd.errors import UserError
 from tadfkd.utils.library_errors import (as_config_error,
@@ -27,37 +28,100 @@ from tadfkd.utils.library_errors import (as_config_error,
                                          registry_errors_as_user_errors)
 
 
-def distill(config: str | os.PathLike | Config,
-            **changes: Any) -> dict[str, Any]:
-    """Distil a student as a config says.
+def distill(config: str | os.PathLike | Config | dict | None = None,
+            *,
+            teacher: Any = None,
+            student: Any = None,
+            teacher_checkpoint: str | None = None,
+            image_size: int | tuple[int, int] | None = None,
+            channels: int | None = None,
+            mean: Sequence[float] | None = None,
+            std: Sequence[float] | None = None,
+            value_range: float | None = None,
+            steps: int | None = None,
+            **changes: Any) -> Run:
+    """Distil a student from a teacher, or as a config says.
+
+    Without a config, :class:`~tadfkd.algorithms.AgnosticDFKD` distils the
+    teacher with the setting that it has for any teacher, and there are no
+    evaluation data. Objects that are given stay as they are: the run trains a
+    copy of the student.
 
     Args:
-        config: A config file, the name of a shipped config, or a config from
-            :func:`load_config`.
-        **changes: Further arguments of :func:`load_config`. Only a config
-            file can be changed.
+        config: A config file, the name of a shipped config, the content of a
+            config, or a config from :func:`load_config`.
+        teacher: A network in PyTorch, a class or function that builds one, a
+            name or a file: see
+            :func:`~tadfkd.teachers.sources.teacher_from`.
+        student: A network, a class or function that builds one, or a name:
+            see :class:`~tadfkd.algorithms.base.BaseDFKD`. It gives one logit
+            per class of the teacher. A network of your own gets the teacher's
+            input. The default is a ResNet-18.
+        teacher_checkpoint: File of the teacher's weights, if it has none.
+        image_size: Height and width that the teacher takes, in pixels.
+        channels: Of these images.
+        mean: The teacher's normalisation, per channel in units of
+            [0, ``value_range``].
+        std: Likewise, > 0.
+        value_range: White in the units of ``mean`` and ``std``; the default
+            is 255.
+        steps: Student steps, >= 1; a few are added where epochs would not be
+            whole. The default is 50000.
+        **changes: Further arguments of :func:`load_config`. A config that is
+            loaded already cannot be changed.
 
     Returns:
-        The content of ``summary.json`` in the work directory of the run.
+        The run, with its student.
 
     Raises:
-        UserError: For a mistake in the config or the files that it names.
+        UserError: For a mistake in the config, an argument or a file.
+
+    Example::
+
+        run = distill(teacher=net, student=small, image_size=28, channels=1,
+                      mean=[0.286], std=[0.353], value_range=1, steps=750)
+        run.student(images)
     """
-    if not isinstance(config, Config):
-        config = load_config(config, **changes)
+    fields = {
+        name: value
+        for name, value in dict(
+            input_size=image_size,
+            num_channels=channels,
+            mean=mean,
+            std=std,
+            value_range=value_range).items() if value is not None
+    }
+    changes |= {
+        name: value
+        for name, value in dict(
+            teacher=teacher,
+            student=student,
+            teacher_checkpoint=teacher_checkpoint).items() if value is not None
+    }
+    if config is None:
+        loaded = config_for_teacher(fields=fields, steps=steps, **changes)
+    elif fields or steps is not None:
+        raise UserError('image_size, channels, mean, std, value_range and '
+                        'steps are for a teacher without config: set them in '
+                        'the config')
+    elif not isinstance(config, Config):
+        loaded = load_config(config, **changes)
     elif changes:
         raise UserError('changes were given with a config that is loaded '
                         f'already ({", ".join(changes)}): give the changes to '
                         'load_config')
-    if not is_distillation(config):
-        raise UserError(f'{config.filename} has no model.teacher, so there is '
-                        'nothing to distil: use train')
-    train(config)
-    summary = Path(config.work_dir, 'summary.json')
-    if not summary.is_file():
-        raise UserError(f'the run has written no {summary}: add a SummaryHook '
-                        'to default_hooks, or use train')
-    return json.loads(summary.read_text())
+    else:
+        loaded = config
+    if not is_distillation(loaded):
+        raise UserError(f'{loaded.filename or "the config"} has no '
+                        'model.teacher, so there is nothing to distil: use '
+                        'train')
+    train(loaded)
+    if not Path(loaded.work_dir, 'summary.json').is_file():
+        raise UserError(f'the run has written no {loaded.work_dir}/summary.'
+                        'json: add a SummaryHook to default_hooks, or use '
+                        'train')
+    return Run(loaded)
 
 
 def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
@@ -150,39 +214,6 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
         return runner.test()
 
 
-def trained_model(config: Config, checkpoint: str | os.PathLike) -> Any:
-    """The model of a config with the weights of a checkpoint.
-
-    If the config distils, the model has no teacher, and only the student and
-    its average have the weights of the checkpoint for sure.
-
-    Args:
-        config: From :func:`load_config`.
-        checkpoint: A checkpoint of a run of this config.
-
-    Raises:
-        UserError: If the checkpoint does not fit.
-    """
-    content = read_checkpoint(checkpoint)
-    weights = content.get('state_dict', content)
-    if not is_distillation(config):
-        model = MODELS.build(config.model)
-        load_weights(model, weights, f'checkpoint {checkpoint}')
-        return model
-    model = MODELS.build(_student_only(config.model, content.get('meta')))
-    others = {
-        f'{network}.*'
-        for network, dot, _ in (str(name).partition('.') for name in weights)
-        if dot and network not in ('student', 'average')
-    }
-    load_weights(
-        model,
-        weights,
-        f'checkpoint {checkpoint}',
-        allow_missing=sorted(others))
-    return model
-
-
 class _FirstEpoch(Hook):
     """Notes that everything is built and the first epoch has begun."""
 
@@ -193,24 +224,6 @@ class _FirstEpoch(Hook):
         self.has_begun = True
 
 
-def _student_only(model: dict, meta: Any) -> dict:
-    """The model without teacher. It has as many classes as the checkpoint."""
-    num_classes = meta.get('num_classes') if isinstance(meta, dict) else None
-    return dict(
-        model, teacher=None, num_classes=model.get('num_classes', num_classes))
-
-
 def _processes(config: Config) -> AbstractContextManager[None]:
     return process_group(config.launcher,
                          config.get('env_cfg', {}).get('dist_cfg'))
-
-
-def prepare(config: Config) -> None:
-    """Set the default scope and the seed of a config, before its parts are
-    built."""
-    init_default_scope(config.get('default_scope', 'mmengine'))
-    # Before the Runner does the same, because the model is built before it;
-    # a seed that is drawn here is the one that the Runner reports.
-    randomness = dict(config.get('randomness') or {})
-    randomness['seed'] = set_random_seed(**randomness)
-    config.randomness = randomness

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from tadfkd.algorithms import BaseDFKD
 from tadfkd.apis.config import is_distillation, load_config
-from tadfkd.apis.runs import prepare, trained_model
+from tadfkd.apis.trained import prepare, trained_model
 from tadfkd.checkpoints.reading import restricted_unpickling
 from tadfkd.checkpoints.resume_point import newest_intact
 from tadfkd.errors import UserError
@@ -28,24 +29,46 @@ def export_student(work_dir: str | os.PathLike,
         The folder ``student/`` in the work directory.
 
     Raises:
-        UserError: If there is no config or no checkpoint, or for the reasons
-            of :func:`tadfkd.export.write_student`.
+        UserError: If there is no config or no checkpoint, if the student was
+            an object of another process, or for the reasons of
+            :func:`tadfkd.export.write_student`.
     """
-    folder = Path(work_dir, 'student')
-    config = _config_of(Path(work_dir))
-    checkpoint, _ = newest_intact(work_dir)
-    if checkpoint is None:
-        raise UserError(f'{work_dir} has no checkpoint: name the work '
-                        'directory of a run that has saved one')
+    return export_from(_config_of(Path(work_dir)), formats)
+
+
+def export_from(config: Config, formats: Sequence[str]) -> Path:
+    """As :func:`export_student`, with the config of the run."""
+    folder = Path(config.work_dir, 'student')
+    model = newest_model(config)
+    write_student(model, config, folder, formats, seed=config.randomness.seed)
+    return folder
+
+
+def newest_model(config: Config) -> BaseDFKD:
+    """The model of the newest checkpoint, without its teacher.
+
+    Args:
+        config: Of the run.
+
+    Raises:
+        UserError: If there is no checkpoint, or it does not fit.
+    """
     with registry_errors_as_user_errors(), restricted_unpickling():
         prepare(config)
-        write_student(
-            trained_model(config, checkpoint),
-            config,
-            folder,
-            formats,
-            seed=config.randomness.seed)
-    return folder
+        return trained_model(config, newest_checkpoint(config))
+
+
+def newest_checkpoint(config: Config) -> Path:
+    """The newest intact checkpoint of a run.
+
+    Raises:
+        UserError: If there is none.
+    """
+    checkpoint, _ = newest_intact(config.work_dir)
+    if checkpoint is None:
+        raise UserError(f'{config.work_dir} has no checkpoint: name the work '
+                        'directory of a run that has saved one')
+    return checkpoint
 
 
 def _config_of(work_dir: Path) -> Config:

@@ -1,5 +1,7 @@
 """A check of a teacher before a run."""
+import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,16 @@ from mmengine.runner import Runner, set_random_seed
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.apis.config import (EVALUATION, is_distillation, load_config,
                                 merge_options)
+from tadfkd.classifiers.configs import as_own_network
 from tadfkd.classifiers.facts import Facts
-from tadfkd.errors import UserError
+from tadfkd.classifiers.own_network import name_of
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.evaluation import (TeacherReport, calibrate_batch_norm,
                                first_images, inspect_teacher, teacher_metrics,
                                try_steps)
 from tadfkd.registry import MODELS
 from tadfkd.teachers import BaseTeacher
+from tadfkd.teachers.sources import teacher_from
 from tadfkd.utils.library_errors import registry_errors_as_user_errors
 from tadfkd.utils.shipped import CONFIGS, PREFIX
 
@@ -28,9 +33,9 @@ from tadfkd.utils.shipped import CONFIGS, PREFIX
 _LATENT_SIZE, _WIDTH, _STUDENT_SIZE = 100, 16, 32
 
 
-def check_teacher(source: str | os.PathLike,
+def check_teacher(source: Any,
                   checkpoint: str | None = None,
-                  student: str | None = None,
+                  student: Any = None,
                   options: dict[str, Any] | None = None,
                   batch_size: int = 16,
                   repeats: int = 3,
@@ -44,14 +49,12 @@ def check_teacher(source: str | os.PathLike,
 
     Args:
         source: A config that distils the teacher, or the teacher itself,
-            which then gets a small generator and student: a name of
-            mmpretrain's zoo, a classifier's config, ``timm::NAME``,
-            ``transformers::FOLDER``, ``torchvision::NAME``,
-            ``package.module:function``, or a TorchScript file.
+            which then gets a small generator and student; see
+            :func:`~tadfkd.teachers.sources.teacher_from`.
         checkpoint: The teacher's weights. The default is the checkpoint of
             the config; a teacher without a config gets random weights.
-        student: Name or config path of a student, which replaces the
-            config's or the small one.
+        student: Replaces the student of the config, or the small one: a name
+            or config path, a network, or a class or function that builds one.
         options: New values by dotted key, for example
             ``model.teacher.input_size``.
         batch_size: Images per step for a teacher without a config, >= 2.
@@ -70,7 +73,7 @@ def check_teacher(source: str | os.PathLike,
     with registry_errors_as_user_errors():
         config = _config_of(source, checkpoint, batch_size, options or {})
         if student is not None:
-            config.model.student = student
+            config.model.student = as_own_network(student) or student
         init_default_scope('tadfkd')
         set_random_seed(seed)
         teacher: BaseTeacher = MODELS.build(config.model.teacher)
@@ -102,19 +105,20 @@ def check_teacher(source: str | os.PathLike,
         return report
 
 
-def recommended_config(source: str | os.PathLike,
-                       report: TeacherReport,
+def recommended_config(source: Any,
+                       facts: Facts,
                        checkpoint: str | None = None,
-                       student: str | None = None,
+                       student: Any = None,
                        options: dict[str, Any] | None = None) -> Config:
     """A config that distils a teacher by :class:`AgnosticDFKD`.
 
     Args:
         source: As in :func:`check_teacher`.
-        report: What it found; the teacher can be used.
+        facts: Of the teacher, as :func:`check_teacher` reports them.
         checkpoint: As in :func:`check_teacher`.
-        student: Name or config path; None takes the student of the config, or
-            a ResNet-18 of the zoo.
+        student: As in :func:`check_teacher`; None takes the student of the
+            config, or a ResNet-18 of the zoo. A network of the user's own
+            gets the teacher's input size and normalisation.
         options: As in :func:`check_teacher`.
 
     Returns:
@@ -127,11 +131,12 @@ def recommended_config(source: str | os.PathLike,
     config = Config.fromfile(CONFIGS / '_base_/schedules/agnostic.py')
     config.merge_from_dict(
         Config.fromfile(CONFIGS / '_base_/default_runtime.py').to_dict())
-    num_classes = report.facts['num_classes'].value
+    num_classes = facts['num_classes'].value
     teacher = given.model.teacher.to_dict()
-    # The run asks for the weights instead.
-    teacher.pop('allow_random_weights', None)
-    height, width = _generated_size(report.facts)
+    if not isinstance(source, dict):
+        # The run asks for the weights instead.
+        teacher.pop('allow_random_weights', None)
+    height, width = _generated_size(facts)
     is_small = max(height, width) <= 64
     model = dict(
         teacher=teacher,
@@ -143,8 +148,8 @@ def recommended_config(source: str | os.PathLike,
             label_scale=0.6,
             latent_size=256,
             image_size=(height, width),
-            image_channels=1 if teacher.get('grey_to_rgb') else
-            report.facts['num_channels'].value,
+            image_channels=1
+            if teacher.get('grey_to_rgb') else facts['num_channels'].value,
             width=64,
             head='sigmoid'),
         batch_size=given.model.batch_size,
@@ -158,8 +163,16 @@ def recommended_config(source: str | os.PathLike,
     for name in ('student', 'student_input_size', 'data_preprocessor'):
         if given.model.get(name) is not None:
             model[name] = given.model[name]
+    own = as_own_network(student)
+    if own is not None:
+        model['student_input_size'] = facts['input_size'].value
+        if len(facts['mean'].value) == model['generator']['image_channels']:
+            own |= {
+                name: facts[name].value
+                for name in ('mean', 'std', 'channel_order')
+            }
     if student is not None:
-        model['student'] = student
+        model['student'] = own or student
     config.merge_from_dict(
         dict(
             model=model,
@@ -170,40 +183,105 @@ def recommended_config(source: str | os.PathLike,
     return config
 
 
-def teacher_from(source: str, checkpoint: str | None = None) -> dict:
-    """The config of a teacher; ``source`` is as in :func:`check_teacher`."""
-    library, _, name = source.partition('::')
-    if library == 'torchvision':
-        found = dict(type='TorchvisionTeacher', model=name)
-    elif Path(source).suffix in ('.pt', '.pth', '.ts', '.torchscript'):
-        if checkpoint is not None:
-            raise UserError(f'{source} is a TorchScript file, which contains '
-                            'its weights, but --checkpoint is given too '
-                            f'({checkpoint}): leave --checkpoint out')
-        return dict(type='TorchScriptTeacher', checkpoint=source)
-    elif ':' in source and '::' not in source:
-        found = dict(type='ModuleTeacher', factory=source)
-    else:
-        found = dict(type='MMPretrainTeacher', model=source)
-    return found | dict(
-        checkpoint=checkpoint, allow_random_weights=checkpoint is None)
+def config_for_teacher(teacher: Any = None,
+                       fields: dict[str, Any] = {},
+                       steps: int | None = None,
+                       student: Any = None,
+                       teacher_checkpoint: str | None = None,
+                       options: dict[str, Any] | None = None,
+                       **changes: Any) -> Config:
+    """The :func:`recommended_config` of a teacher without a config.
+
+    Args:
+        teacher: See :func:`~tadfkd.teachers.sources.teacher_from`.
+        fields: Of ``model.teacher``.
+        steps: Student steps, >= 1; None is for 50000.
+        student: As in :func:`recommended_config`.
+        teacher_checkpoint: The teacher's weights.
+        options: New values by dotted key.
+        **changes: Further arguments of :func:`load_config`.
+
+    Raises:
+        UserError: If the teacher cannot be built, or a value is not allowed.
+    """
+    if teacher is None:
+        raise UserError('distill has nothing to distil: give a config, or '
+                        'teacher=')
+    changes.setdefault(
+        'work_dir',
+        str(
+            Path(
+                'work_dirs/distill', '_to_'.join(
+                    re.sub(r'\W+', '_', name_of(part)).strip('_')
+                    for part in (teacher, student or 'resnet18')))))
+    source = teacher_from(teacher, teacher_checkpoint) | fields
+    # The facts depend on these.
+    of_teacher = {
+        key: value
+        for key, value in (options or {}).items()
+        if key.startswith('model.teacher.')
+    }
+    try:
+        with registry_errors_as_user_errors():
+            given = _config_of(source, None, 128, of_teacher)
+            init_default_scope('tadfkd')
+            facts = MODELS.build(given.model.teacher).facts
+    except UserError as error:
+        raise UserError(_in_arguments(str(error))) from error
+    config = recommended_config(
+        source, facts, student=student, options=of_teacher)
+    if steps is not None:
+        require_at_least('distill', 'steps', steps, 1)
+        _set_steps(config, steps)
+    return load_config(config.to_dict(), options, **changes)
 
 
-def _config_of(source: str | os.PathLike, checkpoint: str | None,
-               batch_size: int, options: dict[str, Any]) -> Config:
+def _in_arguments(message: str) -> str:
+    """A message with the arguments of ``distill`` for those of a teacher."""
+    for field, argument in dict(
+            input_size='image_size',
+            num_channels='channels',
+            mean='mean',
+            std='std',
+            value_range='value_range').items():
+        message = re.sub(rf'model\.teacher\.{field}\b', argument, message)
+    return message
+
+
+def _set_steps(config: Config, steps: int) -> None:
+    """Let a run have at least this many student steps, in whole epochs."""
+    per_iteration = min(steps, config.model.num_student_steps)
+    iterations = math.ceil(steps / per_iteration)
+    most = min(iterations, max(10, min(100, iterations // 20)))
+    # The most epochs of those numbers that add the fewest steps.
+    epochs = min(
+        range(most, most // 2, -1), key=lambda number: -iterations % number)
+    config.model.num_student_steps = per_iteration
+    config.train_cfg.max_epochs = epochs
+    config.train_dataloader.dataset.num_steps = math.ceil(iterations / epochs)
+
+
+def _config_of(source: Any, checkpoint: str | None, batch_size: int,
+               options: dict[str, Any]) -> Config:
     """A config with ``model`` and ``optim_wrapper``; it has evaluation data
     only if the source is a config that has them."""
-    source = os.fspath(source)
-    is_file = source.endswith('.py') and Path(source).is_file()
-    if is_file or source.startswith(PREFIX):
-        config = load_config(source)
-        if is_distillation(config):
-            return load_config(source, options, teacher_checkpoint=checkpoint)
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        is_file = path.endswith('.py') and Path(path).is_file()
+        if (is_file or path.startswith(PREFIX)) and is_distillation(
+                load_config(path)):
+            return load_config(path, options, teacher_checkpoint=checkpoint)
+    teacher = teacher_from(source, checkpoint)
+    # A config says itself whether its teacher may have random weights.
+    if not isinstance(source,
+                      dict) and checkpoint is None and teacher['type'] in (
+                          'MMPretrainTeacher', 'TorchvisionTeacher'):
+        teacher['allow_random_weights'] = True
     config = Config(
         dict(
             model=dict(
                 type='TADFKD',
-                teacher=teacher_from(source, checkpoint),
+                teacher=teacher,
                 batch_size=batch_size,
                 student_loss=dict(type='L1Loss'),
                 adversarial_loss=dict(type='JSLoss'),

@@ -75,6 +75,30 @@ def find_weights(content: Mapping,
     return renamed, entry
 
 
+def class_count(weights: Mapping[str, Tensor],
+                own: Mapping[str, Tensor]) -> int | None:
+    """The class count of weights that fit a network but for its last layer.
+
+    Args:
+        weights: From a checkpoint, with the network's names.
+        own: The state dict of the network.
+
+    Returns:
+        The count, or None if the weights fit or differ in more than it.
+
+    Example:
+        >>> class_count({'fc.bias': torch.zeros(5)},
+        ...             {'fc.bias': torch.zeros(1000)})
+        5
+    """
+    others = [(value.shape, own[name].shape)
+              for name, value in weights.items()
+              if name in own and value.shape != own[name].shape]
+    counts = {found[0] if found else None for found, _ in others}
+    fits = all(found[1:] == expected[1:] for found, expected in others)
+    return counts.pop() if fits and len(counts) == 1 else None
+
+
 def _listed(names: Collection[Any]) -> str:
     """At most 8 of the names, for a message."""
     shown = sorted(map(str, names))

@@ -14,6 +14,9 @@ from tadfkd.errors import UserError, nearest, size_pair
 
 #: Libraries, and mmpretrain's wrapper for each.
 _WRAPPERS = {'timm': 'TimmClassifier', 'transformers': 'HuggingFaceClassifier'}
+#: The type of a student that no registry has.
+OWN_NETWORK = 'tadfkd.ModuleClassifier'
+_TORCHVISION = 'torchvision.models:'
 #: Image sizes of data sets whose pipelines do not resize, in pixels.
 _DATASET_SIZES = {
     'CIFAR10': 32,
@@ -31,7 +34,9 @@ def find_classifier(model: str | os.PathLike | dict,
     Args:
         model: A model name of mmpretrain's zoo, the path of a config
             (``mmpretrain::...`` for a config in the mmpretrain package),
-            ``timm::NAME``, ``transformers::NAME_OR_FOLDER``, or a model dict.
+            ``timm::NAME``, ``transformers::NAME_OR_FOLDER``,
+            ``torchvision::NAME``, ``package.module:factory``, or a model
+            dict.
         where: The field, for messages.
 
     Returns:
@@ -43,9 +48,13 @@ def find_classifier(model: str | os.PathLike | dict,
     """
     if isinstance(model, dict):
         return copy.deepcopy(ConfigDict(model).to_dict()), None
+    own = as_own_network(model)
+    if own is not None:
+        return own, None
     if not isinstance(model, str | os.PathLike):
         raise UserError(f'{where} must be a zoo name, a config path, a '
-                        'timm:: or transformers:: name, or a model dict, got '
+                        'timm::, transformers:: or torchvision:: name, '
+                        'package.module:factory, or a model dict, got '
                         f'{model!r}')
     name = os.fspath(model)
     library, _, wrapped = name.partition('::')
@@ -60,6 +69,31 @@ def find_classifier(model: str | os.PathLike | dict,
     # By default, mmpretrain passes on pixels as they are.
     model_dict.setdefault('data_preprocessor', {})
     return model_dict, config
+
+
+def as_own_network(source: Any) -> dict | None:
+    """The config of a network that no registry has, if ``source`` is one.
+
+    Args:
+        source: Anything that names a classifier.
+
+    Example:
+        >>> as_own_network('torchvision::resnet18')['factory']
+        'torchvision.models:resnet18'
+    """
+    from tadfkd.classifiers.own_network import factory_of
+    if isinstance(source, str):
+        library, _, name = source.partition('::')
+        if library == 'torchvision':
+            return dict(
+                type=OWN_NETWORK,
+                factory=f'{_TORCHVISION}{name}',
+                arguments=dict(weights=None))
+        if ':' not in source or '::' in source:
+            return None
+    elif not callable(source):
+        return None
+    return dict(type=OWN_NETWORK, factory=factory_of(source))
 
 
 def _read_config(path: str, where: str) -> Config:
@@ -125,6 +159,13 @@ def wrapped_library(model: dict) -> str | None:
     return {wrapper: name for name, wrapper in _WRAPPERS.items()}.get(kind)
 
 
+def lacks_class_count(model: dict) -> bool:
+    """Whether a model of timm or Hugging Face has their own class count."""
+    return wrapped_library(model) is not None and not {
+        'num_classes', 'num_labels'
+    } & model.keys()
+
+
 def with_num_classes(model: dict, num_classes: int) -> dict:
     """A copy of the model dict with another number of classes.
 
@@ -136,6 +177,11 @@ def with_num_classes(model: dict, num_classes: int) -> dict:
     if library is not None:
         key = 'num_classes' if library == 'timm' else 'num_labels'
         return model | {key: num_classes}
+    if 'factory' in model:
+        # Only its owner knows how any other factory takes the number.
+        if model['factory'].startswith(_TORCHVISION):
+            model['arguments']['num_classes'] = num_classes
+        return model
     # VGG, InceptionV3 and the like classify in their backbone.
     for part in (model.get('head') or {}, model.get('backbone') or {}):
         if part.get('num_classes', 0) > 0:

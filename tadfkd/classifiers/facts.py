@@ -61,7 +61,8 @@ def facts_of(model: dict, config: Config | None, network: nn.Module) -> Facts:
     Raises:
         UserError: If a record of the wrapped library cannot be read.
     """
-    facts: Facts = {}
+    # A ModuleClassifier has its own.
+    facts: Facts = dict(getattr(network, 'facts', {}))
     if config is not None:
         order = channel_order_of(config, model)
         if order is not None:

@@ -6,10 +6,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tadfkd.errors import UserError
+from tadfkd.errors import UserError, require_at_least
 from tadfkd.utils.annotations import fits
 
 ChannelOrder = Literal['rgb', 'bgr']
+Values = Sequence[float] | None
+
+
+def in_255(where: str, mean: Values, std: Values,
+           value_range: float) -> tuple[Values, Values]:
+    """Mean and standard deviation in units of [0, 255].
+
+    Args:
+        where: Config path of their owner, for messages.
+        mean: Per channel, in units of [0, ``value_range``].
+        std: Likewise.
+        value_range: White in these units, >= 0.001.
+
+    Raises:
+        UserError: If there is another range than 255 and nothing to convert.
+
+    Example:
+        >>> in_255('model.teacher', [0.5], [0.25], 1)
+        ([127.5], [63.75])
+    """
+    require_at_least(where, 'value_range', value_range, 1e-3)
+    if value_range == 255:
+        return mean, std
+    if mean is None or std is None:
+        raise UserError('value_range says in which units mean and std are: '
+                        f'set {where}.mean and {where}.std too')
+    scale = 255 / value_range
+    return [scale * value for value in mean], [scale * value for value in std]
 
 
 class InputAdapter(nn.Module):

@@ -5,9 +5,9 @@ from mmengine.config import Config
 from torch import nn
 
 from tadfkd.classifiers.build import build_classifier
-from tadfkd.classifiers.configs import (find_classifier, with_num_classes,
-                                        without_pretrained_weights,
-                                        wrapped_library)
+from tadfkd.classifiers.configs import (find_classifier, lacks_class_count,
+                                        with_num_classes,
+                                        without_pretrained_weights)
 from tadfkd.classifiers.facts import facts_of, own_input_size, own_num_channels
 from tadfkd.classifiers.input_adapter import InputAdapter
 from tadfkd.classifiers.outputs import OutputPart
@@ -37,11 +37,11 @@ def find_student(student: str | os.PathLike | dict,
     is_named = not isinstance(student, dict)
     if is_named:
         model = without_pretrained_weights(model)
-    if is_named and num_classes is None:
+    if is_named and num_classes is None and 'factory' not in model:
         raise UserError(f'model.student names {student}, and without a '
                         'teacher its class count is unknown: set '
                         'model.num_classes')
-    if num_classes is not None and (is_named or _lacks_class_count(model)):
+    if num_classes is not None and (is_named or lacks_class_count(model)):
         model = with_num_classes(model, num_classes)
     return model, config
 
@@ -61,8 +61,8 @@ def build_student(
     [-1, 1]: the student is trained here, so any normalisation works.
 
     Args:
-        student: Zoo name, config path, ``timm::`` or ``transformers::``
-            name, or model dict.
+        student: Zoo name, config path, ``timm::``, ``transformers::`` or
+            ``torchvision::`` name, ``package.module:factory``, or model dict.
         num_classes: The teacher's class count, if there is a teacher.
         input_size: Height and width that images are resized to; None takes
             the config's.
@@ -97,9 +97,3 @@ def build_student(
         grey_to_rgb=is_named)
     return network, adapter, facts['output'].value \
         if 'output' in facts else None
-
-
-def _lacks_class_count(model: dict) -> bool:
-    return wrapped_library(model) is not None and not {
-        'num_classes', 'num_labels'
-    } & model.keys()

@@ -13,7 +13,7 @@ from torch import Tensor
 from tadfkd.classifiers.build import build_classifier
 from tadfkd.classifiers.outputs import classifier_logits
 from tadfkd.errors import UserError
-from tadfkd.export.student_module import Student
+from tadfkd.export.student_module import PROGRAM, Student
 
 #: Contents of files by name.
 Files: TypeAlias = dict[str, bytes]
@@ -72,7 +72,7 @@ def _torch_export(student: Student, _: dict,
                 }, )), buffer)
         content = buffer.getvalue()
         program = torch.export.load(io.BytesIO(content))
-    return {'student.pt2': content}, program.module()
+    return {PROGRAM: content}, program.module()
 
 
 def _onnx(student: Student, _: dict,
@@ -163,7 +163,7 @@ def _mmpretrain(student: Student, description: dict,
 #: it is always written and the others are made from it.
 FORMATS = {
     'torch.export':
-    Format(_torch_export, ('student.pt2', )),
+    Format(_torch_export, (PROGRAM, )),
     'onnx':
     Format(_onnx, ('student.onnx', ), ('onnx', 'onnxscript', 'onnxruntime')),
     'torchscript':

@@ -27,7 +27,8 @@ class Prediction(NamedTuple):
 @torch.no_grad()
 def predict(folder: str | os.PathLike,
             images: Sequence[str | os.PathLike],
-            batch_size: int = 64) -> Iterator[Prediction]:
+            batch_size: int = 64,
+            trust_program: bool = False) -> Iterator[Prediction]:
     """Classify image files by the student in a folder.
 
     Images are turned as their EXIF data say, converted to the student's
@@ -38,6 +39,7 @@ def predict(folder: str | os.PathLike,
         images: Files, folders (with all below them), or patterns such as
             ``'photos/*.png'``.
         batch_size: Images per forward pass, >= 1.
+        trust_program: See :func:`load_student`.
 
     Yields:
         The prediction of each image, in the order of ``images``; the files of
@@ -48,7 +50,8 @@ def predict(folder: str | os.PathLike,
             no image.
     """
     require_at_least('predict', 'batch_size', batch_size, 1)
-    description, student = read_description(folder), load_student(folder)
+    description = read_description(folder)
+    student = load_student(folder, trust_program=trust_program)
     paths = find_images(images)
     for start in range(0, len(paths), batch_size):
         batch = paths[start:start + batch_size]

@@ -11,13 +11,18 @@ from torch import Tensor, nn
 from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.checkpoints.weights import load_weights
 from tadfkd.classifiers.build import build_classifier
-from tadfkd.classifiers.configs import without_pretrained_weights
+from tadfkd.classifiers.configs import OWN_NETWORK, without_pretrained_weights
 from tadfkd.classifiers.input_adapter import InputAdapter
 from tadfkd.classifiers.outputs import OutputPart, classifier_logits
+from tadfkd.classifiers.own_network import (ModuleClassifier, factory_of,
+                                            plain_network)
 from tadfkd.errors import UserError, reason_of
 from tadfkd.utils.library_errors import registries
 
 WEIGHTS, DESCRIPTION = 'model.safetensors', 'config.json'
+PROGRAM = 'student.pt2'
+#: Arguments by which a registered component imports or runs code.
+_RUNS_CODE = {'factory', 'trust_checkpoint', 'trust_remote_code'}
 
 
 class Student(nn.Module):
@@ -49,14 +54,22 @@ class Student(nn.Module):
             logits_BK * self.logit_scale
 
 
-def load_student(folder: str | os.PathLike) -> Student:
+def load_student(folder: str | os.PathLike,
+                 network: Any = None,
+                 trust_program: bool = False) -> nn.Module:
     """Load a student from ``config.json`` and ``model.safetensors``.
 
     Neither file can run code: the network is built from registered components
-    only.
+    only. The network of a student of your own is not in these files, so you
+    give it; or ``student.pt2`` is run, which is a program.
 
     Args:
         folder: The folder ``student/`` of a run.
+        network: For a student of your own: a network, a class or function
+            that builds one, or ``'package.module:factory'``. It gets the
+            weights.
+        trust_program: Whether ``student.pt2`` may run where a network of your
+            own is not given. Only for files from people whom you trust.
 
     Returns:
         The student on the CPU, in eval mode. It maps images, float32 (B, C,
@@ -66,9 +79,47 @@ def load_student(folder: str | os.PathLike) -> Student:
         UserError: If a file is missing or damaged, or if the network cannot
             be built here.
     """
-    path = Path(folder, WEIGHTS)
-    return build_student_module(
-        read_description(folder), read_checkpoint(path), str(path))
+    path, description = Path(folder, WEIGHTS), read_description(folder)
+    own = None
+    if is_own(description) and network is None:
+        if trust_program:
+            return _ExportedStudent(Path(folder, PROGRAM))
+        factory = description['architecture'].get('factory')
+        raise UserError(
+            f'the student in {folder} is a network of its own ({factory}), '
+            'which config.json cannot hold: give load_student(network=...), '
+            f'or trust_program=True to run {PROGRAM}')
+    if network is not None:
+        own = ModuleClassifier(
+            factory_of(network), description['architecture'].get('arguments')
+            if not isinstance(network, nn.Module) else None)
+    return build_student_module(description, read_checkpoint(path), str(path),
+                                own)
+
+
+def is_own(description: dict[str, Any]) -> bool:
+    """Whether the student is a network that no registry has."""
+    return description['architecture']['type'] == OWN_NETWORK
+
+
+class _ExportedStudent(nn.Module):
+    """A program of ``torch.export``, always in eval mode."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        if not path.is_file():
+            raise UserError(f'{path} does not exist: write it by tadfkd '
+                            'export, or give load_student(network=...)')
+        self.program = torch.export.load(path).module()
+        self.training = False
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """See :meth:`Student.forward`."""
+        return self.program(images_BCHW)
+
+    def train(self, mode: bool = True) -> '_ExportedStudent':
+        """Stay in eval mode; torch refuses to switch a program."""
+        return self
 
 
 def read_description(folder: str | os.PathLike) -> dict[str, Any]:
@@ -93,21 +144,26 @@ def read_description(folder: str | os.PathLike) -> dict[str, Any]:
 
 @torch.no_grad()
 def build_student_module(description: dict[str, Any],
-                         weights: dict[str, Tensor], source: str) -> Student:
+                         weights: dict[str, Tensor],
+                         source: str,
+                         network: nn.Module | None = None) -> Student:
     """A student in eval mode from what ``student/`` holds.
 
     Args:
         description: The content of ``config.json``.
         weights: By the names of the network.
         source: Where both are from, for messages.
+        network: A network of the user's own, which gets the weights. None
+            builds the one that the description names.
 
     Raises:
         UserError: If the network cannot be built, or a weight does not fit.
     """
-    architecture = without_pretrained_weights(description['architecture'])
-    _require_registered(architecture, source)
-    network = build_classifier(architecture, 'architecture in config.json')
-    load_weights(network, weights, source)
+    if network is None:
+        architecture = without_pretrained_weights(description['architecture'])
+        _require_registered(architecture, source)
+        network = build_classifier(architecture, 'architecture in config.json')
+    load_weights(plain_network(network), weights, source)
     student = Student(
         network,
         InputAdapter(
@@ -137,6 +193,10 @@ def _require_registered(part: Any, source: str) -> None:
     while pending:
         part = pending.pop()
         if isinstance(part, dict):
+            for name in _RUNS_CODE & part.keys():
+                raise UserError(f'{source} belongs to a network with {name!r},'
+                                ' which would run code: write the student '
+                                'again by tadfkd export')
             pending += part.values()
             kind = part.get('type')
             scope, dot, name = str(kind).rpartition('.')

@@ -12,13 +12,15 @@ from mmengine.config import Config
 from torch import Tensor
 
 from tadfkd.algorithms import BaseDFKD
+from tadfkd.classifiers.build import build_classifier
 from tadfkd.classifiers.configs import class_names_of
+from tadfkd.classifiers.own_network import plain_network
 from tadfkd.classifiers.student import find_student
 from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import UserError, reason_of, require_choice
 from tadfkd.export.formats import FORMATS, Files, require_packages
-from tadfkd.export.student_module import (DESCRIPTION, WEIGHTS,
-                                          build_student_module,
+from tadfkd.export.student_module import (DESCRIPTION, WEIGHTS, Student,
+                                          build_student_module, is_own,
                                           read_description)
 from tadfkd.networks.freezing import frozen
 from tadfkd.utils.files import remove_leftovers, write_atomically, write_json
@@ -78,12 +80,10 @@ def write_student(
     weights = safetensors.torch.save({
         # Weights can be tied, and safetensors refuses those.
         name: value.cpu().contiguous().clone()
-        for name, value in model.result.state_dict().items()
+        for name, value in plain_network(model.result).state_dict().items()
     })
     images_BCHW, expected_BK = _reference(model)
-    student = build_student_module(description,
-                                   safetensors.torch.load(weights),
-                                   'the student of the run')
+    student = _student(description, safetensors.torch.load(weights), config)
     files: Files = {WEIGHTS: weights}
     parity = dict(
         safetensors=_compare('safetensors', student(images_BCHW), expected_BK))
@@ -106,6 +106,31 @@ def write_student(
             files |= written
     _write(folder, files, description, parity)
     return problems
+
+
+def student_of(model: BaseDFKD, config: Config) -> Student:
+    """The student that a run gives, on the CPU and in eval mode.
+
+    Args:
+        model: The algorithm after training.
+        config: Of the run.
+
+    Raises:
+        UserError: If the student cannot be built again.
+    """
+    weights = plain_network(model.result).state_dict()
+    return _student(_describe(model, config, None), weights, config)
+
+
+def _student(description: dict[str, Any], weights: dict[str, Tensor],
+             config: Config) -> Student:
+    # An object of the user's own is in the config alone.
+    own = None
+    if is_own(description):
+        architecture, _ = find_student(config.model.student, None)
+        own = build_classifier(architecture)
+    return build_student_module(description, weights, 'the student of the run',
+                                own)
 
 
 def _describe(model: BaseDFKD, config: Config,

@@ -2,9 +2,10 @@
 from tadfkd.teachers.base_teacher import BaseTeacher
 from tadfkd.teachers.mmpretrain import MMPretrainTeacher
 from tadfkd.teachers.module import ModuleTeacher, TorchScriptTeacher
+from tadfkd.teachers.onnx import ONNXTeacher
 from tadfkd.teachers.torchvision import TorchvisionTeacher
 
 __all__ = [
-    'BaseTeacher', 'MMPretrainTeacher', 'ModuleTeacher', 'TorchScriptTeacher',
-    'TorchvisionTeacher'
+    'BaseTeacher', 'MMPretrainTeacher', 'ModuleTeacher', 'ONNXTeacher',
+    'TorchScriptTeacher', 'TorchvisionTeacher'
 ]

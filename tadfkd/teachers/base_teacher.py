@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from tadfkd.classifiers.facts import Fact, Facts
-from tadfkd.classifiers.input_adapter import ChannelOrder, InputAdapter
+from tadfkd.classifiers.input_adapter import ChannelOrder, InputAdapter, in_255
 from tadfkd.classifiers.outputs import OutputPart, as_logits
-from tadfkd.errors import UserError, require_at_least
+from tadfkd.errors import UserError
 from tadfkd.networks.capture import (capture, has_running_statistics,
                                      read_bn_statistics, read_features)
 from tadfkd.structures import TeacherOutput
@@ -70,6 +70,7 @@ class BaseTeacher(nn.Module):
                  output: OutputPart = None,
                  grey_to_rgb: bool = False) -> None:
         super().__init__()
+        mean, std = in_255('model.teacher', mean, std, value_range)
         given: dict[str, Any] = dict(
             input_size=input_size,
             mean=mean,
@@ -79,16 +80,6 @@ class BaseTeacher(nn.Module):
             num_classes=num_classes,
             activation=activation,
             output=output)
-        require_at_least('model.teacher', 'value_range', value_range, 1e-3)
-        if value_range != 255:
-            if mean is None or std is None:
-                raise UserError('value_range says in which units mean and std '
-                                'are: set model.teacher.mean and '
-                                'model.teacher.std too')
-            for name in ('mean', 'std'):
-                given[name] = [
-                    255 / value_range * value for value in given[name]
-                ]
         self.facts = resolve_facts(given, source_facts, network)
         self.network = network
         # TorchScript modules have no requires_grad_() of their own.

@@ -1,11 +1,11 @@
 """Teachers whose weights come from a checkpoint file."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
 
 from tadfkd.checkpoints.reading import read_checkpoint
-from tadfkd.checkpoints.weights import find_weights, load_weights
+from tadfkd.checkpoints.weights import class_count, find_weights, load_weights
 from tadfkd.classifiers.facts import Fact, Facts
 from tadfkd.errors import UserError
 from tadfkd.teachers.base_teacher import BaseTeacher
@@ -15,8 +15,10 @@ class CheckpointTeacher(BaseTeacher):
     """A network, and a checkpoint with all of its weights.
 
     Args:
-        network: The classifier.
-        source_facts: What the source of the teacher says about the network.
+        network: The classifier, or a function that builds it for a number of
+            classes; None is for the number that it has by itself.
+        source_facts: What the source of the teacher says about the network,
+            or a function that finds it out.
         has_weights: Whether the network already has trained weights, so that
             a checkpoint is optional.
         checkpoint: A local file or a URL, written by PyTorch or safetensors.
@@ -39,8 +41,8 @@ class CheckpointTeacher(BaseTeacher):
     """
 
     def __init__(self,
-                 network: nn.Module,
-                 source_facts: Facts,
+                 network: nn.Module | Callable[[int | None], nn.Module],
+                 source_facts: Facts | Callable[[nn.Module], Facts],
                  has_weights: bool = False,
                  checkpoint: str | None = None,
                  checkpoint_key: str | None = None,
@@ -52,6 +54,9 @@ class CheckpointTeacher(BaseTeacher):
         hint = f' (`tadfkd train {recipe}` trains one)' \
             if recipe else ''
         weights_from = 'from its source' if has_weights else 'random'
+        build = None if isinstance(network, nn.Module) else network
+        num_classes = fields.get('num_classes')
+        built: Any = build(num_classes) if build else network
         if checkpoint is not None:
             try:
                 content = read_checkpoint(
@@ -62,13 +67,19 @@ class CheckpointTeacher(BaseTeacher):
                 raise UserError(f'teacher {error}{hint}') from error
             source = f'teacher checkpoint {checkpoint}'
             weights, taken = find_weights(content,
-                                          network.state_dict().keys(), source,
+                                          built.state_dict().keys(), source,
                                           checkpoint_key)
-            load_weights(network, weights, source, allow_missing)
+            count = class_count(weights, built.state_dict())
+            if build and num_classes is None and count is not None:
+                built = build(count)
+            load_weights(built, weights, source, allow_missing)
             weights_from = f'{checkpoint}, {taken}'
         elif not has_weights and not allow_random_weights:
             raise UserError('the teacher has no checkpoint: name one by '
                             '--teacher-checkpoint or '
                             f'model.teacher.checkpoint{hint}')
-        super().__init__(network, source_facts, **fields)
+        super().__init__(
+            built,
+            source_facts(built) if callable(source_facts) else source_facts,
+            **fields)
         self.facts['weights'] = Fact(weights_from, 'model.teacher')

@@ -5,7 +5,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from tadfkd.classifiers.build import build_classifier
-from tadfkd.classifiers.configs import (find_classifier,
+from tadfkd.classifiers.configs import (find_classifier, lacks_class_count,
+                                        with_num_classes,
                                         without_pretrained_weights,
                                         wrapped_library)
 from tadfkd.classifiers.facts import facts_of
@@ -22,7 +23,8 @@ class MMPretrainTeacher(CheckpointTeacher):
     mmpretrain's wrappers. ``model`` is then ``'timm::resnet18'``, a wrapper's
     model dict, or ``'transformers::FOLDER'`` with a local folder. The folder
     needs ``config.json``; its ``.safetensors`` are the weights unless a
-    ``checkpoint`` is given.
+    ``checkpoint`` is given. The class count of these two is ``num_classes``,
+    or else that of the checkpoint.
 
     Size, normalisation and channel order come from the config's test data, or
     from the ``data_preprocessor`` of a model dict. timm and Hugging Face have
@@ -47,14 +49,21 @@ class MMPretrainTeacher(CheckpointTeacher):
         has_weights = library is not None and not options.get(
             'checkpoint') and _has_library_weights(model_dict)
         loads_while_building = has_weights and library == 'timm'
-        network = build_classifier(
-            model_dict if loads_while_building else
-            without_pretrained_weights(model_dict), 'model.teacher.model')
-        if has_weights and library == 'transformers':
-            network.model = _from_transformers(model_dict['model_name'])
+
+        def build(num_classes: int | None) -> nn.Module:
+            described = model_dict if loads_while_building else \
+                without_pretrained_weights(model_dict)
+            if num_classes is not None and not has_weights \
+                    and lacks_class_count(model_dict):
+                described = with_num_classes(described, num_classes)
+            network: Any = build_classifier(described, 'model.teacher.model')
+            if has_weights and library == 'transformers':
+                network.model = _from_transformers(model_dict['model_name'])
+            return network
+
         super().__init__(
-            network,
-            facts_of(model_dict, config, network),
+            build,
+            lambda network: facts_of(model_dict, config, network),
             has_weights=has_weights,
             **options)
 

@@ -1,5 +1,4 @@
 """Teachers from a function that builds a network, or from TorchScript."""
-import pkgutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from tadfkd.classifiers.facts import Fact, Facts
+from tadfkd.classifiers.own_network import build_own_network
 from tadfkd.errors import UserError, reason_of
 from tadfkd.registry import MODELS
 from tadfkd.teachers.base_teacher import BaseTeacher
@@ -25,7 +25,7 @@ class ModuleTeacher(CheckpointTeacher):
 
     Args:
         factory: ``'package.module:function'`` of an installed package or one
-            on ``PYTHONPATH``; or the callable itself.
+            on ``PYTHONPATH``; or the callable or network itself.
         arguments: Keyword arguments of the factory.
         **options: Other arguments of
             :class:`~tadfkd.teachers.checkpoint_teacher.CheckpointTeacher`.
@@ -40,36 +40,9 @@ class ModuleTeacher(CheckpointTeacher):
                  factory: str | Callable[..., nn.Module],
                  arguments: dict[str, Any] | None = None,
                  **options: Any) -> None:
-        if isinstance(factory, str):
-            factory = _import(factory)
-        if not callable(factory):
-            raise UserError("factory must be 'package.module:function', got "
-                            f'{factory!r}: set model.teacher.factory')
-        name = getattr(factory, '__name__', repr(factory))
-        try:
-            network = factory(**(arguments or {}))
-        except Exception as error:
-            # The factory is the user's code: it can raise any exception.
-            raise UserError(f'the factory {name} of the teacher failed '
-                            f'({type(error).__name__}: {error}): correct it, '
-                            'or change model.teacher.arguments') from error
-        if not isinstance(network, nn.Module):
-            raise UserError(f'the factory {name} of the teacher must return '
-                            'a torch.nn.Module, got '
-                            f'{type(network).__name__}: return the network')
+        network = build_own_network(factory, arguments, 'teacher')
         options.setdefault('has_weights', True)
         super().__init__(network, {}, **options)
-
-
-def _import(path: str) -> Any:
-    try:
-        return pkgutil.resolve_name(path)
-    except Exception as error:
-        # Importing runs the user's code.
-        raise UserError(f'the factory {path} cannot be imported '
-                        f'({type(error).__name__}: {error}): set '
-                        'model.teacher.factory to package.module:function, '
-                        'and PYTHONPATH to where the package is') from error
 
 
 @MODELS.register_module()

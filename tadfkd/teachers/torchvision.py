@@ -2,6 +2,7 @@
 from typing import Any
 
 import torchvision
+from torch import nn
 
 from tadfkd.classifiers.facts import Fact, Facts
 from tadfkd.errors import UserError, nearest
@@ -20,7 +21,8 @@ class TorchvisionTeacher(CheckpointTeacher):
     Args:
         model: A name in ``torchvision.models``, such as ``'resnet18'``.
         arguments: Arguments of torchvision's function that builds it, for
-            example ``dict(num_classes=10)``.
+            example ``dict(num_classes=10)``. The default class count is
+            ``num_classes`` of the teacher, or that of the checkpoint.
         **options: Other arguments of
             :class:`~tadfkd.teachers.checkpoint_teacher.CheckpointTeacher`.
 
@@ -38,23 +40,33 @@ class TorchvisionTeacher(CheckpointTeacher):
             raise UserError(f'torchvision has no model {model!r}, which '
                             'model.teacher.model names: '
                             f'{nearest(str(model), known)}')
-        arguments = dict(arguments or {})
-        try:
-            network = torchvision.models.get_model(
-                model, weights=None, **arguments)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise UserError(f'torchvision cannot build {model} ({error}): '
-                            'change model.teacher.arguments') from error
         weights = torchvision.models.get_model_weights(model).DEFAULT
-        facts: Facts = dict(channel_order=Fact('rgb', 'torchvision'))
         own_classes = len(weights.meta['categories'])
-        if arguments.get('num_classes', own_classes) == own_classes:
-            facts |= _facts_from_torchvision(weights)
+        given = dict(arguments or {})
+
+        def build(num_classes: int | None) -> nn.Module:
+            if num_classes is not None:
+                given.setdefault('num_classes', num_classes)
+            try:
+                network = torchvision.models.get_model(
+                    model, weights=None, **given)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise UserError(f'torchvision cannot build {model} ({error}): '
+                                'change model.teacher.arguments') from error
             # torchvision sets it when it loads these weights itself.
-            if 'transform_input' not in arguments and hasattr(
-                    network, 'transform_input'):
+            if given.get('num_classes', own_classes) == own_classes and \
+                    'transform_input' not in given and hasattr(
+                        network, 'transform_input'):
                 network.transform_input = True
-        super().__init__(network, facts, **options)
+            return network
+
+        def facts_of(_: nn.Module) -> Facts:
+            facts: Facts = dict(channel_order=Fact('rgb', 'torchvision'))
+            if given.get('num_classes', own_classes) == own_classes:
+                facts |= _facts_from_torchvision(weights)
+            return facts
+
+        super().__init__(build, facts_of, **options)
 
 
 def _facts_from_torchvision(weights: torchvision.models.WeightsEnum) -> Facts:

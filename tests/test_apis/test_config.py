@@ -2,7 +2,10 @@
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 from mmengine.hub import get_config
+from torch.nn import Linear
+from torch.optim import SGD
 
 from tadfkd.apis import load_config
 from tadfkd.errors import UserError
@@ -154,3 +157,33 @@ def test_a_teacher_that_cannot_be_used_is_a_user_error(
         load_config(digits_config, teacher='configs/_base_/default_runtime.py')
     with pytest.raises(UserError, match='nowhere.py does not exist'):
         load_config(digits_config, teacher='nowhere.py')
+
+
+def test_the_content_of_a_config_is_a_config(digits_config: str) -> None:
+    content = dict(_base_=digits_config, model=dict(batch_size=7))
+    config = load_config(content)
+    assert config.model.batch_size == 7
+    assert config.model.teacher == load_config(digits_config).model.teacher
+    # What the user gave stays as it is.
+    assert content['_base_'] == digits_config
+
+
+def test_what_a_config_cannot_hold_is_named_or_refused(
+        digits_config: str) -> None:
+    own = dict(
+        _delete_=True,
+        type='tadfkd.ModuleClassifier',
+        factory=lambda: Linear(2, 2))
+    config = load_config(
+        dict(
+            _base_=digits_config,
+            model=dict(student=own),
+            optim_wrapper=dict(student=dict(optimizer=dict(type=SGD)))))
+    assert config.optim_wrapper.student.optimizer.type == 'torch.optim.sgd.SGD'
+    read = Config.fromstring(config.pretty_text, '.py')
+    assert read.model.student.factory == '<live object>'
+    with pytest.raises(
+            UserError,
+            match='model.augment is Linear, which a '
+            'config cannot hold'):
+        load_config(dict(_base_=digits_config, model=dict(augment=Linear)))

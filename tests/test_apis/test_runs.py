@@ -46,7 +46,8 @@ def run(digits_config: str, tiny_teacher_checkpoint: str,
         'model.teacher.checkpoint': tiny_teacher_checkpoint
     }
     work_dir = tmp_path_factory.mktemp('runs') / 'run'
-    summary = distill(digits_config, options=options, work_dir=str(work_dir))
+    summary = distill(
+        digits_config, options=options, work_dir=str(work_dir)).summary
     return Run(options, summary, work_dir)
 
 
@@ -126,7 +127,7 @@ def test_neither_evaluation_nor_its_data_matter_to_training(
         digits_config,
         options=run.options,
         work_dir=str(tmp_path),
-        evaluate=False)
+        evaluate=False).summary
     again = Run(run.options, summary, tmp_path)
     assert_equal_weights(again.weights(2), run.weights(2))
     assert summary['teacher_top1'] is None
@@ -140,7 +141,7 @@ def test_a_resumed_run_ends_with_the_same_weights(run: Run, digits_config: str,
         digits_config,
         options=run.options,
         work_dir=str(tmp_path),
-        resume=str(run.work_dir / 'epoch_1.pth'))
+        resume=str(run.work_dir / 'epoch_1.pth')).summary
     resumed = Run(run.options, summary, tmp_path)
     assert_equal_weights(resumed.weights(2), run.weights(2))
     for name in ('student_steps', 'generator_steps', 'images_generated',
@@ -163,10 +164,12 @@ def test_amp_trains_float32_networks(run: Run, digits_config: str,
                                      tmp_path: Path) -> None:
     summary = distill(
         digits_config,
-        options=run.options | {'train_cfg.max_epochs': 1},
+        options=run.options | {
+            'train_cfg.max_epochs': 1
+        },
         work_dir=str(tmp_path),
         amp=True,
-        evaluate=False)
+        evaluate=False).summary
     weights = Run(run.options, summary, tmp_path).weights(1)
     name = 'student.backbone.conv1.weight'
     # The precision is lower, so the results differ.
@@ -207,7 +210,8 @@ def test_a_student_with_an_average_and_scaled_targets_is_tested(
         tiny_teacher_checkpoint: str, tmp_path: Path) -> None:
     path = config_folder('AgnosticDFKD') / f'{DIGITS}.py'
     options = shrinking_options('AgnosticDFKD', tiny_teacher_checkpoint)
-    summary = distill(path, options=options, work_dir=str(tmp_path / 'run'))
+    summary = distill(
+        path, options=options, work_dir=str(tmp_path / 'run')).summary
     config = load_config(path, options, work_dir=str(tmp_path / 'test'))
     checkpoint = tmp_path / 'run' / 'epoch_1.pth'
     accuracy = evaluate(config, checkpoint)['accuracy/top1']
@@ -251,7 +255,7 @@ def test_a_teacher_trained_by_its_recipe_can_be_distilled(
             'default_hooks.teacher_sanity.min_top1': 0
         },
         teacher_checkpoint=str(path),
-        work_dir=str(tmp_path / 'run'))
+        work_dir=str(tmp_path / 'run')).summary
     assert summary['teacher_top1'] == pytest.approx(accuracy, abs=0.2)
 
 

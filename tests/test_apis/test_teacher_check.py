@@ -9,10 +9,10 @@ from mmengine.config import Config
 from tiny_networks import classifier
 
 from tadfkd.apis import check_teacher
-from tadfkd.apis.teacher_check import teacher_from
 from tadfkd.classifiers.build import build_classifier
 from tadfkd.errors import UserError
 from tadfkd.evaluation import teacher_page
+from tadfkd.teachers.sources import teacher_from
 
 
 @pytest.fixture
@@ -32,9 +32,13 @@ def classifier_config(tmp_path: Path) -> str:
     ('torchvision::vgg11', 'TorchvisionTeacher', 'model', 'vgg11'),
     ('my.module:make', 'ModuleTeacher', 'factory', None),
     ('a/teacher.pt', 'TorchScriptTeacher', 'checkpoint', None),
+    ('a/teacher.onnx', 'ONNXTeacher', 'checkpoint', None),
+    (torch.nn.Identity, 'ModuleTeacher', 'factory',
+     'torch.nn.modules.linear:Identity'),
+    (torch.nn.Identity(), 'ModuleTeacher', 'factory', '<live object>'),
 ])
-def test_one_string_names_a_teacher(source: str, kind: str, field: str,
-                                    value: str | None) -> None:
+def test_one_value_names_a_teacher(source: Any, kind: str, field: str,
+                                   value: str | None) -> None:
     found = teacher_from(source)
     assert found['type'] == kind
     assert found[field] == (value or source)

@@ -37,7 +37,7 @@ def test_a_teacher_below_the_bar_stops_the_run(make_config: Callable,
 
 def test_the_verdict_is_logged_and_the_accuracy_handed_on(
         make_config: Callable, tmp_path: Path) -> None:
-    summary = distill(make_config())
+    summary = distill(make_config()).summary
     assert summary['teacher_top1'] > 50
     log, = (tmp_path / 'run').glob('*/*.log')
     assert 'teacher: OK\n' in log.read_text()

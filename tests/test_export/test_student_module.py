@@ -56,6 +56,16 @@ def test_a_config_cannot_name_a_function_to_call(
         load_student(folder)
 
 
+def test_a_config_cannot_name_a_factory(change: Callable[..., Path]) -> None:
+    folder = change(
+        neck=dict(
+            type='tadfkd.ModuleTeacher',
+            factory='os:system',
+            arguments=dict(command='true')))
+    with pytest.raises(UserError, match="'factory', which would run code"):
+        load_student(folder)
+
+
 def test_a_config_cannot_load_other_weights(
         change: Callable[..., Path]) -> None:
     folder = change(pretrained='nowhere.pth')

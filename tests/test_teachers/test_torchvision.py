@@ -33,8 +33,8 @@ def test_the_answer_is_that_of_torchvisions_network(tmp_path: Path) -> None:
     network = torchvision.models.get_model(SMALL, **TEN).eval()
     path = tmp_path / 'weights.pth'
     torch.save(network.state_dict(), path)
-    teacher = TorchvisionTeacher(
-        SMALL, arguments=TEN, checkpoint=str(path), **FIELDS)
+    # The class count is that of the checkpoint.
+    teacher = TorchvisionTeacher(SMALL, checkpoint=str(path), **FIELDS)
     images_BCHW = torch.rand(2, 3, 32, 32)
     output = teacher(images_BCHW, with_bn=True, with_features=True)
     torch.testing.assert_close(output.logits_BK,

@@ -93,6 +93,24 @@ def test_timms_own_checkpoint_is_loaded(tmp_path: Path, options: dict) -> None:
         network.fc(output.features_BF), output.logits_BK)
 
 
+def test_the_class_count_is_that_of_the_teacher_or_of_its_checkpoint(
+        tmp_path: Path) -> None:
+    assert random_teacher(
+        'timm::test_resnet', num_classes=7, **FIELDS).num_classes == 7
+    network = timm.create_model('test_resnet', num_classes=7).eval()
+    path = tmp_path / 'weights.pth'
+    torch.save(network.state_dict(), path)
+    teacher = MMPretrainTeacher(
+        'timm::test_resnet', checkpoint=str(path), **FIELDS)
+    images_BCHW = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(
+        teacher(images_BCHW).logits_BK, network((images_BCHW - 0.5) / 0.25))
+    save_hugging_face(tmp_path)
+    (tmp_path / 'model.safetensors').unlink()
+    assert random_teacher(
+        of_folder(tmp_path), num_classes=4, **FIELDS).num_classes == 4
+
+
 def of_folder(folder: Path) -> str:
     """What names a model of Hugging Face."""
     return f'transformers::{folder}'
