@@ -1,7 +1,7 @@
 """Errors that are a user's mistake, and checks of numbers and choices."""
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -46,18 +46,27 @@ class Interrupted(SystemExit):
         return self.message
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
+def nearest(name: str, allowed: Iterable[str] | Mapping[str, str]) -> str:
     """A clause that proposes the allowed name most similar to ``name``.
 
     Without a similar name, the clause lists those that are allowed. It never
     proposes ``name`` itself, which has just been refused.
+
+    Args:
+        name: What the user gave.
+        allowed: All names that are allowed; or for each name the clause's
+            word for it.
     """
-    allowed = sorted({*allowed} - {name})
-    lower = {known.lower(): known for known in allowed}
-    for match in difflib.get_close_matches(name.lower(), lower, 1, 0.5):
+    names = allowed if isinstance(allowed, Mapping) else {
+        known: known
+        for known in allowed
+    }
+    shown = {key: names[key] for key in sorted(names) if names[key] != name}
+    lower = {key.lower(): value for key, value in shown.items()}
+    for match in difflib.get_close_matches(name.lower(), lower, 1):
         return f'did you mean {lower[match]!r}?'
-    more = f' and {len(allowed) - 20} more' if len(allowed) > 20 else ''
-    return f'known are {", ".join(allowed[:20])}{more}'
+    more = f' and {len(shown) - 20} more' if len(shown) > 20 else ''
+    return f'known are {", ".join([*shown.values()][:20])}{more}'
 
 
 def require_at_least(where: str, name: str, value: Any,

@@ -17,9 +17,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.errors import UserError, nearest, reason_of
+from tadfkd.classifiers.configs import class_names_of
+from tadfkd.errors import UserError, reason_of
 from tadfkd.utils.annotations import check_arguments, parameters_of
-from tadfkd.utils.library_errors import as_config_error, registries
+from tadfkd.utils.library_errors import (as_config_error, registries,
+                                         unexpected_argument)
 
 
 def _environment(cudnn_benchmark: bool = False,
@@ -94,9 +96,7 @@ def _check_names(part: dict, candidates: list[Callable]) -> None:
         allowed = parameters_of(component)
         if inspect.isclass(component) and issubclass(component, BaseDFKD):
             for name in part.keys() - allowed.keys() - {'type', '_scope_'}:
-                raise UserError(f'{component.__name__} in the config got an '
-                                f'unexpected keyword argument {name!r}: '
-                                f'{nearest(name, allowed)}')
+                raise unexpected_argument(component.__name__, name)
 
 
 def _has_annotations(component: Callable) -> bool:
@@ -161,6 +161,28 @@ def check_schedules(config: Config, model: nn.Module) -> None:
             raise UserError(f'param_scheduler has no {network}: set '
                             f'param_scheduler.{network}, to [] for a '
                             'constant learning rate')
+
+
+def check_class_count(config: Config, stage: str, model: nn.Module) -> None:
+    """Refuse evaluation data of other classes than the model's.
+
+    It needs no data, so a data set is not downloaded in vain.
+
+    Args:
+        config: The whole config.
+        stage: ``'val'`` or ``'test'``.
+        model: The model of that config.
+
+    Raises:
+        UserError: If the data set has another number of classes.
+    """
+    known = getattr(model, 'num_classes', None)
+    names = class_names_of(config, stage)
+    if names is not None and known not in (None, len(names)):
+        raise UserError(f'the data set of {stage}_dataloader has {len(names)} '
+                        f'classes and the model {known}: set '
+                        f'{stage}_dataloader.dataset to data of its classes, '
+                        'or give --no-eval')
 
 
 # Compiling would take minutes, for two samples.

@@ -21,7 +21,7 @@ from mmengine.registry import DATASETS, HOOKS, OPTIMIZERS
 from mmengine.runner import Runner
 from torch import nn
 
-from tadfkd.apis.config_checks import try_data
+from tadfkd.apis.config_checks import check_class_count, try_data
 from tadfkd.checkpoints.resume_point import newest_intact
 from tadfkd.errors import UserError
 from tadfkd.utils.library_errors import as_config_error
@@ -134,6 +134,8 @@ def build_loader(config: Config, stage: str, model: nn.Module) -> dict | None:
     loader = config.get(f'{stage}_dataloader')
     if loader is None:
         return None
+    if stage != 'train':
+        check_class_count(config, stage, model)
     loader = loader.copy()
     if isinstance(loader.get('dataset'), dict):
         with as_config_error(f'{stage}_dataloader.dataset'):

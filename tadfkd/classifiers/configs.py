@@ -155,7 +155,7 @@ def input_size_of(config: Config) -> tuple[int, int] | None:
     """
     if 'input_size' in config:
         return size_pair('the config', 'input_size', config['input_size'])
-    dataset = _test_dataset(config)
+    dataset = _dataset(config)
     for step in reversed(dataset.get('pipeline', [])):
         size = step.get('crop_size', step.get('scale', step.get('size')))
         sizes = (size, size) if isinstance(size, int) else size
@@ -175,7 +175,7 @@ def input_size_of(config: Config) -> tuple[int, int] | None:
 
 def normalisation_of(config: Config) -> tuple[list, list] | None:
     """Mean and deviation of ``Normalize`` in the test pipeline, if any."""
-    for step in _test_dataset(config).get('pipeline', []):
+    for step in _dataset(config).get('pipeline', []):
         if step.get('type') == 'Normalize':
             return [*step['mean']], [*step['std']]
     return None
@@ -187,7 +187,7 @@ def channel_order_of(config: Config, model: dict) -> ChannelOrder | None:
     mmcv loads image files as BGR, and ``to_rgb=True`` converts them. Data
     sets of arrays, such as CIFAR, are RGB although they have ``to_rgb=False``.
     """
-    pipeline = _test_dataset(config).get('pipeline', [])
+    pipeline = _dataset(config).get('pipeline', [])
     from_file = any(
         str(step['type']).endswith('LoadImageFromFile') for step in pipeline)
     converts = [
@@ -200,9 +200,14 @@ def channel_order_of(config: Config, model: dict) -> ChannelOrder | None:
     return 'bgr' if from_file and not to_rgb else 'rgb'
 
 
-def class_names_of(config: Config) -> list[str] | None:
-    """The class names of a config's test data, if they are known."""
-    dataset = _test_dataset(config)
+def class_names_of(config: Config, stage: str = 'test') -> list[str] | None:
+    """The class names of a config's data, if the data set need not be read.
+
+    Args:
+        config: The config.
+        stage: ``'test'`` or ``'val'``.
+    """
+    dataset = _dataset(config, stage)
     kind = dataset.get('type')
     if isinstance(kind, str):
         with DATASETS.switch_scope_and_registry(None) as registry:
@@ -211,8 +216,8 @@ def class_names_of(config: Config) -> list[str] | None:
     return [*metainfo['classes']] if metainfo.get('classes') else None
 
 
-def _test_dataset(config: Config) -> dict:
-    dataset = (config.get('test_dataloader') or {}).get('dataset', {})
+def _dataset(config: Config, stage: str = 'test') -> dict:
+    dataset = (config.get(f'{stage}_dataloader') or {}).get('dataset', {})
     # Wrappers such as RepeatDataset hold the data set as ``dataset``.
     while 'pipeline' not in dataset and 'dataset' in dataset:
         dataset = dataset['dataset']
