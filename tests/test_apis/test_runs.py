@@ -16,7 +16,7 @@ from tadfkd.apis import test as evaluate
 from tadfkd.apis import train
 from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.classifiers.build import build_classifier
-from tadfkd.datasets import Digits
+from tadfkd.datasets import CIFAR100, Digits
 from tadfkd.errors import UserError
 
 SUPERVISED = Path(__file__).resolve().parents[2] / 'configs' / 'teachers' / \
@@ -80,6 +80,7 @@ def test_the_summary_counts_what_the_config_asks_for(run: Run) -> None:
     assert generated >= 8 * (8 + 4)
     assert 8 * 8 <= run.summary['images_selected'] <= generated
     assert run.summary['finished'] is True
+    assert run.summary['dataset'] == 'digits'
     assert run.summary['wall_seconds'] > 0
     assert run.summary == json.loads(
         (run.work_dir / 'summary.json').read_text())
@@ -112,6 +113,16 @@ def test_the_reported_accuracies_are_those_of_the_saved_networks(
         max(accuracies), abs=0.2)
 
 
+def test_a_run_ends_with_its_result_and_the_next_command(run: Run) -> None:
+    log, = run.work_dir.glob('*/*.log')
+    page = log.read_text().rpartition(' - INFO - ')[2]
+    assert page.startswith('TADFKD, resnet18w16_to_resnet18w8_digits:\n')
+    for name in ('teacher_top1', 'student_top1_last', 'student_top1_max'):
+        assert f' {run.summary[name]:6.2f}\n' in page
+    assert f'{run.work_dir}/samples.png' in page
+    assert page.endswith(f'tadfkd export {run.work_dir} --format onnx\n')
+
+
 def test_neither_evaluation_nor_its_data_matter_to_training(
         run: Run, digits_config: str, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +142,7 @@ def test_neither_evaluation_nor_its_data_matter_to_training(
     assert_equal_weights(again.weights(2), run.weights(2))
     assert summary['teacher_top1'] is None
     assert summary['student_top1_last'] is None
+    assert summary['dataset'] is None
     assert summary['agreement_last'] == run.summary['agreement_last']
 
 
@@ -253,6 +265,26 @@ def test_a_teacher_trained_by_its_recipe_can_be_distilled(
         teacher_checkpoint=str(path),
         work_dir=str(tmp_path / 'run'))
     assert summary['teacher_top1'] == pytest.approx(accuracy, abs=0.2)
+
+
+def test_data_of_other_classes_are_refused_before_they_are_downloaded(
+        digits_config: str, tiny_options: dict[str, Any], tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+
+    def refuse(_: object) -> NoReturn:
+        raise AssertionError('the data were downloaded')
+
+    monkeypatch.setattr(CIFAR100, 'load_data_list', refuse)
+    config = load_config(
+        digits_config,
+        tiny_options | {'val_dataloader.dataset.type': 'CIFAR100'},
+        work_dir=str(tmp_path / 'run'))
+    with pytest.raises(
+            UserError,
+            match='data set of val_dataloader has 100 classes and the model '
+            '10: set val_dataloader.dataset .*--no-eval'):
+        train(config)
+    assert not (tmp_path / 'run').exists()
 
 
 def test_a_config_without_teacher_cannot_be_distilled(tmp_path: Path) -> None:

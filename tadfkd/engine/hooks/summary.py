@@ -10,9 +10,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from tadfkd.algorithms import BaseDFKD
+from tadfkd.datasets import StepDataset
 from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import require_at_least
-from tadfkd.evaluation import draw_curves, measure_synthetic, teacher_metrics
+from tadfkd.evaluation import (draw_curves, measure_synthetic, result_page,
+                               teacher_metrics)
 from tadfkd.registry import HOOKS
 from tadfkd.structures import Updates
 from tadfkd.utils.files import write_json
@@ -143,6 +145,13 @@ class SummaryHook(Hook):
         self.write(runner, finished=runner.epoch >= runner.max_epochs)
         draw_curves(self.history, Path(runner.work_dir) / 'curves.png')
 
+    @master_only
+    def after_run(self, runner: Runner) -> None:
+        """Log the result as a page, after the messages of other hooks."""
+        if runner._train_loop is not None:
+            summary = self._summary(runner, runner.epoch >= runner.max_epochs)
+            runner.logger.info(result_page(summary, Path(runner.work_dir)))
+
     def _steps(self, model: BaseDFKD) -> dict[str, float | None]:
         """Gradient norms and skipped steps of the epoch."""
         norms: dict[str, float | None] = {}
@@ -198,11 +207,13 @@ class SummaryHook(Hook):
         ]
         last = top1[-self.last_k:]
         config = runner.cfg
+        uses_data = runner.val_loop is not None or not isinstance(
+            runner.train_dataloader.dataset, StepDataset)
         return dict(
-            algorithm=config.model.type,
+            algorithm=config.model.type.rpartition('.')[2],
             config=_relative(config.filename),
             seed=runner.seed,
-            dataset=config.get('dataset_name'),
+            dataset=config.get('dataset_name') if uses_data else None,
             num_classes=model.num_classes,
             teacher_top1=self.history['teacher_top1'],
             student_top1_last=top1[-1] if top1 else None,
