@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from tadfkd.classifiers.configs import bare_type, with_names
 from tadfkd.errors import UserError, nearest, reason_of, require_at_least
 from tadfkd.utils.annotations import check_arguments
 from tadfkd.utils.shipped import find_config
@@ -92,7 +93,7 @@ def load_config(path: str | os.PathLike,
 def _read(path: str | os.PathLike) -> Config:
     file = find_config(path)
     try:
-        config = Config.fromfile(file)
+        config = with_names(Config.fromfile(file))
     except (Exception, SystemExit) as error:
         # A config is a program: it can fail in any way.
         raise UserError(f'config {path} cannot be read '
@@ -172,7 +173,7 @@ def _use_autocast(config: Config) -> None:
         raise UserError('--amp computes in bfloat16, which this GPU does not '
                         'have: leave --amp out')
     for wrapper in filter(lambda part: isinstance(part, dict), wrappers):
-        kind = wrapper.get('type', 'OptimWrapper')
+        kind = bare_type(dict(type='OptimWrapper') | wrapper)
         if kind not in ('OptimWrapper', 'AutocastOptimWrapper'):
             raise UserError(f'--amp replaces the type OptimWrapper, got {kind}'
                             ': leave --amp out, or change the type of the '

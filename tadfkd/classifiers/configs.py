@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.hub import get_config
 from mmengine.registry import DATASETS
 
 from tadfkd.classifiers.input_adapter import ChannelOrder
 from tadfkd.errors import UserError, nearest, size_pair
+from tadfkd.utils.library_errors import registries
 
 #: Libraries, and mmpretrain's wrapper for each.
 _WRAPPERS = {'timm': 'TimmClassifier', 'transformers': 'HuggingFaceClassifier'}
@@ -62,6 +64,39 @@ def find_classifier(model: str | os.PathLike | dict,
     return model_dict, config
 
 
+def bare_type(part: dict) -> str:
+    """The name of a part's type, without scope and module."""
+    return str(part.get('type')).rpartition('.')[2]
+
+
+def with_names(config: Config) -> Config:
+    """A config that names by ``scope.Name`` what it imports.
+
+    mmengine's new style of configs (``with read_base():``) has imported
+    classes and functions in place of names. What is not registered is named
+    by its module.
+    """
+    if not config._imported_names:
+        return config
+
+    def named(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: named(item) for key, item in dict.items(value)}
+        if isinstance(value, list | tuple):
+            return type(value)(map(named, value))
+        if not isinstance(value, LazyAttr | LazyObject):
+            return value
+        found = value.build()
+        return next((f'{registry.scope}.{key}' for registry in registries()
+                     for key, component in registry.module_dict.items()
+                     if component is found), f'{value.module}.{value}')
+
+    return Config(
+        named(config._to_lazy_dict()),
+        cfg_text=config.text,
+        filename=config.filename)
+
+
 def _read_config(path: str, where: str) -> Config:
     if '::' not in path and not Path(path).is_file():
         raise UserError(f'{where} names the config {path}, which does not '
@@ -73,7 +108,8 @@ def _read_config(path: str, where: str) -> Config:
                         f'{package} is not installed: install it')
     try:
         # PACKAGE:: is mmengine's prefix for configs of installed packages.
-        config = get_config(path) if '::' in path else Config.fromfile(path)
+        config = with_names(
+            get_config(path) if '::' in path else Config.fromfile(path))
     except Exception as error:
         # A config is a program: it can raise any exception.
         raise UserError(f'{where} names the config {path}, which cannot be '
@@ -116,13 +152,13 @@ def without_pretrained_weights(model: Any) -> Any:
 
 def _is_pretrained(init: Any) -> bool:
     return isinstance(
-        init, dict) and init.get('type') in ('Pretrained', 'PretrainedInit')
+        init, dict) and bare_type(init) in ('Pretrained', 'PretrainedInit')
 
 
 def wrapped_library(model: dict) -> str | None:
     """``'timm'`` or ``'transformers'`` if mmpretrain wraps the model."""
-    kind = str(model.get('type')).rpartition('.')[2]
-    return {wrapper: name for name, wrapper in _WRAPPERS.items()}.get(kind)
+    libraries = {wrapper: name for name, wrapper in _WRAPPERS.items()}
+    return libraries.get(bare_type(model))
 
 
 def with_num_classes(model: dict, num_classes: int) -> dict:
@@ -167,8 +203,7 @@ def input_size_of(config: Config) -> tuple[int, int] | None:
             first, second = sizes
             is_torchvision = 'torchvision' in str(step.get('type'))
             return (first, second) if is_torchvision else (second, first)
-    name = str(dataset.get('type')).rpartition('.')[2]
-    size = dataset.get('image_size', _DATASET_SIZES.get(name))
+    size = dataset.get('image_size', _DATASET_SIZES.get(bare_type(dataset)))
     return None if size is None else size_pair('the data set', 'image_size',
                                                size)
 
@@ -176,7 +211,7 @@ def input_size_of(config: Config) -> tuple[int, int] | None:
 def normalisation_of(config: Config) -> tuple[list, list] | None:
     """Mean and deviation of ``Normalize`` in the test pipeline, if any."""
     for step in _dataset(config).get('pipeline', []):
-        if step.get('type') == 'Normalize':
+        if bare_type(step) == 'Normalize':
             return [*step['mean']], [*step['std']]
     return None
 
@@ -189,10 +224,10 @@ def channel_order_of(config: Config, model: dict) -> ChannelOrder | None:
     """
     pipeline = _dataset(config).get('pipeline', [])
     from_file = any(
-        str(step['type']).endswith('LoadImageFromFile') for step in pipeline)
+        bare_type(step) == 'LoadImageFromFile' for step in pipeline)
     converts = [
         model.get('data_preprocessor') or {},
-        *(step for step in pipeline if step['type'] == 'Normalize')
+        *(step for step in pipeline if bare_type(step) == 'Normalize')
     ]
     to_rgb = any(step.get('to_rgb', False) for step in converts)
     if not pipeline:

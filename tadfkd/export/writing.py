@@ -12,7 +12,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.classifiers.configs import class_names_of
+from tadfkd.classifiers.configs import bare_type, class_names_of
 from tadfkd.classifiers.student import find_student
 from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import UserError, reason_of, require_choice
@@ -136,7 +136,7 @@ def _describe(model: BaseDFKD, config: Config,
         std=[value / 255 for value in std],
         mean_255=mean,
         std_255=std,
-        algorithm=config.model.type,
+        algorithm=bare_type(config.model),
         teacher=json.loads(json.dumps(config.model.teacher, default=str)),
         seed=seed,
         versions=versions())

@@ -123,6 +123,44 @@ def test_a_run_ends_with_its_result_and_the_next_command(run: Run) -> None:
     assert page.endswith(f'tadfkd export {run.work_dir} --format onnx\n')
 
 
+def test_a_config_of_the_new_style_trains_the_same(run: Run,
+                                                   tiny_config: Config,
+                                                   tmp_path: Path) -> None:
+    base, leaf = tmp_path / 'base.py', tmp_path / 'leaf.py'
+    base.write_text(tiny_config.pretty_text)
+    leaf.write_text("""
+from mmengine.config import read_base
+
+with read_base():
+    from .base import *
+
+from mmengine.optim import OptimWrapper
+from mmpretrain.datasets import PackInputs
+from mmpretrain.evaluation import Accuracy
+from mmpretrain.models import ImageClassifier, LinearClsHead
+from torch.optim import SGD
+
+from tadfkd.algorithms import TADFKD
+from tadfkd.engine.hooks import SampleGridHook
+
+model.update(type=TADFKD)
+for network in (model.teacher.model, model.student):
+    network.update(type=ImageClassifier)
+    network.head.update(type=LinearClsHead)
+optim_wrapper.student.update(type=OptimWrapper)
+optim_wrapper.student.optimizer.update(type=SGD)
+default_hooks.samples.update(type=SampleGridHook)
+val_dataloader.dataset.update(pipeline=[dict(type=PackInputs)])
+val_evaluator.update(type=Accuracy)
+""")
+    work_dir = tmp_path / 'run'
+    summary = distill(leaf, work_dir=str(work_dir))
+    assert summary['algorithm'] == 'TADFKD'
+    assert_equal_weights(Run({}, summary, work_dir).weights(2), run.weights(2))
+    # The config in the work directory is one that can be read.
+    assert load_config(work_dir / 'leaf.py').model.type == 'tadfkd.TADFKD'
+
+
 def test_neither_evaluation_nor_its_data_matter_to_training(
         run: Run, digits_config: str, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:

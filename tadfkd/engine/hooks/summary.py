@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from tadfkd.algorithms import BaseDFKD
+from tadfkd.classifiers.configs import bare_type
 from tadfkd.datasets import StepDataset
 from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import require_at_least
@@ -210,7 +211,7 @@ class SummaryHook(Hook):
         uses_data = runner.val_loop is not None or not isinstance(
             runner.train_dataloader.dataset, StepDataset)
         return dict(
-            algorithm=config.model.type.rpartition('.')[2],
+            algorithm=bare_type(config.model),
             config=_relative(config.filename),
             seed=runner.seed,
             dataset=config.get('dataset_name') if uses_data else None,
