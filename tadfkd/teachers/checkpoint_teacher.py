@@ -64,7 +64,8 @@ class CheckpointTeacher(BaseTeacher):
             weights, taken = find_weights(content,
                                           network.state_dict().keys(), source,
                                           checkpoint_key)
-            load_weights(network, weights, source, allow_missing)
+            load_weights(network, weights, source, allow_missing,
+                         'model.teacher.allow_missing')
             weights_from = f'{checkpoint}, {taken}'
         elif not has_weights and not allow_random_weights:
             raise UserError('the teacher has no checkpoint: name one by '
