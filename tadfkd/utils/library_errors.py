@@ -118,7 +118,7 @@ def registry_errors_as_user_errors() -> Iterator[None]:
         if match['key']:
             raise unexpected_argument(match['owner'], match['key']) from error
         raise UserError(f'{match["owner"]} in the config is '
-                        f'{match["problem"]}: set it') from error
+                        f'{match["problem"]}: set what is missing') from error
 
 
 @contextmanager
