@@ -13,6 +13,7 @@ from tadfkd.algorithms import BaseDFKD
 from tadfkd.classifiers.configs import bare_type
 from tadfkd.datasets import StepDataset
 from tadfkd.distributed.wrapper import unwrapped
+from tadfkd.engine.hooks.looking import never_ends_a_run
 from tadfkd.errors import require_at_least
 from tadfkd.evaluation import (draw_curves, measure_synthetic, result_page,
                                teacher_metrics)
@@ -144,9 +145,14 @@ class SummaryHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Write the final result and the curves."""
         self.write(runner, finished=runner.epoch >= runner.max_epochs)
+        self._draw(runner)
+
+    @never_ends_a_run
+    def _draw(self, runner: Runner) -> None:
         draw_curves(self.history, Path(runner.work_dir) / 'curves.png')
 
     @master_only
+    @never_ends_a_run
     def after_run(self, runner: Runner) -> None:
         """Log the result as a page, after the messages of other hooks."""
         if runner._train_loop is not None:
