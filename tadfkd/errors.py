@@ -4,15 +4,39 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+#: Characters of a printed text; of a longer one, both ends are printed.
+_LONGEST = 4000
+
+
+def printable(text: str) -> str:
+    """A text that cannot change a terminal, such as one from a file.
+
+    Line breaks, control characters and invisible characters are escaped, and
+    the middle of a very long text is left out.
+
+    Example:
+        >>> printable('weight\\x1b[2J')
+        'weight\\\\x1b[2J'
+    """
+    if len(text) > _LONGEST:
+        half = _LONGEST // 2
+        text = f'{text[:half]} ... {text[-half:]}'
+    return ''.join(char if char.isprintable() else ascii(char)[1:-1]
+                   for char in text)
+
 
 class UserError(ValueError):
     """A mistake in a config, an argument or a file that the user can correct.
 
     The message is one sentence: what was given, what is allowed and what to
     change. Tools print it without a traceback and exit with ``exit_code``.
+    What it quotes from files is :func:`printable`.
     """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class UnhealthyRun(UserError):
@@ -46,7 +70,9 @@ class Interrupted(SystemExit):
         return self.message
 
 
-def nearest(name: str, allowed: Iterable[str] | Mapping[str, str]) -> str:
+def nearest(name: str,
+            allowed: Iterable[str],
+            words: Mapping[str, str] | None = None) -> str:
     """A clause that proposes the allowed name most similar to ``name``.
 
     Without a similar name, the clause lists those that are allowed. It never
@@ -54,15 +80,12 @@ def nearest(name: str, allowed: Iterable[str] | Mapping[str, str]) -> str:
 
     Args:
         name: What the user gave.
-        allowed: All names that are allowed; or for each name the clause's
-            word for it.
+        allowed: All names that are allowed.
+        words: What the clause says for each of them; None for the names.
     """
-    names = allowed if isinstance(allowed, Mapping) else {
-        known: known
-        for known in allowed
-    }
-    shown = {key: names[key] for key in sorted(names) if names[key] != name}
-    lower = {key.lower(): value for key, value in shown.items()}
+    shown = {key: words[key] if words else key for key in sorted(allowed)}
+    shown = {key: word for key, word in shown.items() if word != name}
+    lower = {key.lower(): word for key, word in shown.items()}
     for match in difflib.get_close_matches(name.lower(), lower, 1):
         return f'did you mean {lower[match]!r}?'
     more = f' and {len(shown) - 20} more' if len(shown) > 20 else ''

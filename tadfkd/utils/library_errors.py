@@ -83,7 +83,7 @@ def _unregistered(role: str, scope: str, name: str) -> UserError:
             for key in registry.module_dict:
                 known[key] = min(
                     prefix + key, known.get(key, prefix + key), key=len)
-    hint = nearest(name.rpartition('.')[2], known)
+    hint = nearest(name.rpartition('.')[2], known, known)
     if hint.startswith('known') and len(known) > 20:
         hint = 'if it is your own, name its module in custom_imports'
     return UserError(f'no {role} is registered as {name!r}: {hint}')
