@@ -233,6 +233,8 @@ def _add_test(parser: ArgumentParser) -> None:
     _add_config(parser)
     parser.add_argument('checkpoint', help='a checkpoint of that config')
     parser.add_argument('--work-dir', help='folder of the logs')
+    parser.add_argument(
+        '--out', metavar='FILE.csv', help='where the predictions go')
     add_cfg_options(parser)
     _add_launcher(parser)
 
@@ -245,7 +247,7 @@ def _test(arguments: Namespace) -> None:
             arguments.config,
             options=arguments.cfg_options,
             work_dir=arguments.work_dir,
-            launcher=arguments.launcher), arguments.checkpoint)
+            launcher=arguments.launcher), arguments.checkpoint, arguments.out)
 
 
 def _add_export(parser: ArgumentParser) -> None:

@@ -129,7 +129,8 @@ def _read(path: str | os.PathLike) -> Config:
 
 
 def _assigned(file: Path) -> set[str]:
-    """The variables that a config file assigns and does not use itself."""
+    """The variables that a config assigns, beside those that it inherits,
+    and does not use itself."""
     try:
         tree = ast.parse(file.read_text('utf-8'))
     except (SyntaxError, ValueError):
@@ -140,7 +141,10 @@ def _assigned(file: Path) -> set[str]:
         name.id
         for name in names if isinstance(name.ctx, context)
     } for context in (ast.Store, ast.Load))
-    return stored - used
+    # A file that inherits nothing, such as one in a work directory, has all
+    # values itself.
+    inherits = '_base_' in stored or 'read_base' in used
+    return stored - used if inherits else set()
 
 
 def _copy_of(key: str, config: Config) -> Any:

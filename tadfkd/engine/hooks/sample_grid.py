@@ -56,9 +56,17 @@ class SampleGridHook(Hook):
     @never_ends_a_run
     def after_train_epoch(self, runner: Runner) -> None:
         """Write the grid of this epoch, if it is due."""
-        if not (self.every_n_epochs(runner, self.interval)
-                or self.is_last_train_epoch(runner)):
-            return
+        if self.every_n_epochs(runner, self.interval):
+            self._write(runner, runner.epoch + 1)
+
+    @master_only
+    @never_ends_a_run
+    def after_train(self, runner: Runner) -> None:
+        """Write the grid of the last epoch, whenever a run ends."""
+        if runner.epoch % self.interval:
+            self._write(runner, runner.epoch)
+
+    def _write(self, runner: Runner, epoch: int) -> None:
         images_BCHW = unwrapped(runner.model).synthesize(
             self.num_images, purpose='sample_grid')
         channels = images_BCHW.shape[1]
@@ -74,7 +82,6 @@ class SampleGridHook(Hook):
         picture = io.BytesIO()
         Image.fromarray(pixels_HWC).save(picture, 'PNG')
         work_dir = Path(runner.work_dir)
-        epoch = runner.epoch + 1
         for path in (work_dir / 'samples' / f'epoch_{epoch}.png',
                      work_dir / 'samples.png'):
             write_atomically(path, picture.getvalue())
