@@ -122,7 +122,7 @@ def _read(path: str | os.PathLike) -> Config:
                             f'{COPIES[key]} is a copy of an earlier value: '
                             f'set {COPIES[key]}')
     if config.get('data_preprocessor') is not None and isinstance(
-            config.get('model'), dict):
+            config.get('model'), dict) and not is_distillation(config):
         # mmengine's Runner does the same, for a model that it builds itself.
         config.model.setdefault('data_preprocessor', config.data_preprocessor)
     return config
@@ -214,7 +214,7 @@ def merge_options(config: Config, options: dict[str, Any]) -> None:
             raise UserError(f'option {key} has no effect, because '
                             f'{COPIES[root]} is a copy of it: set '
                             f'{COPIES[root]}{dot}{rest}')
-        known = {*config.keys(), *parameters_of(Runner), *_READ}
+        known = {*config.keys(), *parameters_of(Runner), *_READ} - {'cfg'}
         if root not in known:
             raise UserError(f'option {key} is not in the config: '
                             f'{nearest(root, known)}')

@@ -208,8 +208,8 @@ def check_class_count(config: Config, stage: str, model: nn.Module) -> None:
     if names is not None and known not in (None, len(names)):
         raise UserError(f'the data set of {stage}_dataloader has {len(names)} '
                         f'classes and the model {known}: set '
-                        f'{stage}_dataloader.dataset to data of its classes, '
-                        'or give --no-eval')
+                        f'{stage}_dataloader.dataset to data of its classes' +
+                        (', or give --no-eval' if stage == 'val' else ''))
 
 
 # Compiling would take minutes, for two samples.

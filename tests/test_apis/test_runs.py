@@ -261,7 +261,8 @@ def test_what_a_resumed_run_takes_from_the_checkpoint_is_said(
         f'{optimizer}.weight_decay': 0.0,
         'train_cfg.max_epochs': 3,
         'randomness.seed': 7,
-        'model.batch_size': 9
+        'model.batch_size': 9,
+        'optim_wrapper.student.clip_grad': dict(max_norm=1.0)
     }
     distill(
         digits_config,
@@ -270,13 +271,32 @@ def test_what_a_resumed_run_takes_from_the_checkpoint_is_said(
         resume=str(run.work_dir / 'epoch_2.pth'),
         evaluate=False)
     [log] = (tmp_path / 'run').glob('*/*.log')
-    said = {
-        line.partition(' - WARNING - ')[2].partition('=')[0]
+    said = [
+        line.partition(' - WARNING - ')[2]
         for line in log.read_text().splitlines()
-        if 'has no effect, because the run resumes' in line
-    }
-    # The batch size is this run's.
-    assert said == changes.keys() - {'model.batch_size'}
+        if line.endswith('see docs/reliability.md')
+    ]
+    # The batch size and the clipping are this run's.
+    assert said == [
+        f'{text}: see docs/reliability.md' for text in (
+            f'{optimizer}.lr=0.02 has no effect, because the checkpoint has '
+            'the state of 0.1', f'{optimizer}.weight_decay=0.0 has no effect, '
+            'because the checkpoint has the state of 0.0005',
+            'randomness.seed=7 has no effect, because the checkpoint has the '
+            'state of 0', 'the schedules of the checkpoint keep the length of '
+            'train_cfg.max_epochs=2, which is 3 now')
+    ]
+    with pytest.raises(
+            UserError,
+            match='optimizer.type is Adam, and the '
+            'checkpoint has the state of SGD: set .*load_from'):
+        distill(
+            digits_config,
+            options=run.options
+            | {optimizer: dict(_delete_=True, type='Adam')},
+            work_dir=str(tmp_path / 'other'),
+            resume=str(run.work_dir / 'epoch_2.pth'),
+            evaluate=False)
 
 
 def test_rates_are_scaled_by_the_batch_of_the_model(

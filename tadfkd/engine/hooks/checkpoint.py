@@ -42,7 +42,41 @@ def _restored_settings(config: Config) -> dict[str, str]:
                       for key, item in enumerate(value)]
         elif isinstance(value, bool | int | float | str):
             found[path] = str(value)
-    return found
+    # The other arguments of a wrapper, such as clip_grad, are no state.
+    return {
+        path: value
+        for path, value in found.items()
+        if not path.startswith('optim_wrapper') or '.optimizer.' in path
+        or '.paramwise_cfg.' in path
+    }
+
+
+def _compare_settings(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """Sentences on settings whose state comes from the checkpoint.
+
+    Args:
+        old: :func:`_restored_settings` of the saved run.
+        new: Those of the resumed run.
+
+    Raises:
+        UserError: If the state is of another type of optimiser or schedule.
+    """
+    notes = []
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key, 'nothing'), new.get(key, 'nothing')
+        if was == now:
+            continue
+        if key.endswith('.type'):
+            raise UserError(
+                f'{key} is {now}, and the checkpoint has the state '
+                f'of {was}: set {key}={was}, or start a new run '
+                'with load_from')
+        notes.append(
+            f'the schedules of the checkpoint keep the length of {key}={was}, '
+            f'which is {now} now' if key == 'train_cfg.max_epochs' else
+            f'{key}={now} has no effect, because the checkpoint has the state '
+            f'of {was}')
+    return [f'{note}: see docs/reliability.md' for note in notes]
 
 
 @register_backend('atomic_local')
@@ -161,13 +195,8 @@ class CheckpointHook(MMEngineCheckpointHook):
             return
         new = _restored_settings(runner.cfg)
         old = checkpoint.get('settings', new)
-        for key in sorted(old.keys() | new.keys()):
-            if old.get(key) != new.get(key):
-                runner.logger.warning(
-                    f'{key}={new.get(key)} has no effect, because the run '
-                    f'resumes with the state of {old.get(key)}: see '
-                    '"What a resumed run takes from the checkpoint" in '
-                    'docs/reliability.md')
+        for note in _compare_settings(old, new):
+            runner.logger.warning(note)
         if 'train_loop' in checkpoint and isinstance(runner.train_loop,
                                                      EpochLoop):
             runner.train_loop.load_state_dict(checkpoint['train_loop'])
