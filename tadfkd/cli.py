@@ -24,7 +24,10 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
 class _CfgOptions(argparse.Action):
-    """mmengine's ``DictAction``, imported only if the option is given."""
+    """mmengine's ``DictAction``, imported only if the option is given.
+
+    It also keeps the blanks in a value that is no list.
+    """
 
     def __call__(self,
                  parser: ArgumentParser,
@@ -32,8 +35,16 @@ class _CfgOptions(argparse.Action):
                  values: Any,
                  option_string: str | None = None) -> None:
         from mmengine.config import DictAction
-        DictAction(self.option_strings, self.dest)(parser, namespace, values,
-                                                   option_string)
+        options = {}
+        for pair in values:
+            key, equals, text = pair.partition('=')
+            if not equals:
+                parser.error(f'{option_string} takes KEY=VALUE, got {pair!r}')
+            # mmengine drops blanks, which a path may have. A list is its own.
+            is_list = not {*',[('}.isdisjoint(text)
+            options[key] = DictAction._parse_iterable(text) \
+                if is_list or ' ' not in text else text.strip('\'"')
+        setattr(namespace, self.dest, options)
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:
@@ -223,6 +234,8 @@ def _add_test(parser: ArgumentParser) -> None:
     _add_config(parser)
     parser.add_argument('checkpoint', help='a checkpoint of that config')
     parser.add_argument('--work-dir', help='folder of the logs')
+    parser.add_argument(
+        '--out', metavar='FILE.csv', help='where the predictions go')
     add_cfg_options(parser)
     _add_launcher(parser)
 
@@ -235,7 +248,7 @@ def _test(arguments: Namespace) -> None:
             arguments.config,
             options=arguments.cfg_options,
             work_dir=arguments.work_dir,
-            launcher=arguments.launcher), arguments.checkpoint)
+            launcher=arguments.launcher), arguments.checkpoint, arguments.out)
 
 
 def _add_export(parser: ArgumentParser) -> None:

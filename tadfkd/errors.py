@@ -1,8 +1,28 @@
 """Errors that are a user's mistake, and checks of numbers and choices."""
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+#: Characters of a printed text; of a longer one, both ends are printed.
+_LONGEST = 4000
+
+
+def printable(text: str) -> str:
+    """A text that cannot change a terminal, such as one from a file.
+
+    Line breaks, control characters and invisible characters are escaped, and
+    the middle of a very long text is left out.
+
+    Example:
+        >>> printable('weight\\x1b[2J')
+        'weight\\\\x1b[2J'
+    """
+    if len(text) > _LONGEST:
+        half = _LONGEST // 2
+        text = f'{text[:half]} ... {text[-half:]}'
+    return ''.join(char if char.isprintable() else ascii(char)[1:-1]
+                   for char in text)
 
 
 class UserError(ValueError):
@@ -10,9 +30,13 @@ class UserError(ValueError):
 
     The message is one sentence: what was given, what is allowed and what to
     change. Tools print it without a traceback and exit with ``exit_code``.
+    What it quotes from files is :func:`printable`.
     """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class UnhealthyRun(UserError):
@@ -46,18 +70,26 @@ class Interrupted(SystemExit):
         return self.message
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
+def nearest(name: str,
+            allowed: Iterable[str],
+            words: Mapping[str, str] | None = None) -> str:
     """A clause that proposes the allowed name most similar to ``name``.
 
     Without a similar name, the clause lists those that are allowed. It never
     proposes ``name`` itself, which has just been refused.
+
+    Args:
+        name: What the user gave.
+        allowed: All names that are allowed.
+        words: What the clause says for each of them; None for the names.
     """
-    allowed = sorted({*allowed} - {name})
-    lower = {known.lower(): known for known in allowed}
-    for match in difflib.get_close_matches(name.lower(), lower, 1, 0.5):
+    shown = {key: words[key] if words else key for key in sorted(allowed)}
+    shown = {key: word for key, word in shown.items() if word != name}
+    lower = {key.lower(): word for key, word in shown.items()}
+    for match in difflib.get_close_matches(name.lower(), lower, 1):
         return f'did you mean {lower[match]!r}?'
-    more = f' and {len(allowed) - 20} more' if len(allowed) > 20 else ''
-    return f'known are {", ".join(allowed[:20])}{more}'
+    more = f' and {len(shown) - 20} more' if len(shown) > 20 else ''
+    return f'known are {", ".join([*shown.values()][:20])}{more}'
 
 
 def require_at_least(where: str, name: str, value: Any,

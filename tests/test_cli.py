@@ -2,11 +2,12 @@
 import shlex
 import subprocess
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 
-from tadfkd.cli import main, resuming_command, run_tool
+from tadfkd.cli import add_cfg_options, main, resuming_command, run_tool
 from tadfkd.errors import UnhealthyRun, UserError
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -38,6 +39,29 @@ def test_torch_is_imported_after_the_arguments_were_read(
     assert 'unrecognized arguments: --sed 3' in process.stderr
     assert process.stderr.count('does not exist: name a file') == 5
     assert 'tadfkd::teachers/vitw64_digits.py\n' in process.stdout
+
+
+@pytest.mark.parametrize('text, value', [
+    ('my data/teacher 1.pth', 'my data/teacher 1.pth'),
+    ("'my data'", 'my data'),
+    ('my_data', 'my_data'),
+    ('[1, 2]', [1, 2]),
+    ('3', 3),
+    ('a=b', 'a=b'),
+])
+def test_an_option_keeps_the_blanks_of_a_path(text: str,
+                                              value: object) -> None:
+    parser = ArgumentParser()
+    add_cfg_options(parser)
+    arguments = parser.parse_args(['--cfg-options', f'a.b={text}', 'c=1'])
+    assert arguments.cfg_options == {'a.b': value, 'c': 1}
+
+
+def test_an_option_without_a_value_is_an_error(
+        capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(['configs', '--cfg-options', 'model'])
+    assert "takes KEY=VALUE, got 'model'" in capsys.readouterr().err
 
 
 def test_a_missing_mmcv_is_one_sentence(

@@ -1,7 +1,7 @@
 """Checks of names, numbers and choices, and their sentences."""
 import pytest
 
-from tadfkd.errors import (UserError, nearest, require_at_least,
+from tadfkd.errors import (UserError, nearest, printable, require_at_least,
                            require_choice, size_pair)
 
 
@@ -20,6 +20,16 @@ def test_all_names_are_listed_in_order_where_none_is_near() -> None:
 
 def test_a_refused_name_is_not_proposed() -> None:
     assert nearest('size', ['size', 'sizes']) == "did you mean 'sizes'?"
+
+
+@pytest.mark.parametrize('text, shown', [
+    ('\x1b[2J\rOK\n', r'\x1b[2J\rOK\n'),
+    ('a\u202eb\u200b\ud800', r'a\u202eb\u200b\ud800'),
+    ('Größe 漢字', 'Größe 漢字'),
+    ('a' * 9000, 'a' * 2000 + ' ... ' + 'a' * 2000),
+])
+def test_a_message_cannot_change_the_terminal(text: str, shown: str) -> None:
+    assert str(UserError(text)) == printable(text) == shown
 
 
 @pytest.mark.parametrize('value, minimum', [(1, 1), (2, 1),

@@ -20,6 +20,7 @@ from tadfkd.algorithms.building import (blank_images, build_augmentation,
 from tadfkd.algorithms.calibration import CalibratedWeights
 from tadfkd.algorithms.candidates import CandidateSource
 from tadfkd.algorithms.state_dicts import drop_teacher, ignore_missing_teacher
+from tadfkd.classifiers.facts import Fact, facts_from_head
 from tadfkd.classifiers.outputs import classifier_logits, with_predictions
 from tadfkd.classifiers.student import build_student
 from tadfkd.distributed.reductions import global_means
@@ -540,7 +541,16 @@ class BaseDFKD(BaseModel):
         logits_BK = self.result_logits(inputs)
         if mode == 'tensor':
             return logits_BK
-        return with_predictions(logits_BK, data_samples)
+        return with_predictions(logits_BK, data_samples, self.activation)
+
+    @property
+    def activation(self) -> Literal['softmax', 'sigmoid']:
+        """How logits become scores: as the teacher's, or without a teacher
+        as the student's head says."""
+        if self.teacher is not None:
+            return self.teacher.facts['activation'].value
+        return facts_from_head(unwrapped(self.student)).get(
+            'activation', Fact('softmax', 'assumed')).value
 
     @property
     def device(self) -> torch.device:

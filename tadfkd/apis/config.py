@@ -1,4 +1,6 @@
 """From a config file and command-line options to a checked config."""
+import ast
+import codecs
 import copy
 import os
 import re
@@ -9,16 +11,30 @@ import torch
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 
-from tadfkd.classifiers.configs import as_own_network
+from tadfkd.classifiers.configs import as_own_network, bare_type, with_names
 from tadfkd.classifiers.own_network import LiveObject, factory_of, name_of
 from tadfkd.errors import UserError, nearest, reason_of, require_at_least
 from tadfkd.teachers.sources import teacher_from
-from tadfkd.utils.annotations import check_arguments
+from tadfkd.utils.annotations import check_arguments, parameters_of
+from tadfkd.utils.library_errors import as_config_error
 from tadfkd.utils.shipped import find_config
 
-#: Parts that a ``_base_`` config defines and a leaf copies into ``model``.
-PARTS = ('teacher', 'student', 'generator', 'replay', 'data_preprocessor')
+#: Variables of configs, and where configs copy them to. Only copies count.
+COPIES = {
+    'teacher': 'model.teacher',
+    'student': 'model.student',
+    'generator': 'model.generator',
+    'replay': 'model.replay',
+    'data_preprocessor': 'model.data_preprocessor',
+    'vis_backends': 'visualizer.vis_backends',
+    'train_pipeline': 'train_dataloader.dataset.pipeline',
+    'test_pipeline': 'test_dataloader.dataset.pipeline',
+    'optimizer': 'optim_wrapper.optimizer',
+}
+#: Keys that a run reads beside the arguments of mmengine's Runner.
+_READ = ('custom_imports', 'model_wrapper_cfg')
 EVALUATION = tuple(f'{stage}_{part}' for stage in ('val', 'test')
                    for part in ('dataloader', 'cfg', 'evaluator'))
 
@@ -113,12 +129,22 @@ def _read(path: str | os.PathLike | dict) -> Config:
         return config
     file = find_config(path)
     try:
-        config = Config.fromfile(file)
+        config = with_names(Config.fromfile(file))
     except (Exception, SystemExit) as error:
         # A config is a program: it can fail in any way.
         raise UserError(f'config {path} cannot be read '
-                        f'({reason_of(error)}): correct the file') from error
+                        f'({reason_of(error)}): {_remedy(file)}') from error
     _forget_scope([*config.values()])
+    for key in _assigned(file) & COPIES.keys():
+        twin = _copy_of(key, config)
+        if twin not in (None, config[key]):
+            raise UserError(f'{key} in {path} has no effect, because '
+                            f'{COPIES[key]} is a copy of an earlier value: '
+                            f'set {COPIES[key]}')
+    if config.get('data_preprocessor') is not None and isinstance(
+            config.get('model'), dict) and not is_distillation(config):
+        # mmengine's Runner does the same, for a model that it builds itself.
+        config.model.setdefault('data_preprocessor', config.data_preprocessor)
     return config
 
 
@@ -160,6 +186,40 @@ def make_writable(part: Any, path: str = '') -> None:
                 'register it and name it, or give a network as the factory of '
                 "'ModuleTeacher' or 'tadfkd.ModuleClassifier'")
         content[key] = name if key == 'factory' else name.replace(':', '.')
+
+
+def _assigned(file: Path) -> set[str]:
+    """The variables that a config assigns, beside those that it inherits,
+    and does not use itself."""
+    try:
+        tree = ast.parse(file.read_text('utf-8'))
+    except (SyntaxError, ValueError):
+        # It is JSON or YAML, or has a place holder of mmengine.
+        return set()
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    stored, used = ({
+        name.id
+        for name in names if isinstance(name.ctx, context)
+    } for context in (ast.Store, ast.Load))
+    # A file that inherits nothing, such as one in a work directory, has all
+    # values itself.
+    inherits = '_base_' in stored or 'read_base' in used
+    return stored - used if inherits else set()
+
+
+def _copy_of(key: str, config: Config) -> Any:
+    """What a config has where it copies a variable to, or None."""
+    part: Any = config
+    for name in COPIES[key].split('.'):
+        part = part.get(name) if hasattr(part, 'get') else None
+    return part
+
+
+def _remedy(file: Path) -> str:
+    """What to do about a config that cannot be read."""
+    if file.is_file() and file.read_bytes().startswith(codecs.BOM_UTF8):
+        return 'save it as UTF-8 without a byte order mark'
+    return 'correct the file'
 
 
 def _forget_scope(part: Any) -> None:
@@ -217,13 +277,15 @@ def merge_options(config: Config, options: dict[str, Any]) -> None:
         UserError: If a key is not in the config, or has no effect there.
     """
     for key in options:
-        root = key.partition('.')[0]
-        if root in PARTS and is_distillation(config):
-            raise UserError(f'option {key} has no effect, because the model '
-                            f'has its own copy: set model.{key}')
-        if root not in config:
+        root, dot, rest = key.partition('.')
+        if root in COPIES and _copy_of(root, config) is not None:
+            raise UserError(f'option {key} has no effect, because '
+                            f'{COPIES[root]} is a copy of it: set '
+                            f'{COPIES[root]}{dot}{rest}')
+        known = {*config.keys(), *parameters_of(Runner), *_READ} - {'cfg'}
+        if root not in known:
             raise UserError(f'option {key} is not in the config: '
-                            f'{nearest(root, config.keys())}')
+                            f'{nearest(root, known)}')
     try:
         config.merge_from_dict(options)
     except (KeyError, TypeError, AssertionError) as error:
@@ -231,6 +293,10 @@ def merge_options(config: Config, options: dict[str, Any]) -> None:
             '--cfg-options cannot be applied '
             f'({reason_of(error)}): `tadfkd configs --show CONFIG` prints '
             'the keys of the config') from error
+    if any(key.startswith('custom_imports') for key in options):
+        # The file's own were imported when it was read.
+        with as_config_error('custom_imports', 'cannot be imported'):
+            import_modules_from_strings(**config.custom_imports)
 
 
 def _use_autocast(config: Config) -> None:
@@ -241,7 +307,7 @@ def _use_autocast(config: Config) -> None:
         raise UserError('--amp computes in bfloat16, which this GPU does not '
                         'have: leave --amp out')
     for wrapper in filter(lambda part: isinstance(part, dict), wrappers):
-        kind = wrapper.get('type', 'OptimWrapper')
+        kind = bare_type(dict(type='OptimWrapper') | wrapper)
         if kind not in ('OptimWrapper', 'AutocastOptimWrapper'):
             raise UserError(f'--amp replaces the type OptimWrapper, got {kind}'
                             ': leave --amp out, or change the type of the '

@@ -1,4 +1,5 @@
 """Checks of a config before a run writes anything."""
+import importlib.util
 import inspect
 import itertools
 from collections.abc import Callable, Iterator
@@ -6,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dataset import InfiniteSampler
 from mmengine.evaluator import Evaluator
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import (EpochBasedTrainLoop, IterBasedTrainLoop,
@@ -17,9 +19,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.errors import UserError, nearest, reason_of
+from tadfkd.apis.config import is_distillation
+from tadfkd.classifiers.configs import bare_type, class_names_of
+from tadfkd.errors import UserError, reason_of
 from tadfkd.utils.annotations import check_arguments, parameters_of
-from tadfkd.utils.library_errors import as_config_error, registries
+from tadfkd.utils.library_errors import (as_config_error, registries,
+                                         unexpected_argument)
 
 
 def _environment(cudnn_benchmark: bool = False,
@@ -41,6 +46,18 @@ _IMPLIED: dict[str, Callable] = {
     'val_cfg': ValLoop,
     'val_dataloader': DataLoader,
     'visualizer': Visualizer,
+}
+
+#: Where the record of a run is sent to, and the packages of which one is
+#: needed. mmengine imports them after the work directory is made.
+_RECORDERS = {
+    'AimVisBackend': ('aim', ),
+    'ClearMLVisBackend': ('clearml', ),
+    'DVCLiveVisBackend': ('dvclive', ),
+    'MLflowVisBackend': ('mlflow', ),
+    'NeptuneVisBackend': ('neptune', ),
+    'TensorboardVisBackend': ('tensorboard', 'tensorboardX'),
+    'WandbVisBackend': ('wandb', ),
 }
 
 #: Packages with reliable annotations. mmpretrain's own configs contradict its
@@ -72,6 +89,10 @@ def check_components(config: Config) -> None:
         kind = part.get('type') or _implied(path, part)
         name = kind.rpartition('.')[2] if isinstance(kind, str) else ''
         candidates = known.get(name, [kind] if callable(kind) else [])
+        packages = _RECORDERS.get(name, ())
+        if packages and not any(map(importlib.util.find_spec, packages)):
+            raise UserError(f'{name} needs the package {packages[0]}: install '
+                            f'it, or take {path} out')
         errors = []
         if path == 'model':
             _check_names(part, candidates)
@@ -94,9 +115,7 @@ def _check_names(part: dict, candidates: list[Callable]) -> None:
         allowed = parameters_of(component)
         if inspect.isclass(component) and issubclass(component, BaseDFKD):
             for name in part.keys() - allowed.keys() - {'type', '_scope_'}:
-                raise UserError(f'{component.__name__} in the config got an '
-                                f'unexpected keyword argument {name!r}: '
-                                f'{nearest(name, allowed)}')
+                raise unexpected_argument(component.__name__, name)
 
 
 def _has_annotations(component: Callable) -> bool:
@@ -123,7 +142,15 @@ def check_stages(config: Config, *stages: str) -> None:
         if missing:
             raise UserError(f'{", ".join(keys)} belong together, and there is '
                             f'no {missing[0]}: set {missing[0]}')
-        _check_loop(f'{stage}_cfg', dict(config[f'{stage}_cfg']))
+        loop = dict(config[f'{stage}_cfg'])
+        if stage == 'train' and is_distillation(config) and (
+                loop.get('by_epoch') is False
+                or bare_type(loop) == 'IterBasedTrainLoop'):
+            raise UserError('a distillation is counted in epochs, got a loop '
+                            'by iterations: set train_cfg.by_epoch=True, '
+                            'train_cfg.max_epochs and '
+                            'train_dataloader.dataset.num_steps')
+        _check_loop(f'{stage}_cfg', loop)
 
 
 def _check_loop(path: str, part: dict) -> None:
@@ -163,6 +190,28 @@ def check_schedules(config: Config, model: nn.Module) -> None:
                             'constant learning rate')
 
 
+def check_class_count(config: Config, stage: str, model: nn.Module) -> None:
+    """Refuse evaluation data of other classes than the model's.
+
+    It needs no data, so a data set is not downloaded in vain.
+
+    Args:
+        config: The whole config.
+        stage: ``'val'`` or ``'test'``.
+        model: The model of that config.
+
+    Raises:
+        UserError: If the data set has another number of classes.
+    """
+    known = getattr(model, 'num_classes', None)
+    names = class_names_of(config, stage)
+    if names is not None and known not in (None, len(names)):
+        raise UserError(f'the data set of {stage}_dataloader has {len(names)} '
+                        f'classes and the model {known}: set '
+                        f'{stage}_dataloader.dataset to data of its classes' +
+                        (', or give --no-eval' if stage == 'val' else ''))
+
+
 # Compiling would take minutes, for two samples.
 @torch.compiler.set_stance('force_eager')
 @torch.no_grad()
@@ -186,6 +235,11 @@ def try_data(config: Config, stage: str, dataloader: dict, model: Any) -> None:
         if len(loader) == 0:
             raise UserError(f'{stage}_dataloader has no batch: set another '
                             'dataset or sampler')
+        by_epoch = stage != 'train' or config.train_cfg.get('by_epoch')
+        if by_epoch and isinstance(loader.sampler, InfiniteSampler):
+            raise UserError(f'{stage}_dataloader.sampler is an InfiniteSampler'
+                            ', so that an epoch never ends: set its type to '
+                            'DefaultSampler')
         indices = itertools.islice(loader.sampler, 2)
         batch = loader.collate_fn([loader.dataset[index] for index in indices])
     if stage == 'train':

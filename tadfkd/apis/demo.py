@@ -5,6 +5,7 @@ from typing import Any
 from tadfkd.apis.config import load_config
 from tadfkd.apis.runs import distill, train
 from tadfkd.errors import UserError
+from tadfkd.evaluation import result_page
 
 #: The teacher's config, the student's config, and the folder of the run.
 RUNS = (('tadfkd::teachers/resnet18w16_digits.py',
@@ -47,7 +48,7 @@ def run_demo(work_dir: Path, seed: int = 0, steps: int | None = None) -> str:
             seed=seed,
             teacher_checkpoint=str(
                 _teacher(recipe, folder / 'teacher', seed, steps is not None)))
-        pages.append(_page(run.summary, folder))
+        pages.append(result_page(run.summary, folder))
     return '\n'.join([pages[0], '\n\n'.join(pages[1:])])
 
 
@@ -79,21 +80,3 @@ def _few_steps(config: str, steps: int) -> dict[str, Any]:
             'model.procedural.num_candidates': 512
         }
     return options
-
-
-def _page(summary: dict[str, Any], work_dir: Path) -> str:
-    """What a run has reached."""
-    rows = [
-        ('teacher, real training digits', summary['teacher_top1']),
-        ('student, no data: last epoch', summary['student_top1_last']),
-        (f'student, mean of last {summary["last_k"]} epochs',
-         summary['student_top1_last_k_mean']),
-        ('student, best epoch (extra)', summary['student_top1_max']),
-    ]
-    return '\n'.join([
-        f'{summary["algorithm"]}, {Path(summary["config"]).stem}:',
-        *(f'  {name:<36}{top1:6.2f}' for name, top1 in rows),
-        f'  {summary["student_steps"]} student steps in '
-        f'{summary["wall_seconds"]:.0f} s; see {work_dir}/samples.png, '
-        'curves.png and summary.json'
-    ])

@@ -15,13 +15,15 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from mmengine.registry import DATASETS, HOOKS, OPTIMIZERS
 from mmengine.runner import Runner
 from torch import nn
 
-from tadfkd.apis.config_checks import try_data
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.apis.config_checks import check_class_count, try_data
 from tadfkd.checkpoints.resume_point import newest_intact
 from tadfkd.errors import UserError
 from tadfkd.utils.library_errors import as_config_error
@@ -124,7 +126,23 @@ def build_optimizers(config: Config, model: nn.Module) -> OptimWrapper:
             if isinstance(name, str) and OPTIMIZERS.get(name) is None:
                 # The constructor fails with a message that has no name.
                 OPTIMIZERS.build(optimizer)
+            if name is not None:
+                # Some optimisers fail only in a step: they are for sparse
+                # gradients, or need a closure.
+                weight = nn.Parameter(torch.zeros(2, 2))
+                weight.grad = torch.zeros(2, 2)
+                OPTIMIZERS.build(
+                    dict(copy.deepcopy(optimizer), params=[weight])).step()
         built = build_optim_wrapper(model, copy.deepcopy(content))
+        scale = config.get('auto_scale_lr') or {}
+        if scale.get('enable') and isinstance(model, BaseDFKD):
+            # mmengine would read the batch size of the loader, which has
+            # steps and no images.
+            factor = get_world_size(
+            ) * model.batch_size / scale['base_batch_size']
+            for wrapper in built.values():
+                for group in wrapper.optimizer.param_groups:
+                    group['lr'] *= factor
         for wrapper in (built.values()
                         if isinstance(built, OptimWrapperDict) else [built]):
             if wrapper.clip_grad_kwargs:
@@ -152,6 +170,8 @@ def build_loader(config: Config, stage: str, model: nn.Module) -> dict | None:
     loader = config.get(f'{stage}_dataloader')
     if loader is None:
         return None
+    if stage != 'train':
+        check_class_count(config, stage, model)
     loader = loader.copy()
     if isinstance(loader.get('dataset'), dict):
         with as_config_error(f'{stage}_dataloader.dataset'):

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
-from torch import nn
+from torch import Tensor, nn
 
 from tadfkd.apis.config import is_distillation, load_config
 from tadfkd.apis.config_checks import (check_components, check_schedules,
@@ -23,6 +23,7 @@ from tadfkd.checkpoints.reading import restricted_unpickling
 from tadfkd.checkpoints.resume_point import find_start
 from tadfkd.distributed import process_group
 from tadfkd.errors import UserError
+from tadfkd.utils.files import write_atomically
 from tadfkd.utils.library_errors import (as_config_error,
                                          memory_errors_as_user_errors,
                                          registry_errors_as_user_errors)
@@ -161,6 +162,8 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
             model=model,
             optim_wrapper=build_optimizers(config, model),
             train_cfg=with_epoch_loop(config.train_cfg),
+            auto_scale_lr=None
+            if is_distillation(config) else config.get('auto_scale_lr'),
             **start,
             test_dataloader=None,
             test_cfg=None,
@@ -178,7 +181,9 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
             return runner.train()
 
 
-def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
+def test(config: Config,
+         checkpoint: str | os.PathLike,
+         out: str | os.PathLike | None = None) -> dict[str, float]:
     """Evaluate a checkpoint on the test data of its config.
 
     If the config distils, the student is evaluated and no teacher is needed.
@@ -186,6 +191,8 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
     Args:
         config: From :func:`load_config`.
         checkpoint: A checkpoint of a run of this config.
+        out: A CSV file for the predictions, one image per line, in the order
+            of the data set. Only one process can write it.
 
     Returns:
         The metrics, accuracies in percent.
@@ -193,6 +200,10 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
     Raises:
         UserError: If there are no test data, or the checkpoint does not fit.
     """
+    if out is not None and config.launcher != 'none':
+        raise UserError(f'--out is given with --launcher {config.launcher}'
+                        ', and one process has only a part of the '
+                        'predictions: leave one of the two out')
     with registry_errors_as_user_errors(), restricted_unpickling(), \
             _processes(config):
         if config.get('test_dataloader') is None:
@@ -211,7 +222,33 @@ def test(config: Config, checkpoint: str | os.PathLike) -> dict[str, float]:
             **dict.fromkeys(('train_dataloader', 'train_cfg', 'optim_wrapper',
                              'param_scheduler', 'val_dataloader', 'val_cfg',
                              'val_evaluator')))
-        return runner.test()
+        predictions = _Predictions()
+        runner.register_hook(predictions)
+        metrics = runner.test()
+        if out is not None:
+            write_atomically(out, '\n'.join(predictions.lines + ['']).encode())
+        return metrics
+
+
+class _Predictions(Hook):
+    """The lines of a CSV file, one per image."""
+
+    def __init__(self) -> None:
+        self.lines = ['index,class,probability,label']
+
+    def after_test_iter(self,
+                        runner: Runner,
+                        batch_idx: int,
+                        data_batch: Any = None,
+                        outputs: Sequence[Any] | None = None) -> None:
+        """Add the images of a batch."""
+        for sample in outputs or ():
+            label, true = (' '.join(map(str,
+                                        labels.flatten().tolist()))
+                           for labels in (sample.pred_label,
+                                          sample.get('gt_label', Tensor())))
+            self.lines.append(f'{len(self.lines) - 1},{label},'
+                              f'{sample.pred_score.max():.6f},{true}')
 
 
 class _FirstEpoch(Hook):

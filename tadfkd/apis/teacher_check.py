@@ -16,6 +16,7 @@ from mmengine.runner import Runner, set_random_seed
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.apis.config import (EVALUATION, is_distillation, load_config,
                                 merge_options)
+from tadfkd.apis.config_checks import check_class_count
 from tadfkd.classifiers.configs import as_own_network
 from tadfkd.classifiers.facts import Facts
 from tadfkd.classifiers.own_network import name_of
@@ -330,6 +331,7 @@ def _generated_size(facts: Facts) -> tuple[int, ...]:
 
 def _measure_accuracy(report: TeacherReport, model: BaseDFKD, config: Config,
                       min_top1: float | None) -> None:
+    check_class_count(config, 'val', model)
     loader = Runner.build_dataloader(config.val_dataloader)
     evaluator = Evaluator(config.val_evaluator)
     evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)

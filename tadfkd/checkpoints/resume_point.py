@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from tadfkd.checkpoints.inspection import inspect
 from tadfkd.checkpoints.unpickling import load_restricted
-from tadfkd.errors import UserError, reason_of
+from tadfkd.errors import UserError, printable, reason_of
 
 # Checkpoints to resume from. Files named best_* hold no optimiser.
 _NAME = re.compile(r'(?:epoch|iter)_(\d+)(?:_step_(\d+))?\.pth')
@@ -61,12 +61,13 @@ def find_damage(path: str | os.PathLike) -> str | None:
             with zipfile.ZipFile(path) as file:
                 record = file.testzip()
             if record is not None:
-                return f'the check sum of its record {record} is wrong'
+                return printable(
+                    f'the check sum of its record {record} is wrong')
         inspect(path)
         load_restricted(path)
     # Damaged bytes can raise any exception in the parsers.
     except Exception as error:
-        return reason_of(error)
+        return printable(reason_of(error))
     return None
 
 

@@ -21,6 +21,8 @@ _NETWORKS = ('teacher', 'student')
 _WRAPPERS = (*_NETWORKS, 'module', '_orig_mod', 'model', 'network', 'net')
 # Update counters of torch's and mmengine's averaged models.
 _COUNTERS = {'n_averaged', 'steps'}
+# Buffers that FLOPs counters leave in every layer.
+_COUNTED = ('total_ops', 'total_params')
 
 
 def find_weights(content: Mapping,
@@ -49,12 +51,13 @@ def find_weights(content: Mapping,
     """
     weights, entry = _entry(content, source, key)
     _require_named_tensors(weights, source)
-    prefix, added = _best_prefix(weights, own)
+    weights, left_out = _without_bookkeeping(weights, own)
+    prefix, added = _best_prefix(weights, own, source)
     # If the file holds several networks, those beside this one are left out.
     network = next((part for part in prefix.split('.') if part in _NETWORKS),
                    '')
     outer = prefix.partition(f'{network}.')[0]
-    renamed, left_out = {}, set()
+    renamed = {}
     for name, value in weights.items():
         if name.startswith(prefix):
             renamed[added + name[len(prefix):]] = value
@@ -97,6 +100,30 @@ def class_count(weights: Mapping[str, Tensor],
     counts = {found[0] if found else None for found, _ in others}
     fits = all(found[1:] == expected[1:] for found, expected in others)
     return counts.pop() if fits and len(counts) == 1 else None
+
+
+def _without_bookkeeping(
+        weights: Mapping[str, Tensor],
+        own: Collection[str]) -> tuple[dict[str, Tensor], set[str]]:
+    """The weights without what other tools keep beside them.
+
+    These are the counts of FLOPs counters, and copies of all weights under
+    ``ema_`` names, by which old mmcls keeps a second set of weights.
+
+    Returns:
+        The rest, and patterns of what was left out.
+    """
+    copies = {f'ema_{name.replace(".", "_")}' for name in own}
+    kept, left_out = {}, set()
+    for name, value in weights.items():
+        last = name.rpartition('.')[2]
+        if last in _COUNTED and name not in own:
+            left_out.add(f'*{last}')
+        elif name in copies:
+            left_out.add('ema_*')
+        else:
+            kept[name] = value
+    return kept, left_out
 
 
 def _listed(names: Collection[Any]) -> str:
@@ -162,12 +189,16 @@ def _was_saved_by_mmengine(content: Mapping) -> bool:
                                         and 'mmengine_version' in meta)
 
 
-def _best_prefix(weights: Mapping[str, Any],
-                 own: Collection[str]) -> tuple[str, str]:
+def _best_prefix(weights: Mapping[str, Any], own: Collection[str],
+                 source: str) -> tuple[str, str]:
     """The prefix to remove from the names in the file, and the one to add.
 
     The choice gives the most names of ``own``; of equal choices, the one that
-    changes least.
+    changes least. A prefix that no known wrapper adds is removed only if it
+    gives all names.
+
+    Raises:
+        UserError: If several unknown prefixes give all names.
     """
     prefixes = ['']
     for name in weights:
@@ -191,7 +222,22 @@ def _best_prefix(weights: Mapping[str, Any],
             name.startswith(added) and prefix + name[len(added):] in weights
             for name in own)
 
-    return max(itertools.product(prefixes, additions), key=covered)
+    best = max(itertools.product(prefixes, additions), key=covered)
+    # Old files lack batch norm's num_batches_tracked.
+    needed = [name for name in own if not name.endswith('_tracked')]
+    if not needed or all(best[0] + name.removeprefix(best[1]) in weights
+                         for name in needed):
+        return best
+    first = needed[0]
+    unknown = [
+        prefix for prefix in (name.removesuffix(first) for name in weights
+                              if name.endswith(f'.{first}'))
+        if all(prefix + name in weights for name in needed)
+    ]
+    if len(unknown) > 1:
+        raise UserError(f'{source} has the weights of several networks, under '
+                        f'{_listed(unknown)}: save only one of them')
+    return (unknown[0], '') if unknown else best
 
 
 def _require_named_tensors(weights: Mapping[Any, Any], source: str) -> None:
@@ -206,7 +252,8 @@ def _require_named_tensors(weights: Mapping[Any, Any], source: str) -> None:
 def load_weights(module: nn.Module,
                  weights: Mapping[str, Tensor],
                  source: str,
-                 allow_missing: Sequence[str] = ()) -> None:
+                 allow_missing: Sequence[str] = (),
+                 opt_in: str | None = None) -> None:
     """Load a state dict whose every key must fit.
 
     The module's own load hooks apply: mmpretrain's networks rename and drop
@@ -219,6 +266,8 @@ def load_weights(module: nn.Module,
         source: Where the weights are from, for messages.
         allow_missing: Patterns such as ``'head.*'`` of names that may be
             missing from ``weights`` or unexpected in it.
+        opt_in: The setting that has ``allow_missing``, for messages; None if
+            there is no such setting.
 
     Raises:
         UserError: If a key is missing, unexpected, or of another shape or
@@ -266,8 +315,24 @@ def load_weights(module: nn.Module,
     problems['of another dtype'] = dry.dtype_mismatches()
     listed = '; '.join(f'{len(names)} {problem} ({_listed(names)})'
                        for problem, names in problems.items() if names)
-    if listed:
-        raise UserError(f'{source} does not fit the network: of '
-                        f'{len(dry.expected)} tensors, {listed}: name the '
-                        'checkpoint of this architecture and class count')
-    module.load_state_dict(weights, strict=False)
+    if not listed:
+        module.load_state_dict(weights, strict=False)
+        return
+    remedy = 'name the checkpoint of this architecture and class count'
+    if [problem for problem, names in problems.items()
+            if names] == ['unexpected']:
+        # All that the network needs is there.
+        patterns = sorted(
+            {_pattern(name, own)
+             for name in problems['unexpected']})
+        remedy = 'save it without them' if opt_in is None else \
+            f'set {opt_in}={patterns} to leave them out'
+    raise UserError(f'{source} does not fit the network: of '
+                    f'{len(dry.expected)} tensors, {listed}: {remedy}')
+
+
+def _pattern(name: str, own: Collection[str]) -> str:
+    """A pattern of the part of a weight, if the network has no such part."""
+    part, dot, _ = name.partition('.')
+    is_foreign = not any(other.startswith(f'{part}.') for other in own)
+    return f'{part}.*' if dot and is_foreign else name

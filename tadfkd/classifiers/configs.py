@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.hub import get_config
 from mmengine.registry import DATASETS
 
 from tadfkd.classifiers.input_adapter import ChannelOrder
 from tadfkd.errors import UserError, nearest, size_pair
+from tadfkd.utils.library_errors import registries
 
 #: Libraries, and mmpretrain's wrapper for each.
 _WRAPPERS = {'timm': 'TimmClassifier', 'transformers': 'HuggingFaceClassifier'}
@@ -96,6 +98,39 @@ def as_own_network(source: Any) -> dict | None:
     return dict(type=OWN_NETWORK, factory=factory_of(source))
 
 
+def bare_type(part: dict) -> str:
+    """The name of a part's type, without scope and module."""
+    return str(part.get('type')).rpartition('.')[2]
+
+
+def with_names(config: Config) -> Config:
+    """A config that names by ``scope.Name`` what it imports.
+
+    mmengine's new style of configs (``with read_base():``) has imported
+    classes and functions in place of names. What is not registered is named
+    by its module.
+    """
+    if not config._imported_names:
+        return config
+
+    def named(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: named(item) for key, item in dict.items(value)}
+        if isinstance(value, list | tuple):
+            return type(value)(map(named, value))
+        if not isinstance(value, LazyAttr | LazyObject):
+            return value
+        found = value.build()
+        return next((f'{registry.scope}.{key}' for registry in registries()
+                     for key, component in registry.module_dict.items()
+                     if component is found), f'{value.module}.{value}')
+
+    return Config(
+        named(config._to_lazy_dict()),
+        cfg_text=config.text,
+        filename=config.filename)
+
+
 def _read_config(path: str, where: str) -> Config:
     if '::' not in path and not Path(path).is_file():
         raise UserError(f'{where} names the config {path}, which does not '
@@ -107,7 +142,8 @@ def _read_config(path: str, where: str) -> Config:
                         f'{package} is not installed: install it')
     try:
         # PACKAGE:: is mmengine's prefix for configs of installed packages.
-        config = get_config(path) if '::' in path else Config.fromfile(path)
+        config = with_names(
+            get_config(path) if '::' in path else Config.fromfile(path))
     except Exception as error:
         # A config is a program: it can raise any exception.
         raise UserError(f'{where} names the config {path}, which cannot be '
@@ -150,13 +186,13 @@ def without_pretrained_weights(model: Any) -> Any:
 
 def _is_pretrained(init: Any) -> bool:
     return isinstance(
-        init, dict) and init.get('type') in ('Pretrained', 'PretrainedInit')
+        init, dict) and bare_type(init) in ('Pretrained', 'PretrainedInit')
 
 
 def wrapped_library(model: dict) -> str | None:
     """``'timm'`` or ``'transformers'`` if mmpretrain wraps the model."""
-    kind = str(model.get('type')).rpartition('.')[2]
-    return {wrapper: name for name, wrapper in _WRAPPERS.items()}.get(kind)
+    libraries = {wrapper: name for name, wrapper in _WRAPPERS.items()}
+    return libraries.get(bare_type(model))
 
 
 def lacks_class_count(model: dict) -> bool:
@@ -201,7 +237,7 @@ def input_size_of(config: Config) -> tuple[int, int] | None:
     """
     if 'input_size' in config:
         return size_pair('the config', 'input_size', config['input_size'])
-    dataset = _test_dataset(config)
+    dataset = _dataset(config)
     for step in reversed(dataset.get('pipeline', [])):
         size = step.get('crop_size', step.get('scale', step.get('size')))
         sizes = (size, size) if isinstance(size, int) else size
@@ -213,16 +249,15 @@ def input_size_of(config: Config) -> tuple[int, int] | None:
             first, second = sizes
             is_torchvision = 'torchvision' in str(step.get('type'))
             return (first, second) if is_torchvision else (second, first)
-    name = str(dataset.get('type')).rpartition('.')[2]
-    size = dataset.get('image_size', _DATASET_SIZES.get(name))
+    size = dataset.get('image_size', _DATASET_SIZES.get(bare_type(dataset)))
     return None if size is None else size_pair('the data set', 'image_size',
                                                size)
 
 
 def normalisation_of(config: Config) -> tuple[list, list] | None:
     """Mean and deviation of ``Normalize`` in the test pipeline, if any."""
-    for step in _test_dataset(config).get('pipeline', []):
-        if step.get('type') == 'Normalize':
+    for step in _dataset(config).get('pipeline', []):
+        if bare_type(step) == 'Normalize':
             return [*step['mean']], [*step['std']]
     return None
 
@@ -233,12 +268,12 @@ def channel_order_of(config: Config, model: dict) -> ChannelOrder | None:
     mmcv loads image files as BGR, and ``to_rgb=True`` converts them. Data
     sets of arrays, such as CIFAR, are RGB although they have ``to_rgb=False``.
     """
-    pipeline = _test_dataset(config).get('pipeline', [])
+    pipeline = _dataset(config).get('pipeline', [])
     from_file = any(
-        str(step['type']).endswith('LoadImageFromFile') for step in pipeline)
+        bare_type(step) == 'LoadImageFromFile' for step in pipeline)
     converts = [
         model.get('data_preprocessor') or {},
-        *(step for step in pipeline if step['type'] == 'Normalize')
+        *(step for step in pipeline if bare_type(step) == 'Normalize')
     ]
     to_rgb = any(step.get('to_rgb', False) for step in converts)
     if not pipeline:
@@ -246,9 +281,14 @@ def channel_order_of(config: Config, model: dict) -> ChannelOrder | None:
     return 'bgr' if from_file and not to_rgb else 'rgb'
 
 
-def class_names_of(config: Config) -> list[str] | None:
-    """The class names of a config's test data, if they are known."""
-    dataset = _test_dataset(config)
+def class_names_of(config: Config, stage: str = 'test') -> list[str] | None:
+    """The class names of a config's data, if the data set need not be read.
+
+    Args:
+        config: The config.
+        stage: ``'test'`` or ``'val'``.
+    """
+    dataset = _dataset(config, stage)
     kind = dataset.get('type')
     if isinstance(kind, str):
         with DATASETS.switch_scope_and_registry(None) as registry:
@@ -257,8 +297,8 @@ def class_names_of(config: Config) -> list[str] | None:
     return [*metainfo['classes']] if metainfo.get('classes') else None
 
 
-def _test_dataset(config: Config) -> dict:
-    dataset = (config.get('test_dataloader') or {}).get('dataset', {})
+def _dataset(config: Config, stage: str = 'test') -> dict:
+    dataset = (config.get(f'{stage}_dataloader') or {}).get('dataset', {})
     # Wrappers such as RepeatDataset hold the data set as ``dataset``.
     while 'pipeline' not in dataset and 'dataset' in dataset:
         dataset = dataset['dataset']

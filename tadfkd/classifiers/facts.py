@@ -85,7 +85,7 @@ def facts_of(model: dict, config: Config | None, network: nn.Module) -> Facts:
     if library == 'transformers':
         facts = _facts_from_transformers(network.model,
                                          model['model_name']) | facts
-    return facts | _facts_from_head(network)
+    return facts | facts_from_head(network)
 
 
 def _normalisation(network: nn.Module) -> Facts:
@@ -180,7 +180,8 @@ def _rounded(values_C: Tensor) -> list[float]:
     return [float(f'{value:.6g}') for value in values_C.tolist()]
 
 
-def _facts_from_head(network: Any) -> Facts:
+def facts_from_head(network: Any) -> Facts:
+    """Facts that the head of an mmpretrain classifier says."""
     from mmpretrain.models import ClsHead, ConformerHead, MultiLabelClsHead
     head = getattr(network, 'head', None)
     facts: Facts = {}
@@ -188,7 +189,8 @@ def _facts_from_head(network: Any) -> Facts:
     part = getattr(network, 'backbone',
                    None) if head is None or type(head) is ClsHead else head
     num_classes = getattr(part, 'num_classes', None)
-    if isinstance(num_classes, int) and num_classes > 0:
+    # One logit is for two classes.
+    if isinstance(num_classes, int) and num_classes > 1:
         facts['num_classes'] = Fact(num_classes, type(part).__name__)
     if head is not None:
         is_multi_label = isinstance(head, MultiLabelClsHead)

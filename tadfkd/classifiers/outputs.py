@@ -1,6 +1,6 @@
 """From the output of any classifier to one tensor of logits."""
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -48,6 +48,9 @@ def as_logits(output: Any, batch_size: int, name: str,
         UserError: If the result is not such a tensor.
     """
     logits = _part_of(output, name, part)
+    if isinstance(logits, Tensor) and logits.ndim == 1:
+        # One logit per image, for two classes.
+        logits = logits[:, None]
     if isinstance(logits, Tensor) and logits.ndim > 2:
         logits = logits.flatten(1) if logits[0, 0].numel() == 1 else logits
     # A length is a fixed number, and torch.export traces a batch of any size.
@@ -111,13 +114,26 @@ def _shown(output: Any) -> str:
     return type(output).__name__
 
 
-def with_predictions(logits_BK: Tensor, data_samples: list | None) -> list:
-    """Data samples (new ones if None) with ``pred_score``, ``pred_label``."""
+def with_predictions(
+        logits_BK: Tensor,
+        data_samples: list | None,
+        activation: Literal['softmax', 'sigmoid'] = 'softmax') -> list:
+    """Data samples (new ones if None) with ``pred_score``, ``pred_label``.
+
+    Args:
+        logits_BK: Of any precision.
+        data_samples: One mmpretrain ``DataSample`` per image, or None.
+        activation: With ``'sigmoid'`` each class is judged by itself, so that
+            an image has all labels whose score is at least 0.5.
+    """
     from mmpretrain.structures import DataSample
-    scores_BK = logits_BK.float().softmax(1)
+    is_single = activation == 'softmax'
+    scores_BK = logits_BK.float()
+    scores_BK = scores_BK.softmax(1) if is_single else scores_BK.sigmoid()
     if data_samples is None:
         data_samples = [DataSample() for _ in scores_BK]
-    for sample, scores_K, label in zip(data_samples, scores_BK,
-                                       scores_BK.argmax(1)):
-        sample.set_pred_score(scores_K).set_pred_label(label)
+    for sample, scores_K in zip(data_samples, scores_BK):
+        labels = scores_K.argmax() if is_single \
+            else (scores_K >= 0.5).nonzero().flatten()
+        sample.set_pred_score(scores_K).set_pred_label(labels)
     return data_samples

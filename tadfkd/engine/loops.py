@@ -2,6 +2,8 @@
 from typing import Any
 
 from mmengine.dist import all_gather_object, get_rank, is_distributed
+from mmengine.hooks import (CheckpointHook, EarlyStoppingHook,
+                            ParamSchedulerHook)
 from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
 
@@ -127,6 +129,14 @@ class EpochLoop(EpochBasedTrainLoop):
                 and (self._epoch % self.val_interval == 0
                      or self._epoch == self._max_epochs):
             self.runner.val_loop.run()
+        elif self.runner.val_loop is None:
+            # Measures that need no data are metrics to what waits for them.
+            measures = self.runner.message_hub.get_info('measures')
+            for hook in self.runner.hooks if measures else ():
+                if isinstance(
+                        hook, CheckpointHook | EarlyStoppingHook
+                        | ParamSchedulerHook):
+                    hook.after_val_epoch(self.runner, metrics=dict(measures))
 
     def _restore_random_numbers(self) -> None:
         if self._random_state is not None:

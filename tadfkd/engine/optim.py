@@ -48,6 +48,18 @@ _GUARDED: dict[type[OptimWrapper], type[GuardedOptimWrapper]] = {
 }
 
 
+class NetworkOptimWrappers(OptimWrapperDict):
+    """One wrapper per network. ``lr`` is also the student's, by which tools
+    tell the lines of training from others in a log."""
+
+    def get_lr(self) -> dict[str, list[float]]:
+        """Learning rates by ``NETWORK.lr``, and the student's by ``lr``."""
+        rates = super().get_lr()
+        if 'student.lr' in rates:
+            rates['lr'] = rates['student.lr']
+        return rates
+
+
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class PerNetworkConstructor:
     """Builds an optimiser wrapper for each named child of the model.
@@ -108,7 +120,7 @@ class PerNetworkConstructor:
                     'AutocastOptimWrapper, which is --amp')
             wrapper.attach(name, counters, networks)
             wrappers[name] = wrapper
-        return OptimWrapperDict(**wrappers)
+        return NetworkOptimWrappers(**wrappers)
 
 
 def _with_guarded_type(network: str, config: dict) -> dict:

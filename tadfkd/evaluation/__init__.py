@@ -1,5 +1,6 @@
 """How good are teacher and student, with data and without?"""
 from tadfkd.evaluation.curves import draw_curves
+from tadfkd.evaluation.result_page import result_page
 from tadfkd.evaluation.synthetic_metrics import (SyntheticMetrics,
                                                  measure_synthetic)
 from tadfkd.evaluation.teacher_accuracy import teacher_metrics
@@ -10,6 +11,6 @@ from tadfkd.evaluation.teacher_report import TeacherReport, teacher_page
 
 __all__ = [
     'SyntheticMetrics', 'TeacherReport', 'calibrate_batch_norm', 'draw_curves',
-    'first_images', 'inspect_teacher', 'measure_synthetic', 'teacher_metrics',
-    'teacher_page', 'try_steps'
+    'first_images', 'inspect_teacher', 'measure_synthetic', 'result_page',
+    'teacher_metrics', 'teacher_page', 'try_steps'
 ]

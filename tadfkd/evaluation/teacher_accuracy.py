@@ -29,6 +29,7 @@ def teacher_metrics(model: BaseDFKD, loader: DataLoader,
         data = model.data_preprocessor(batch, False)
         logits_BK = model.teacher(data['inputs']).logits_BK
         evaluator.process(
-            data_samples=with_predictions(logits_BK, data['data_samples']),
+            data_samples=with_predictions(logits_BK, data['data_samples'],
+                                          model.activation),
             data_batch=batch)
     return evaluator.evaluate(len(cast(Sized, loader.dataset)))

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.distributed.wrapper import unwrapped
+from tadfkd.errors import reason_of
 from tadfkd.evaluation.teacher_report import Answers, Steps, TeacherReport
 from tadfkd.generators import PixelGenerator, ProceduralGenerator
 from tadfkd.structures import TeacherOutput
@@ -42,6 +43,7 @@ def inspect_teacher(model: BaseDFKD, num_images: int = 64) -> TeacherReport:
     with FlopCounterMode(display=False) as counter:
         teacher(generated_BCHW[:1])
     assert generated.bn_statistics is not None
+    gradient, reason = _image_gradient(model, generated_BCHW)
     report = TeacherReport(
         facts=teacher.facts.copy(),
         num_parameters=_num_parameters(teacher.network),
@@ -51,10 +53,14 @@ def inspect_teacher(model: BaseDFKD, num_images: int = 64) -> TeacherReport:
         num_bn_seen=len(generated.bn_statistics),
         num_features=None
         if generated.features_BF is None else generated.features_BF.shape[1],
-        image_gradient=_image_gradient(model, generated_BCHW),
+        image_gradient=gradient,
         noise=_answers(model, noise),
         generated=_answers(model, generated))
-    report.problems += _problems(report, generated.logits_BK)
+    report.problems += _problems(report, generated.logits_BK, reason)
+    if not _same(noise.logits_BK, teacher(noise_BCHW).logits_BK):
+        report.notes.append('it answers the same images differently when '
+                            'asked twice: take dropout, or what else is '
+                            'random, out of its eval mode')
     report.notes += _notes(report, model)
     _judge_units(report, model)
     return report
@@ -121,17 +127,35 @@ def _answers(model: BaseDFKD, output: TeacherOutput) -> Answers:
         kept=100 * mask_B.float().mean().item())
 
 
+def _same(first_BK: Tensor, second_BK: Tensor) -> bool:
+    """Whether logits are equal, except for rounding."""
+    scale = 1e-3 * float(first_BK.abs().nan_to_num().amax())
+    return torch.allclose(first_BK, second_BK, 0, scale, equal_nan=True)
+
+
 @torch.enable_grad()
-def _image_gradient(model: BaseDFKD, images_BCHW: Tensor) -> float:
+def _image_gradient(model: BaseDFKD, images_BCHW: Tensor) -> tuple[float, str]:
+    """The mean norm of the gradient, and the reason if there is none."""
     # The largest networks have memory for only a few images.
     images_BCHW = images_BCHW[:8].clone().requires_grad_()
-    logits_BK = model.teacher(images_BCHW).logits_BK.float()
-    margins_B = logits_BK.amax(1) - logits_BK.mean(1)
-    gradient_BCHW, = torch.autograd.grad(margins_B.sum(), images_BCHW)
-    return gradient_BCHW.flatten(1).norm(dim=1).mean().item()
+    try:
+        logits_BK = model.teacher(images_BCHW).logits_BK.float()
+        if not logits_BK.requires_grad:
+            return 0.0, 'its answer is cut off from the image, as by ' \
+                'detach, no_grad, NumPy or whole numbers'
+        margins_B = logits_BK.amax(1) - logits_BK.mean(1)
+        gradient_BCHW, = torch.autograd.grad(margins_B.sum(), images_BCHW)
+    except Exception as error:
+        # The code of any teacher can fail in any way, although it has just
+        # answered without a gradient.
+        return 0.0, reason_of(error)
+    return gradient_BCHW.flatten(1).norm(
+        dim=1).mean().item(), ('a head of zeros, an operation without '
+                               'gradient, or a wrong mean or std')
 
 
-def _problems(report: TeacherReport, logits_BK: Tensor) -> list[str]:
+def _problems(report: TeacherReport, logits_BK: Tensor,
+              reason: str) -> list[str]:
     problems = []
     if not logits_BK.isfinite().all():
         problems.append('its logits are not finite')
@@ -144,8 +168,7 @@ def _problems(report: TeacherReport, logits_BK: Tensor) -> list[str]:
     if not gradient.isfinite():
         problems.append('the gradient at the image is not finite')
     elif gradient == 0:
-        problems.append('no gradient reaches the image (a head of zeros, an '
-                        'operation without gradient, or a wrong mean or std)')
+        problems.append(f'no gradient reaches the image ({reason})')
     return problems
 
 

@@ -2,6 +2,7 @@
 from dataclasses import asdict, dataclass, field
 
 from tadfkd.classifiers.facts import Facts
+from tadfkd.errors import printable
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,8 @@ def teacher_page(report: TeacherReport) -> str:
         ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [
-        f'{name:{widths[0]}}  {value:{widths[1]}}  {source}'.rstrip()
+        printable(
+            f'{name:{widths[0]}}  {value:{widths[1]}}  {source}'.rstrip())
         for name, value, source in rows
     ]
     return '\n'.join(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.classifiers.build import build_classifier
-from tadfkd.classifiers.configs import class_names_of
+from tadfkd.classifiers.configs import bare_type, class_names_of
 from tadfkd.classifiers.own_network import plain_network
 from tadfkd.classifiers.student import find_student
 from tadfkd.distributed.wrapper import unwrapped
@@ -161,7 +161,7 @@ def _describe(model: BaseDFKD, config: Config,
         std=[value / 255 for value in std],
         mean_255=mean,
         std_255=std,
-        algorithm=config.model.type,
+        algorithm=bare_type(config.model),
         teacher=json.loads(json.dumps(config.model.teacher, default=str)),
         seed=seed,
         versions=versions())

@@ -1,4 +1,5 @@
 """The frozen teacher, which hides where its network comes from."""
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,9 @@ from tadfkd.networks.capture import (capture, has_running_statistics,
                                      read_bn_statistics, read_features)
 from tadfkd.structures import TeacherOutput
 from tadfkd.teachers.requirements import resolve_facts
+
+# What torch says if weights and images differ in precision.
+_PRECISION = re.compile('half|double|bfloat16|dtype', re.IGNORECASE)
 
 
 class BaseTeacher(nn.Module):
@@ -81,6 +85,17 @@ class BaseTeacher(nn.Module):
             activation=activation,
             output=output)
         self.facts = resolve_facts(given, source_facts, network)
+        precisions = {
+            tensor.dtype
+            for tensor in (*network.parameters(), *network.buffers())
+            if tensor.is_floating_point()
+        } - {torch.float32}
+        if precisions:
+            # Images are float32.
+            names = ', '.join(sorted(map(str, precisions)))
+            self.facts['precision'] = Fact('torch.float32',
+                                           f'the network had {names}')
+            network = network.float()
         self.network = network
         # TorchScript modules have no requires_grad_() of their own.
         for parameter in network.parameters():
@@ -140,9 +155,13 @@ class BaseTeacher(nn.Module):
             UserError: If the network returns anything else.
         """
         part = self.facts['output'].value if 'output' in self.facts else None
-        return as_logits(
+        logits_BK = as_logits(
             self.raw_forward(inputs_BCHW), len(inputs_BCHW),
             type(self.network).__name__, part)
+        if logits_BK.shape[1] == 1:
+            # The softmax of (0, x) is the sigmoid of x.
+            return torch.cat((torch.zeros_like(logits_BK), logits_BK), 1)
+        return logits_BK
 
     def forward(
         self,
@@ -204,16 +223,14 @@ class BaseTeacher(nn.Module):
                 lines = str(error).strip().splitlines()
                 reason = lines[-isinstance(self.network, torch.jit.ScriptModule
                                            )] if lines else ''
+                remedy = 'save it in float32, which images are' if \
+                    _PRECISION.search(reason) else \
+                    'set model.teacher.input_size or ' \
+                    'model.teacher.num_channels, or change the network'
                 raise UserError(
                     f'the teacher cannot take images of shape {shape} '
-                    f'({reason or type(error).__name__}): set '
-                    'model.teacher.input_size or model.teacher.num_channels, '
-                    'or change the network') from error
+                    f'({reason or type(error).__name__}): {remedy}') from error
         num_classes = logits_BK.shape[1]
-        if num_classes < 2:
-            raise UserError('the teacher must have at least 2 classes, got '
-                            f'{num_classes}: use a classifier with one logit '
-                            'per class')
         expected = self.facts.get('num_classes')
         if expected is not None and expected.value != num_classes:
             raise UserError(f'the teacher has {num_classes} classes, but '
@@ -221,10 +238,14 @@ class BaseTeacher(nn.Module):
                             f'{expected.source}: change '
                             'model.teacher.num_classes, or the network')
         self.facts['num_classes'] = Fact(num_classes, 'the network')
+        if num_classes == 2 and (logits_BK
+                                 == 0).all(0).tolist() == [True, False]:
+            self.facts['activation'] = Fact('softmax',
+                                            'one logit x, taken as (0, x)')
         for layer in called:
             width = layer.out_features if isinstance(
                 layer, nn.Linear) else layer.out_channels
-            if width == num_classes:
+            if width == num_classes or width == 1 and num_classes == 2:
                 self._heads = [layer]
 
     def _shape(self) -> tuple[int, ...]:

@@ -72,7 +72,8 @@ class CheckpointTeacher(BaseTeacher):
             count = class_count(weights, built.state_dict())
             if build and num_classes is None and count is not None:
                 built = build(count)
-            load_weights(built, weights, source, allow_missing)
+            load_weights(built, weights, source, allow_missing,
+                         'model.teacher.allow_missing')
             weights_from = f'{checkpoint}, {taken}'
         elif not has_weights and not allow_random_weights:
             raise UserError('the teacher has no checkpoint: name one by '

@@ -96,7 +96,7 @@ class TorchScriptTeacher(BaseTeacher):
         if device != before and device.type != 'meta':
             # torch.jit.freeze turns weights into constants. They do not move
             # with the module, so the file is loaded again.
-            self.network = _load(self.path, device)
+            self.network = _load(self.path, device).float()
         return self
 
 

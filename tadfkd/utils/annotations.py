@@ -154,7 +154,7 @@ def _in_words(annotation: Any) -> str:
     if kind in _SEQUENCES:
         if _has_length(kind, inner):
             return f'a list of {len(inner)} values'
-        return 'a list' + (f' with each item {_in_words(inner[0])}'
+        return 'a list' + (f' (each item {_in_words(inner[0])})'
                            if inner and inner[0] is not Any else '')
     if kind in _MAPPINGS:
         return _WORDS[dict]

@@ -3,6 +3,7 @@ import re
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import mmengine.registry
@@ -34,19 +35,58 @@ _WRONG_ARGUMENT = re.compile(
     r"argument '(?P<key>\w+)'|missing \d+ required .*)")
 
 
-def _arguments(owner: str) -> set[str]:
-    """Argument names of all registered classes that are or extend ``owner``.
+def _unexpected(owner: str, key: str) -> str:
+    """What to do about an argument that a class does not take.
 
     A class may pass unknown arguments on to its base class, so that the base
-    class reports an argument that the user gave to the derived one.
+    class reports an argument that the user gave to the derived one. So the
+    arguments of all classes that are or extend ``owner`` count.
+
+    Args:
+        owner: Name of the class.
+        key: The argument.
     """
-    return {
-        argument
-        for registry in registries()
-        for component in registry.module_dict.values() if owner in
-        [base.__name__ for base in getattr(component, '__mro__', ())]
-        for argument in parameters_of(component)
-    }
+    own: set[str] = set()
+    others: set[str] = set()
+    for registry in registries():
+        families = [
+            (parameters_of(component), owner
+             in [base.__name__ for base in getattr(component, '__mro__', ())])
+            for component in registry.module_dict.values()
+        ]
+        if any(is_owner for _, is_owner in families):
+            for names, is_owner in families:
+                (own if is_owner else others).update(names)
+    if key in own | others:
+        return 'take it out, or add _delete_=True if it was inherited with ' \
+            'another type'
+    return nearest(key, own)
+
+
+def unexpected_argument(owner: str, key: str) -> UserError:
+    """The error for an argument that a component does not take."""
+    return UserError(f'{owner} in the config got an unexpected keyword '
+                     f'argument {key!r}: {_unexpected(owner, key)}')
+
+
+def _unregistered(role: str, scope: str, name: str) -> UserError:
+    """The error for a name that a registry does not have."""
+    # A package registers its components when they are imported.
+    import_module('mmpretrain.registry')
+    known: dict[str, str] = {}
+    for registry in registries():
+        if registry.name == role:
+            registry.import_from_location()
+            # Only names of the root need no scope everywhere.
+            prefix = '' if registry.scope in (scope, 'mmengine') else \
+                f'{registry.scope}.'
+            for key in registry.module_dict:
+                known[key] = min(
+                    prefix + key, known.get(key, prefix + key), key=len)
+    hint = nearest(name.rpartition('.')[2], known, known)
+    if hint.startswith('known') and len(known) > 20:
+        hint = 'if it is your own, name its module in custom_imports'
+    return UserError(f'no {role} is registered as {name!r}: {hint}')
 
 
 @contextmanager
@@ -66,20 +106,8 @@ def registry_errors_as_user_errors() -> Iterator[None]:
         match = _NOT_REGISTERED.search(str(error))
         if match is None:
             raise
-        name = match['name'].rpartition('.')[2]
-        same_role = [
-            registry for registry in registries()
-            if registry.name == match['role']
-        ]
-        scopes = [
-            registry.scope for registry in same_role
-            if name in registry.module_dict
-        ]
-        hint = f"did you mean '{scopes[0]}.{name}'?" if scopes else nearest(
-            name,
-            (key for registry in same_role for key in registry.module_dict))
-        raise UserError(f'no {match["role"]} is registered as '
-                        f'{match["name"]!r}: {hint}') from error
+        raise _unregistered(match['role'], match['scope'],
+                            match['name']) from error
     except TypeError as error:
         if 'cfg should be a dict' in str(error):
             raise UserError('a component in the config is not a dictionary '
@@ -87,10 +115,10 @@ def registry_errors_as_user_errors() -> Iterator[None]:
         match = _WRONG_ARGUMENT.search(str(error))
         if match is None:
             raise
-        hint = nearest(match['key'], _arguments(
-            match['owner'])) if match['key'] else 'set it'
-        raise UserError(f'{match["owner"]} in the config {match["problem"]}: '
-                        f'{hint}') from error
+        if match['key']:
+            raise unexpected_argument(match['owner'], match['key']) from error
+        raise UserError(f'{match["owner"]} in the config is '
+                        f'{match["problem"]}: set what is missing') from error
 
 
 @contextmanager

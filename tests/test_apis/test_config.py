@@ -79,6 +79,57 @@ def test_an_option_of_a_part_that_was_copied_is_refused_with_its_place(
         load_config(digits_config, {option: 'x'})
 
 
+@pytest.mark.parametrize('text, place', [
+    ("vis_backends = [dict(type='TensorboardVisBackend')]",
+     'visualizer.vis_backends'),
+    ('generator = dict(width=3)', 'model.generator'),
+    ("data_preprocessor = dict(mean=[3])", 'model.data_preprocessor'),
+])
+def test_a_variable_whose_copy_counts_is_refused(digits_config: str,
+                                                 tmp_path: Path, text: str,
+                                                 place: str) -> None:
+    path = write_config(tmp_path / 'mine.py',
+                        f'_base_ = {digits_config!r}\n{text}')
+    name = text.partition(' ')[0]
+    with pytest.raises(
+            UserError,
+            match=f'{name} in .*mine.py has no effect.*: set {place}'):
+        load_config(path)
+    with pytest.raises(UserError, match=f'{name} has no effect.*set {place}'):
+        load_config(digits_config, {name: []})
+    # It has an effect where the file copies it itself.
+    path.write_text(f"_base_ = {digits_config!r}\n"
+                    'optim_wrapper = dict(student=dict(type="OptimWrapper"))\n'
+                    "generator = dict(type='Mine')\n"
+                    'model = dict(generator=dict(_delete_=True, **generator))')
+    assert load_config(path).model.generator.type == 'Mine'
+
+
+def test_an_option_may_add_an_argument_of_the_runner(digits_config: str,
+                                                     tmp_path: Path) -> None:
+    hooks = [dict(type='EMAHook')]
+    config = load_config(digits_config, {'custom_hooks': hooks})
+    assert config.custom_hooks == hooks
+    with pytest.raises(UserError, match="did you mean 'custom_hooks'?"):
+        load_config(digits_config, {'custom_hook': hooks})
+    with pytest.raises(UserError, match='custom_imports cannot be imported'):
+        load_config(digits_config, {'custom_imports.imports': 'not_there'})
+
+
+def test_a_preprocessor_beside_the_model_is_the_models(tmp_path: Path) -> None:
+    path = write_config(
+        tmp_path / 'plain.py', "model = dict(type='ImageClassifier')\n"
+        'data_preprocessor = dict(mean=[3.0])')
+    assert load_config(path).model.data_preprocessor.mean == [3.0]
+
+
+def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:
+    path = tmp_path / 'windows.py'
+    path.write_text('x = 1', 'utf-8-sig')
+    with pytest.raises(UserError, match='UTF-8 without a byte order mark'):
+        load_config(path)
+
+
 def test_a_teacher_checkpoint_for_a_config_without_teacher_is_a_user_error(
 ) -> None:
     with pytest.raises(UserError, match='--teacher-checkpoint was given'):

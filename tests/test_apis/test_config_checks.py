@@ -23,6 +23,7 @@ from mmengine.hooks import Hook
 from tadfkd.apis import load_config, train
 from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.errors import UserError
+from tadfkd.utils.library_errors import registries
 
 CASES = int(os.environ.get('FUZZ_CASES', 40))
 #: Of each kind of schedule one algorithm, and a plain classifier.
@@ -106,9 +107,29 @@ def paths(path: tuple, value: Any) -> Iterator[tuple[tuple, Any]]:
         yield from paths((*path, key), inner)
 
 
+def of_the_same_role(name: str) -> list[str]:
+    """Other components of the registry and the room of a component."""
+    bare = name.rpartition('.')[2]
+    return sorted({
+        key
+        for registry in registries() if bare in registry.module_dict
+        for key, component in registry.module_dict.items()
+        if room(component) == room(registry.module_dict[bare])
+    } - {bare})
+
+
+def room(component: Any) -> str:
+    """The package of a component, without its file."""
+    return component.__module__.rpartition('.')[0]
+
+
 def mistakes(content: dict) -> Iterator[tuple[tuple, Any]]:
     """Every path of a config, with every value that may replace its own."""
     for path, old in paths((), content):
+        if isinstance(old, dict) and isinstance(old.get('type'), str):
+            for kind in of_the_same_role(old['type']):
+                yield (*path, 'type'), kind
+                yield path, dict(type=kind)
         for value in TYPES if path[-1] == 'type' else VALUES:
             if value != old and not (value is HUGE and path[-1] in TAKES_LONG):
                 yield path, value

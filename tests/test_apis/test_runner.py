@@ -1,4 +1,5 @@
 """The Runner of a config: what it is given, and when it writes."""
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,5 +35,19 @@ def test_a_network_without_schedule_is_named(tiny_config: Config) -> None:
             UserError,
             match='param_scheduler has no generator: set '
             r'param_scheduler.generator, to \[\] for'):
+        train(tiny_config)
+    assert not Path(tiny_config.work_dir).exists()
+
+
+def test_a_missing_recorder_is_named_before_anything_is_written(
+        tiny_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    # find_spec gives None for such an entry.
+    monkeypatch.setitem(sys.modules, 'tensorboard', None)
+    monkeypatch.setitem(sys.modules, 'tensorboardX', None)
+    tiny_config.visualizer.vis_backends = [dict(type='TensorboardVisBackend')]
+    with pytest.raises(
+            UserError,
+            match='TensorboardVisBackend needs the package '
+            'tensorboard: install it'):
         train(tiny_config)
     assert not Path(tiny_config.work_dir).exists()

@@ -1,23 +1,31 @@
 """Distilling, training and testing, from config to files."""
+import csv
 import json
+import runpy
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
+import mmpretrain
 import numpy as np
 import pytest
 import torch
 from algorithm_helpers import DIGITS, config_folder, shrinking_options
 from mmengine.config import Config
+from mmpretrain.utils import load_json_log
 from torch import Tensor
 
 from tadfkd.apis import distill, load_config
 from tadfkd.apis import test as evaluate
 from tadfkd.apis import train
+from tadfkd.apis.runner import build_optimizers
+from tadfkd.apis.runs import prepare
 from tadfkd.checkpoints.reading import read_checkpoint
 from tadfkd.classifiers.build import build_classifier
-from tadfkd.datasets import Digits
+from tadfkd.datasets import CIFAR100, Digits
 from tadfkd.errors import UserError
+from tadfkd.registry import MODELS
 
 SUPERVISED = Path(__file__).resolve().parents[2] / 'configs' / 'teachers' / \
     'resnet18w16_digits.py'
@@ -81,6 +89,7 @@ def test_the_summary_counts_what_the_config_asks_for(run: Run) -> None:
     assert generated >= 8 * (8 + 4)
     assert 8 * 8 <= run.summary['images_selected'] <= generated
     assert run.summary['finished'] is True
+    assert run.summary['dataset'] == 'digits'
     assert run.summary['wall_seconds'] > 0
     assert run.summary == json.loads(
         (run.work_dir / 'summary.json').read_text())
@@ -113,6 +122,54 @@ def test_the_reported_accuracies_are_those_of_the_saved_networks(
         max(accuracies), abs=0.2)
 
 
+def test_a_run_ends_with_its_result_and_the_next_command(run: Run) -> None:
+    log, = run.work_dir.glob('*/*.log')
+    page = log.read_text().rpartition(' - INFO - ')[2]
+    assert page.startswith('TADFKD, resnet18w16_to_resnet18w8_digits:\n')
+    for name in ('teacher_top1', 'student_top1_last', 'student_top1_max'):
+        assert f' {run.summary[name]:6.2f}\n' in page
+    assert f'{run.work_dir}/samples.png' in page
+    assert page.endswith(f'tadfkd export {run.work_dir} --format onnx\n')
+
+
+def test_a_config_of_the_new_style_trains_the_same(run: Run,
+                                                   tiny_config: Config,
+                                                   tmp_path: Path) -> None:
+    base, leaf = tmp_path / 'base.py', tmp_path / 'leaf.py'
+    base.write_text(tiny_config.pretty_text)
+    leaf.write_text("""
+from mmengine.config import read_base
+
+with read_base():
+    from .base import *
+
+from mmengine.optim import OptimWrapper
+from mmpretrain.datasets import PackInputs
+from mmpretrain.evaluation import Accuracy
+from mmpretrain.models import ImageClassifier, LinearClsHead
+from torch.optim import SGD
+
+from tadfkd.algorithms import TADFKD
+from tadfkd.engine.hooks import SampleGridHook
+
+model.update(type=TADFKD)
+for network in (model.teacher.model, model.student):
+    network.update(type=ImageClassifier)
+    network.head.update(type=LinearClsHead)
+optim_wrapper.student.update(type=OptimWrapper)
+optim_wrapper.student.optimizer.update(type=SGD)
+default_hooks.samples.update(type=SampleGridHook)
+val_dataloader.dataset.update(pipeline=[dict(type=PackInputs)])
+val_evaluator.update(type=Accuracy)
+""")
+    work_dir = tmp_path / 'run'
+    summary = distill(leaf, work_dir=str(work_dir))
+    assert summary['algorithm'] == 'TADFKD'
+    assert_equal_weights(Run({}, summary, work_dir).weights(2), run.weights(2))
+    # The config in the work directory is one that can be read.
+    assert load_config(work_dir / 'leaf.py').model.type == 'tadfkd.TADFKD'
+
+
 def test_neither_evaluation_nor_its_data_matter_to_training(
         run: Run, digits_config: str, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +189,149 @@ def test_neither_evaluation_nor_its_data_matter_to_training(
     assert_equal_weights(again.weights(2), run.weights(2))
     assert summary['teacher_top1'] is None
     assert summary['student_top1_last'] is None
+    assert summary['dataset'] is None
     assert summary['agreement_last'] == run.summary['agreement_last']
+
+
+def test_without_data_a_hook_saves_the_best_and_stops(digits_config: str,
+                                                      tiny_options: dict[str,
+                                                                         Any],
+                                                      tmp_path: Path) -> None:
+    stop = dict(
+        type='EarlyStoppingHook',
+        monitor='finite',
+        rule='greater',
+        patience=1,
+        min_delta=1)
+    work_dir = tmp_path / 'run'
+    summary = distill(
+        digits_config,
+        options=tiny_options | {
+            'train_cfg.max_epochs': 9,
+            'default_hooks.checkpoint.save_best': 'agreement',
+            'custom_hooks': [stop],
+        },
+        work_dir=str(work_dir),
+        evaluate=False)
+    epochs = json.loads((work_dir / 'history.json').read_text())['epochs']
+    assert 1 < len(epochs) < 9
+    # A run that stops is finished, and has all its files.
+    assert summary['finished'] is True
+    assert (work_dir / f'samples/epoch_{len(epochs)}.png').is_file()
+    best = max(epochs, key=lambda entry: entry['agreement'])
+    assert [path.name for path in work_dir.glob('best_*')
+            ] == [f'best_agreement_epoch_{best["epoch"]}.pth']
+
+
+@pytest.mark.parametrize('options', [
+    {
+        'default_hooks.checkpoint.save_best': 'nonsense',
+        'default_hooks.checkpoint.rule': 'greater'
+    },
+    {
+        'custom_hooks':
+        [dict(type='EarlyStoppingHook', monitor='nonsense', rule='less')]
+    },
+    {
+        'param_scheduler.student':
+        [dict(type='ReduceOnPlateauLR', monitor='nonsense', rule='less')]
+    },
+])
+@pytest.mark.parametrize('evaluate', [False, True])
+def test_a_metric_that_nothing_measures_is_refused(digits_config: str,
+                                                   tiny_options: dict[str,
+                                                                      Any],
+                                                   tmp_path: Path,
+                                                   options: dict[str, Any],
+                                                   evaluate: bool) -> None:
+    config = load_config(
+        digits_config,
+        tiny_options | options,
+        work_dir=str(tmp_path / 'run'),
+        evaluate=evaluate)
+    with pytest.raises(UserError, match="waits for 'nonsense', which this"):
+        train(config)
+    assert not [*tmp_path.glob('run/*.pth')]
+
+
+def test_what_a_resumed_run_takes_from_the_checkpoint_is_said(
+        run: Run, digits_config: str, tmp_path: Path) -> None:
+    optimizer = 'optim_wrapper.student.optimizer'
+    changes = {
+        f'{optimizer}.lr': 0.02,
+        f'{optimizer}.weight_decay': 0.0,
+        'train_cfg.max_epochs': 3,
+        'randomness.seed': 7,
+        'model.batch_size': 9,
+        'optim_wrapper.student.clip_grad': dict(max_norm=1.0)
+    }
+    distill(
+        digits_config,
+        options=run.options | changes,
+        work_dir=str(tmp_path / 'run'),
+        resume=str(run.work_dir / 'epoch_2.pth'),
+        evaluate=False)
+    [log] = (tmp_path / 'run').glob('*/*.log')
+    said = [
+        line.partition(' - WARNING - ')[2]
+        for line in log.read_text().splitlines()
+        if line.endswith('see docs/reliability.md')
+    ]
+    # The batch size and the clipping are this run's.
+    assert said == [
+        f'{text}: see docs/reliability.md' for text in (
+            f'{optimizer}.lr=0.02 has no effect, because the checkpoint has '
+            'the state of 0.1', f'{optimizer}.weight_decay=0.0 has no effect, '
+            'because the checkpoint has the state of 0.0005',
+            'randomness.seed=7 has no effect, because the checkpoint has the '
+            'state of 0', 'the schedules of the checkpoint keep the length of '
+            'train_cfg.max_epochs=2, which is 3 now')
+    ]
+    with pytest.raises(
+            UserError,
+            match='optimizer.type is Adam, and the '
+            'checkpoint has the state of SGD: set .*load_from'):
+        distill(
+            digits_config,
+            options=run.options
+            | {optimizer: dict(_delete_=True, type='Adam')},
+            work_dir=str(tmp_path / 'other'),
+            resume=str(run.work_dir / 'epoch_2.pth'),
+            evaluate=False)
+
+
+def test_rates_are_scaled_by_the_batch_of_the_model(
+        tiny_config: Config) -> None:
+    tiny_config.auto_scale_lr = dict(enable=True, base_batch_size=16)
+    prepare(tiny_config)
+    model = MODELS.build(tiny_config.model)
+    rates = build_optimizers(tiny_config, model).get_lr()
+    # Eight images per step in place of sixteen.
+    for network in ('student', 'generator'):
+        optimizer = tiny_config.optim_wrapper[network].optimizer
+        assert rates[f'{network}.lr'] == [optimizer.lr / 2]
+
+
+def test_a_loop_by_iterations_is_refused(tiny_config: Config) -> None:
+    tiny_config.train_cfg = dict(by_epoch=False, max_iters=3)
+    with pytest.raises(UserError, match='a distillation is counted in epochs'):
+        train(tiny_config)
+    assert not Path(tiny_config.work_dir).exists()
+
+
+def test_the_log_is_read_by_the_tool_of_mmpretrain(
+        run: Run, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = Path(mmpretrain.__file__).parent / '.mim/tools/analysis_tools/' \
+        'analyze_logs.py'
+    tool = runpy.run_path(str(path))
+    [log] = run.work_dir.glob('*/vis_data/scalars.json')
+    logs = [load_json_log(log)]
+    rates = [line['student.lr'] for line in logs[0]['train']]
+    assert [line['lr'] for line in logs[0]['train']] == rates != []
+    arguments = SimpleNamespace(
+        json_logs=[str(log)], include_outliers=True, keys=['lr'], legend=None)
+    tool['cal_train_time'](logs, arguments)
+    assert 'average iter time: ' in capsys.readouterr().out
 
 
 def test_a_resumed_run_ends_with_the_same_weights(run: Run, digits_config: str,
@@ -177,6 +376,22 @@ def test_amp_trains_float32_networks(run: Run, digits_config: str,
     for name, value in weights.items():
         assert torch.isfinite(value).all(), name
         assert value.dtype in (torch.float32, torch.int64), name
+
+
+def test_predictions_are_written(run: Run, digits_config: str,
+                                 tmp_path: Path) -> None:
+    config = load_config(
+        digits_config, run.options, work_dir=str(tmp_path / 'run'))
+    checkpoint, out = run.work_dir / 'epoch_2.pth', tmp_path / 'out.csv'
+    accuracy = evaluate(config, checkpoint, out)['accuracy/top1']
+    rows = [*csv.DictReader(out.read_text().splitlines())]
+    right = [row['class'] == row['label'] for row in rows]
+    assert len(rows) == 599
+    assert 100 * np.mean(right) == pytest.approx(accuracy, abs=1e-3)
+    assert all(0.1 <= float(row['probability']) <= 1 for row in rows)
+    config.launcher = 'pytorch'
+    with pytest.raises(UserError, match='--out is given with --launcher'):
+        evaluate(config, checkpoint, out)
 
 
 def test_testing_a_checkpoint_of_other_networks_is_a_user_error(
@@ -257,6 +472,26 @@ def test_a_teacher_trained_by_its_recipe_can_be_distilled(
         teacher_checkpoint=str(path),
         work_dir=str(tmp_path / 'run')).summary
     assert summary['teacher_top1'] == pytest.approx(accuracy, abs=0.2)
+
+
+def test_data_of_other_classes_are_refused_before_they_are_downloaded(
+        digits_config: str, tiny_options: dict[str, Any], tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+
+    def refuse(_: object) -> NoReturn:
+        raise AssertionError('the data were downloaded')
+
+    monkeypatch.setattr(CIFAR100, 'load_data_list', refuse)
+    config = load_config(
+        digits_config,
+        tiny_options | {'val_dataloader.dataset.type': 'CIFAR100'},
+        work_dir=str(tmp_path / 'run'))
+    with pytest.raises(
+            UserError,
+            match='data set of val_dataloader has 100 classes and the model '
+            '10: set val_dataloader.dataset .*--no-eval'):
+        train(config)
+    assert not (tmp_path / 'run').exists()
 
 
 def test_a_config_without_teacher_cannot_be_distilled(tmp_path: Path) -> None:

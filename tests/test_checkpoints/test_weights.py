@@ -1,4 +1,5 @@
 """Weights are found in a checkpoint, and every key of them must fit."""
+import ast
 import copy
 from collections.abc import Sequence
 
@@ -241,6 +242,14 @@ def state_dict(prefix: str = '', value: float = 0) -> dict[str, Tensor]:
      "the file itself, without the prefix 'teacher.network.', leaving out "
      'student'),
     (dict(student=state_dict(), teacher=state_dict('', 1)), "'teacher'"),
+    (state_dict('', 1) | {'backbone.total_ops': torch.zeros(1),
+                          'total_params': torch.zeros(1)},
+     'the file itself, leaving out *total_ops, *total_params'),
+    (state_dict('', 1) | {'ema_backbone_weight': torch.zeros(2),
+                          'ema_head_bias': torch.zeros(2)},
+     'the file itself, leaving out ema_*'),
+    (dict(state_dict=state_dict('classifier_net.', 1)),
+     "'state_dict', without the prefix 'classifier_net.'"),
 ])  # yapf: disable
 def test_weights_are_found_wherever_they_are(content: dict,
                                              phrase: str) -> None:
@@ -248,6 +257,44 @@ def test_weights_are_found_wherever_they_are(content: dict,
     assert said == phrase
     assert found.keys() == set(OWN)
     assert all(value.tolist() == [1, 1] for value in found.values())
+
+
+def test_one_of_two_unknown_networks_is_not_guessed() -> None:
+    with pytest.raises(
+            UserError,
+            match='weights of several networks, under first_net., second_net.'
+            ': save only one of them'):
+        find_weights(
+            state_dict('first_net.') | state_dict('second_net.'), OWN,
+            'teacher.pth')
+
+
+def test_what_is_only_too_much_is_left_out_by_a_setting() -> None:
+    weights = network().state_dict() | {
+        'criterion.weight': torch.zeros(1),
+        '0.scale': torch.zeros(1)
+    }
+    with pytest.raises(
+            UserError,
+            match=r"set model.teacher.allow_missing=\['0.scale', "
+            r"'criterion.\*'\] to leave them out") as caught:
+        load_weights(
+            network(),
+            weights,
+            'teacher.pth',
+            opt_in='model.teacher.allow_missing')
+    allowed = ast.literal_eval(
+        str(caught.value).split('allow_missing=')[1].split(' to leave')[0])
+    load_weights(network(), weights, 'teacher.pth', allowed)
+    # Another cause has another remedy.
+    with pytest.raises(UserError, match='name the checkpoint of this arch'):
+        load_weights(
+            network(), {
+                key: value
+                for key, value in weights.items() if key != '0.weight'
+            },
+            'teacher.pth',
+            opt_in='model.teacher.allow_missing')
 
 
 def test_an_entry_is_taken_by_name() -> None:

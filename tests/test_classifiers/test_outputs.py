@@ -19,6 +19,14 @@ def test_predictions_are_the_softmax_and_its_argmax() -> None:
                                    row_K.exp() / row_K.exp().sum())
 
 
+def test_classes_that_are_judged_one_by_one_are_scored_so() -> None:
+    logits_BK = torch.tensor([[1.0, -2.0, 0.0], [-1.0, -1.0, -3.0]])
+    samples = with_predictions(logits_BK, None, 'sigmoid')
+    for sample, row_K in zip(samples, logits_BK):
+        torch.testing.assert_close(sample.pred_score, 1 / (1 + (-row_K).exp()))
+    assert [sample.pred_label.tolist() for sample in samples] == [[0, 2], []]
+
+
 LOGITS_BK = torch.randn(2, 5)
 OTHER_BK = torch.randn(2, 5)
 Answer = namedtuple('Answer', ['scores', 'auxiliary'])

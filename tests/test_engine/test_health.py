@@ -118,6 +118,8 @@ def test_a_warning_names_the_measure_and_training_goes_on(
     assert 2 in read(tmp_path, 'summary')['unhealthy_epochs']
     log, = tmp_path.glob('*/*.log')
     assert 'Epoch(health) [2]  unhealthy: image_diversity' in log.read_text()
+    # The cause is named in an epoch whose class entropy is not judged.
+    assert 'Epoch(health) [2]  the teacher answers every' in log.read_text()
 
 
 @pytest.mark.parametrize('action, hook, message', [

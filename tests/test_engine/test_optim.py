@@ -54,7 +54,12 @@ def test_each_network_has_its_own_parameters_and_settings() -> None:
                 for p in managed(wrappers, name)] == [id(p) for p in expected]
     assert isinstance(wrappers['student'].optimizer, torch.optim.SGD)
     assert isinstance(wrappers['generator'].optimizer, torch.optim.Adam)
-    assert wrappers.get_lr() == {'student.lr': [0.1], 'generator.lr': [0.2]}
+    assert wrappers.get_lr() == {
+        'student.lr': [0.1],
+        'generator.lr': [0.2],
+        # For tools that read logs of one optimiser.
+        'lr': [0.1]
+    }
 
 
 def test_a_network_that_is_trained_without_optimiser_is_named(

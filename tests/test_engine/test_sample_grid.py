@@ -1,6 +1,8 @@
 """Pictures of what the generator makes."""
+import logging
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -68,3 +70,34 @@ def test_pixels_outside_of_an_image_are_clipped(
     pixels_HW = read_pixels(tmp_path / 'samples.png')[..., 0]
     assert (pixels_HW[2:34, 2:34] == 0).all()
     assert (pixels_HW[2:34, 36:68] == 255).all()
+
+
+@pytest.mark.parametrize('channels, shown', [(2, [0, 0, 0]), (5, [0, 1, 2])])
+def test_images_of_other_channels_are_shown_too(
+        runner: SimpleNamespace, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch, channels: int,
+        shown: list[int]) -> None:
+    images_BCHW = torch.rand(2, channels, 32, 32)
+    monkeypatch.setattr(runner.model, 'synthesize',
+                        lambda size, purpose: images_BCHW)
+    SampleGridHook(num_images=2, columns=2).after_train_epoch(runner)
+    expected_HWC = images_BCHW[0, shown].mul(255).round().permute(1, 2, 0)
+    np.testing.assert_array_equal(
+        read_pixels(tmp_path / 'samples.png')[2:34, 2:34], expected_HWC)
+
+
+def test_a_grid_that_fails_does_not_end_the_run(
+        runner: SimpleNamespace, monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture) -> None:
+    runner.logger = logging.getLogger('test_sample_grid')
+    hook = SampleGridHook(num_images=2)
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise errors.pop()
+
+    errors: list[Exception] = [OSError('disk full'), KeyError('five')]
+    monkeypatch.setattr(runner.model, 'synthesize', fail)
+    hook.after_train_epoch(runner)
+    assert "SampleGridHook has shown nothing (KeyError: 'five')" in caplog.text
+    with pytest.raises(OSError, match='disk full'):
+        hook.after_train_epoch(runner)

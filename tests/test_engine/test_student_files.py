@@ -62,13 +62,6 @@ def test_a_student_that_cannot_be_written_does_not_break_the_run(
     assert 'does not fit the network' in caplog.text
 
 
-def test_a_run_that_stopped_early_has_no_student(
-        runner: SimpleNamespace) -> None:
-    runner.epoch = 2
-    StudentFilesHook().after_train(runner)
-    assert files(runner) == set()
-
-
 def test_averaged_weights_are_written_where_they_were_evaluated(
         runner: SimpleNamespace) -> None:
     hook = EMAHook()

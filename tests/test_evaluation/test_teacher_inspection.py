@@ -49,6 +49,42 @@ class Rounding(Small):
         return super().forward((8 * inputs_BCHW).round())
 
 
+class Detached(Small):
+    """It cuts off the gradient."""
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        return super().forward(inputs_BCHW).detach()
+
+
+class Inference(Small):
+    """It cannot be trained."""
+
+    @torch.inference_mode()
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        return super().forward(inputs_BCHW)
+
+
+class Whole(Small):
+    """It takes pixels as bytes."""
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        return super().forward((255 * inputs_BCHW).byte().float())
+
+
+class InNumPy(Small):
+    """It leaves torch."""
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        return super().forward(torch.from_numpy(inputs_BCHW.numpy()))
+
+
+class Random(Small):
+    """It drops features in eval mode too."""
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        return super().forward(nn.functional.dropout(inputs_BCHW))
+
+
 class Idle(Small):
     """It has a batch norm that no forward calls."""
 
@@ -140,6 +176,29 @@ def test_a_teacher_of_known_figures(build: Callable) -> None:
     assert report.problems == []
     assert report.verdict == 'OK with notes'
     assert any('no batch norm' in note for note in report.notes)
+
+
+@pytest.mark.parametrize('network, reason', [
+    (Detached, 'cut off from the image'),
+    (Inference, 'cut off from the image'),
+    (Whole, 'cut off from the image'),
+    (InNumPy, r"Can't call numpy\(\)"),
+])
+def test_a_teacher_without_gradient_is_reported(build: Callable,
+                                                network: type[nn.Module],
+                                                reason: str) -> None:
+    report = inspect_teacher(build(network), 4)
+    [problem] = report.problems
+    assert re.match(f'no gradient reaches the image \\(.*{reason}', problem)
+
+
+def test_a_random_teacher_is_noted(build: Callable) -> None:
+
+    def random(network: type[nn.Module]) -> bool:
+        notes = inspect_teacher(build(network), 4).notes
+        return any('differently when asked twice' in note for note in notes)
+
+    assert [random(network) for network in (Random, Small)] == [True, False]
 
 
 def test_the_gradient_is_that_of_the_largest_logit_less_the_mean(

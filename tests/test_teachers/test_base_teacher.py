@@ -230,3 +230,58 @@ def test_mean_and_std_are_in_units_of_the_value_range(
         other(images_BCHW).logits_BK)
     with pytest.raises(UserError, match='model.teacher.mean and'):
         BaseTeacher(network, {}, **fields, std=[0.2] * 3, value_range=1)
+
+
+@pytest.mark.parametrize('dtype',
+                         [torch.float16, torch.bfloat16, torch.float64])
+def test_a_network_of_another_precision_is_cast(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    network = MixedNorms().eval()
+    images_BCHW = torch.rand(2, 3, 9, 8)
+    expected_BK = PlainTeacher(network)(images_BCHW).logits_BK
+    teacher = PlainTeacher(network.to(dtype))
+    assert teacher.facts['precision'] == ('torch.float32',
+                                          f'the network had {dtype}')
+    torch.testing.assert_close(
+        teacher(images_BCHW).logits_BK, expected_BK, rtol=0.05, atol=0.05)
+
+
+class Doubling(MixedNorms):
+    """It insists on another precision than its weights."""
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        return super().forward(inputs_BCHW.double())
+
+
+def test_a_failure_by_precision_is_not_one_by_shape() -> None:
+    with pytest.raises(UserError, match='save it in float32') as caught:
+        PlainTeacher(Doubling())
+    assert 'input_size' not in str(caught.value)
+
+
+class OneLogit(MixedNorms):
+    """Two classes, and the logit of the second."""
+
+    def __init__(self, squeezes: bool) -> None:
+        super().__init__()
+        self.squeezes = squeezes
+        self.head = nn.Linear(7, 1)
+
+    def forward(self, inputs_BCHW: Tensor) -> Tensor:
+        logits_B1 = super().forward(inputs_BCHW)
+        return logits_B1.squeeze(1) if self.squeezes else logits_B1
+
+
+@pytest.mark.parametrize('squeezes', [False, True])
+def test_one_logit_is_for_two_classes(squeezes: bool) -> None:
+    network = OneLogit(squeezes).eval()
+    teacher = PlainTeacher(network)
+    images_BCHW = torch.rand(4, 3, 9, 8)
+    output = teacher(images_BCHW, with_features=True)
+    inputs_BCHW = teacher.input_adapter(images_BCHW)
+    probabilities_B = network(inputs_BCHW).flatten().sigmoid()
+    torch.testing.assert_close(
+        output.logits_BK.softmax(1)[:, 1], probabilities_B)
+    assert teacher.num_classes == 2
+    assert teacher.facts['activation'].value == 'softmax'
+    assert output.features_BF.shape == (4, 7)

@@ -67,8 +67,18 @@ def attempt(config: str, teacher: Path, work_dir: Path, options: dict) -> None:
         'optim_wrapper.student.clip_grad': dict(max_norms=1)
     }, 'optim_wrapper cannot be built .*max_norms'),
     ({
+        'optim_wrapper.student.optimizer': dict(
+            _delete_=True, type='SparseAdam')
+    }, 'optim_wrapper cannot be built .*does not support dense gradients'),
+    ({
+        'optim_wrapper.student.optimizer': dict(_delete_=True, type='LBFGS')
+    }, 'optim_wrapper cannot be built .*closure'),
+    ({
         'optim_wrapper.studnet': dict(type='OptimWrapper')
     }, "optim_wrapper has the key 'studnet'.*did you mean 'student'"),
+    ({
+        'val_dataloader.sampler': dict(_delete_=True, type='InfiniteSampler')
+    }, 'val_dataloader.sampler is an InfiniteSampler.*set its type'),
     ({
         'train_cfg.val_interval': 0
     }, 'val_interval must be a whole number >= 1, got 0'),

@@ -70,6 +70,18 @@ def test_an_argument_is_named_with_its_path() -> None:
         "size must be a whole number, got 'four': set model.part.size")
 
 
+def nested(either: list[list | dict] | dict) -> None:
+    """It takes a dictionary in two places."""
+
+
+def test_words_for_a_nested_choice_are_clear() -> None:
+    with pytest.raises(UserError) as caught:
+        check_arguments('model.part', nested, dict(either=3))
+    assert str(caught.value) == (
+        'either must be a list (each item a list or a dictionary) or a '
+        'dictionary, got 3: set model.part.either')
+
+
 @pytest.mark.parametrize('arguments', [
     dict(size=1, rate=None),
     dict(plain='x'),

@@ -1,10 +1,10 @@
 """A mistake in a config is one sentence, and a bug is not hidden."""
-import mmpretrain.evaluation  # noqa: F401 (registers Accuracy)
 import pytest
 import torch
+from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 
 from tadfkd.errors import UserError
-from tadfkd.registry import METRICS, MODELS, SELECTORS
+from tadfkd.registry import METRICS, MODELS, OPTIMIZERS, SELECTORS
 from tadfkd.utils.library_errors import (as_config_error,
                                          memory_errors_as_user_errors,
                                          registry_errors_as_user_errors)
@@ -27,10 +27,24 @@ def test_a_misspelt_component_is_corrected(registry, typed: str,
     assert '\n' not in message
 
 
-def test_a_name_without_its_scope_is_proposed_with_it() -> None:
-    with pytest.raises(UserError, match="did you mean 'mmpretrain.Accuracy'"):
+@pytest.mark.parametrize('registry, typed, hint', [
+    (METRICS, 'Accuracy', "did you mean 'mmpretrain.Accuracy'?"),
+    (METRICS, 'Acuracy', "did you mean 'mmpretrain.Accuracy'?"),
+    (OPTIMIZERS, 'Lamb', "did you mean 'mmpretrain.Lamb'?"),
+    (MODELS, 'MyStudent',
+     'if it is your own, name its module in custom_imports'),
+    (MMPRETRAIN_MODELS, 'DFAD', "did you mean 'tadfkd.DFAD'?"),
+    (SELECTORS, 'Mine', 'known are ClassQuotaSelector, '),
+])
+def test_a_proposed_name_is_found(registry, typed: str, hint: str) -> None:
+    with pytest.raises(UserError) as caught:
         with registry_errors_as_user_errors():
-            METRICS.build(dict(type='Accuracy'))
+            registry.build(dict(type=typed))
+    message = str(caught.value)
+    assert message.startswith(
+        f'no {registry.name} is registered as {typed!r}: {hint}')
+    if 'did you mean' in message:
+        assert registry.get(hint.split("'")[1]) is not None
 
 
 def test_a_misspelt_argument_names_the_component_and_the_argument() -> None:
@@ -40,6 +54,15 @@ def test_a_misspelt_argument_names_the_component_and_the_argument() -> None:
     message = str(caught.value)
     assert 'KLLoss' in message and "'temprature'" in message
     assert '\n' not in message
+
+
+def test_an_argument_of_another_type_may_be_inherited() -> None:
+    with pytest.raises(
+            UserError,
+            match="argument 'latent_size': take it out, or add _delete_=True "
+            'if it was inherited with another type'):
+        with registry_errors_as_user_errors():
+            MODELS.build(dict(type='PixelGenerator', latent_size=3))
 
 
 def test_a_users_mistake_inside_of_a_component_keeps_its_message() -> None:

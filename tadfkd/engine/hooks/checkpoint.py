@@ -3,6 +3,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
@@ -14,6 +15,68 @@ from tadfkd.registry import HOOKS
 from tadfkd.utils.files import remove_leftovers, write_atomically
 
 _WITHIN_EPOCH = 'epoch_{}_step_{}.pth'
+_RESTORED = ('optim_wrapper', 'param_scheduler', 'auto_scale_lr')
+
+
+def _restored_settings(config: Config) -> dict[str, str]:
+    """The settings whose state a resumed run takes from the checkpoint.
+
+    Returns:
+        Values by dotted key, as text.
+    """
+    found = {}
+    parts = [(key, config.get(key)) for key in _RESTORED]
+    schedules = config.get('param_scheduler')
+    if schedules:
+        # A schedule is as long as the run, if it has no end of its own.
+        train = config.get('train_cfg') or {}
+        parts.append(('train_cfg.max_epochs', train.get('max_epochs')))
+    parts.append(('randomness.seed', (config.get('randomness')
+                                      or {}).get('seed')))
+    while parts:
+        path, value = parts.pop()
+        if isinstance(value, dict):
+            parts += [(f'{path}.{key}', value[key]) for key in value]
+        elif isinstance(value, list | tuple):
+            parts += [(f'{path}.{key}', item)
+                      for key, item in enumerate(value)]
+        elif isinstance(value, bool | int | float | str):
+            found[path] = str(value)
+    # The other arguments of a wrapper, such as clip_grad, are no state.
+    return {
+        path: value
+        for path, value in found.items()
+        if not path.startswith('optim_wrapper') or '.optimizer.' in path
+        or '.paramwise_cfg.' in path
+    }
+
+
+def _compare_settings(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """Sentences on settings whose state comes from the checkpoint.
+
+    Args:
+        old: :func:`_restored_settings` of the saved run.
+        new: Those of the resumed run.
+
+    Raises:
+        UserError: If the state is of another type of optimiser or schedule.
+    """
+    notes = []
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key, 'nothing'), new.get(key, 'nothing')
+        if was == now:
+            continue
+        if key.endswith('.type'):
+            raise UserError(
+                f'{key} is {now}, and the checkpoint has the state '
+                f'of {was}: set {key}={was}, or start a new run '
+                'with load_from')
+        notes.append(
+            f'the schedules of the checkpoint keep the length of {key}={was}, '
+            f'which is {now} now' if key == 'train_cfg.max_epochs' else
+            f'{key}={now} has no effect, because the checkpoint has the state '
+            f'of {was}')
+    return [f'{note}: see docs/reliability.md' for note in notes]
 
 
 @register_backend('atomic_local')
@@ -76,6 +139,16 @@ class CheckpointHook(MMEngineCheckpointHook):
         UserError: If an argument is unknown.
     """
 
+    # Names, or parts of them, of what the SummaryHook measures.
+    _default_greater_keys = [
+        *MMEngineCheckpointHook._default_greater_keys, 'agreement', 'kappa',
+        'entropy', 'diversity', 'finite'
+    ]
+    _default_less_keys = [
+        *MMEngineCheckpointHook._default_less_keys, 'bn_distance',
+        'skipped_share'
+    ]
+
     def __init__(self, **arguments: Any) -> None:
         super().__init__(
             **arguments, backend_args=dict(backend='atomic_local'))
@@ -109,14 +182,23 @@ class CheckpointHook(MMEngineCheckpointHook):
             self._save(runner, _WITHIN_EPOCH.format(epoch, steps), meta)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the position of the loop."""
+        """Add the position of the loop, and the settings that the file's
+        state is of."""
+        checkpoint['settings'] = _restored_settings(runner.cfg)
         if self._loop_state is not None:
             checkpoint['train_loop'] = self._loop_state
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Restore the position of the loop of a resumed run."""
-        if runner._resume and 'train_loop' in checkpoint and isinstance(
-                runner.train_loop, EpochLoop):
+        """Restore the position of the loop of a resumed run, and name the
+        settings of this run that the checkpoint overrides."""
+        if not runner._resume:
+            return
+        new = _restored_settings(runner.cfg)
+        old = checkpoint.get('settings', new)
+        for note in _compare_settings(old, new):
+            runner.logger.warning(note)
+        if 'train_loop' in checkpoint and isinstance(runner.train_loop,
+                                                     EpochLoop):
             runner.train_loop.load_state_dict(checkpoint['train_loop'])
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int,

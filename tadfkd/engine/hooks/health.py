@@ -111,7 +111,14 @@ class HealthHook(Hook):
         broadcast_object_list(shared)
         problems = shared[0]
         if is_main_process():
-            summary.history['epochs'][-1]['findings'] = problems
+            entry = summary.history['epochs'][-1]
+            entry['findings'] = problems
+            if entry['class_entropy'] == 0:
+                # Also in the warm-up, where it is no finding.
+                runner.logger.warning(
+                    f'Epoch(health) [{epoch}]  the teacher answers every '
+                    'image alike, so that agreement says nothing: if it '
+                    'stays, compare mean and std with `tadfkd check`')
             summary.write(runner)
             runner.visualizer.add_scalars({'health/problems': len(problems)},
                                           step=epoch)

@@ -9,6 +9,7 @@ from PIL import Image
 from torchvision.utils import make_grid
 
 from tadfkd.distributed.wrapper import unwrapped
+from tadfkd.engine.hooks.looking import never_ends_a_run
 from tadfkd.errors import require_at_least
 from tadfkd.registry import HOOKS
 from tadfkd.utils.files import remove_leftovers, write_atomically
@@ -20,6 +21,9 @@ class SampleGridHook(Hook):
 
     The newest grid is ``samples.png`` in the work directory. Each grid is also
     kept as ``samples/epoch_N.png`` and sent to the visualizer.
+
+    Of images that are neither grey nor RGB, the first three channels are
+    shown, or the first of two. A grid that cannot be made is a warning.
 
     Args:
         interval: Epochs between grids, >= 1; the last epoch has a grid too.
@@ -49,13 +53,24 @@ class SampleGridHook(Hook):
         remove_leftovers(Path(runner.work_dir) / 'samples')
 
     @master_only
+    @never_ends_a_run
     def after_train_epoch(self, runner: Runner) -> None:
         """Write the grid of this epoch, if it is due."""
-        if not (self.every_n_epochs(runner, self.interval)
-                or self.is_last_train_epoch(runner)):
-            return
+        if self.every_n_epochs(runner, self.interval):
+            self._write(runner, runner.epoch + 1)
+
+    @master_only
+    @never_ends_a_run
+    def after_train(self, runner: Runner) -> None:
+        """Write the grid of the last epoch, whenever a run ends."""
+        if runner.epoch % self.interval:
+            self._write(runner, runner.epoch)
+
+    def _write(self, runner: Runner, epoch: int) -> None:
         images_BCHW = unwrapped(runner.model).synthesize(
             self.num_images, purpose='sample_grid')
+        channels = images_BCHW.shape[1]
+        images_BCHW = images_BCHW[:, :3 if channels >= 3 else 1]
         factor = max(1, self.min_side // min(images_BCHW.shape[-2:]))
         images_BCHW = images_BCHW.repeat_interleave(factor,
                                                     2).repeat_interleave(
@@ -67,7 +82,6 @@ class SampleGridHook(Hook):
         picture = io.BytesIO()
         Image.fromarray(pixels_HWC).save(picture, 'PNG')
         work_dir = Path(runner.work_dir)
-        epoch = runner.epoch + 1
         for path in (work_dir / 'samples' / f'epoch_{epoch}.png',
                      work_dir / 'samples.png'):
             write_atomically(path, picture.getvalue())

@@ -24,8 +24,6 @@ class StudentFilesHook(Hook):
     @master_only
     def after_train(self, runner: Runner) -> None:
         """Write the student."""
-        if runner.epoch < runner.max_epochs:
-            return
         model = unwrapped(runner.model)
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):

@@ -1,22 +1,35 @@
 """The record of a run: one entry per epoch, and one summary."""
+import itertools
+import math
 import statistics
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import torch
-from mmengine.dist import all_reduce, is_main_process, master_only
-from mmengine.hooks import Hook
+from mmengine.dist import (all_reduce, broadcast_object_list, is_main_process,
+                           master_only)
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from tadfkd.algorithms import BaseDFKD
+from tadfkd.classifiers.configs import bare_type
+from tadfkd.datasets import StepDataset
 from tadfkd.distributed.wrapper import unwrapped
-from tadfkd.errors import require_at_least
-from tadfkd.evaluation import draw_curves, measure_synthetic, teacher_metrics
+from tadfkd.engine.hooks.looking import never_ends_a_run
+from tadfkd.errors import UserError, nearest, require_at_least
+from tadfkd.evaluation import (SyntheticMetrics, draw_curves,
+                               measure_synthetic, result_page, teacher_metrics)
 from tadfkd.registry import HOOKS
 from tadfkd.structures import Updates
 from tadfkd.utils.files import write_json
 from tadfkd.utils.versions import versions
+
+#: Numbers that the SummaryHook measures in each epoch, beside the gradient
+#: norms.
+_MEASURES = ('selection_rate', 'skipped_share',
+             *(field.name for field in fields(SyntheticMetrics)
+               if field.name != 'class_histogram'))
 
 
 @HOOKS.register_module()
@@ -27,7 +40,8 @@ class SummaryHook(Hook):
     candidates, the mean gradient norm of each network, the percentage of
     skipped steps, and the
     :class:`~tadfkd.evaluation.synthetic_metrics.SyntheticMetrics` of held-out
-    synthetic images. None of these needs data.
+    synthetic images. None of these needs data, and all are metrics: a hook
+    may save the best ``agreement`` or stop by it.
 
     The work directory gets ``history.json`` (all epochs), ``summary.json``
     (the last epoch, with the best one as a labelled extra) and, at the end,
@@ -80,27 +94,61 @@ class SummaryHook(Hook):
             self._resumed = True
 
     def before_train(self, runner: Runner) -> None:
-        """Evaluate the teacher."""
+        """Evaluate the teacher.
+
+        Raises:
+            UserError: If a hook or schedule waits for a metric that this run
+                does not have.
+        """
+        # The TeacherSanityHook has them, where there is one.
+        metrics = runner.message_hub.get_info('teacher_metrics')
         if runner.val_loop is not None and \
                 self.history['teacher_top1'] is None:
-            # The TeacherSanityHook has them, where there is one.
-            metrics = runner.message_hub.get_info(
-                'teacher_metrics') or teacher_metrics(
-                    unwrapped(runner.model), runner.val_dataloader,
-                    runner.val_loop.evaluator)
+            metrics = metrics or teacher_metrics(
+                unwrapped(runner.model), runner.val_dataloader,
+                runner.val_loop.evaluator)
             self.history['teacher_top1'] = metrics.get(self.accuracy)
             runner.logger.info(f'teacher: {metrics}')
+        if runner.val_loop is None or metrics:
+            self._check_monitors(runner, metrics or {})
         self._previous_seconds = self.history['seconds']
         self._start = time.perf_counter()
         if not self._resumed:
             self._begin_epoch(runner, self._images(runner))
 
+    @staticmethod
+    def _check_monitors(runner: Runner, metrics: dict[str, float]) -> None:
+        """Refuse a hook or schedule that waits for what no one measures."""
+        known = {*_MEASURES, *metrics} | {
+            f'{network}_gradient_norm'
+            for network in unwrapped(runner.model).trained_networks
+        }
+        schedules = runner.param_schedulers
+        if not isinstance(schedules, dict):
+            schedules = dict(all=schedules)
+        for part in itertools.chain(
+                runner.hooks, *(each or () for each in schedules.values())):
+            names = [getattr(part, 'monitor', None)]
+            if isinstance(part, CheckpointHook):
+                names = getattr(part, 'key_indicators', [])
+            for name in names:
+                if name not in (None, 'auto', *known):
+                    raise UserError(
+                        f'{type(part).__name__} waits for {name!r}, which '
+                        f'this run does not measure: {nearest(name, known)}')
+
     def after_train_epoch(self, runner: Runner) -> None:
         """Measure on held-out synthetic images and log."""
         # An all-reduce, which all processes must call.
-        generated, selected = self._images(runner)
-        if not is_main_process():
-            return
+        images = self._images(runner)
+        shared = [self._measure(runner, *images) if is_main_process() else {}]
+        broadcast_object_list(shared)
+        # They are metrics to hooks that wait for some.
+        runner.message_hub.update_info('measures', shared[0])
+
+    def _measure(self, runner: Runner, generated: int,
+                 selected: int) -> dict[str, float]:
+        """Measure, log and write. Returns the numbers, NaN for None."""
         model = unwrapped(runner.model)
         generated_before, selected_before = self._images_before
         # A student that trains on real data generates no images.
@@ -126,22 +174,41 @@ class SummaryHook(Hook):
             },
             step=entry['epoch'])
         self.write(runner)
+        return {
+            name: math.nan if value is None else value
+            for name, value in metrics.items() if not isinstance(value, list)
+        }
 
-    @master_only
     def after_val_epoch(self,
                         runner: Runner,
                         metrics: dict[str, float] | None = None) -> None:
-        """Add the accuracy on real data to the epoch."""
-        if self.history['epochs'] and metrics:
+        """Add the accuracy on real data to the epoch, and what was measured
+        without data to the metrics."""
+        if not metrics:
+            return
+        if is_main_process() and self.history['epochs']:
             self.history['epochs'][-1]['student_top1'] = metrics.get(
                 self.accuracy)
             self.write(runner)
+        metrics.update(runner.message_hub.get_info('measures') or {})
 
     @master_only
     def after_train(self, runner: Runner) -> None:
         """Write the final result and the curves."""
-        self.write(runner, finished=runner.epoch >= runner.max_epochs)
+        self.write(runner, finished=True)
+        self._draw(runner)
+
+    @never_ends_a_run
+    def _draw(self, runner: Runner) -> None:
         draw_curves(self.history, Path(runner.work_dir) / 'curves.png')
+
+    @master_only
+    @never_ends_a_run
+    def after_run(self, runner: Runner) -> None:
+        """Log the result as a page, after the messages of other hooks."""
+        if runner._train_loop is not None:
+            summary = self._summary(runner, finished=True)
+            runner.logger.info(result_page(summary, Path(runner.work_dir)))
 
     def _steps(self, model: BaseDFKD) -> dict[str, float | None]:
         """Gradient norms and skipped steps of the epoch."""
@@ -198,11 +265,13 @@ class SummaryHook(Hook):
         ]
         last = top1[-self.last_k:]
         config = runner.cfg
+        uses_data = runner.val_loop is not None or not isinstance(
+            runner.train_dataloader.dataset, StepDataset)
         return dict(
-            algorithm=config.model.type,
+            algorithm=bare_type(config.model),
             config=_relative(config.filename),
             seed=runner.seed,
-            dataset=config.get('dataset_name'),
+            dataset=config.get('dataset_name') if uses_data else None,
             num_classes=model.num_classes,
             teacher_top1=self.history['teacher_top1'],
             student_top1_last=top1[-1] if top1 else None,
