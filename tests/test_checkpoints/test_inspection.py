@@ -127,9 +127,9 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str]] = {
     'legacy_claim': (legacy_claim, 'storages claim 4294967304 bytes of 24'),
     'changed_stand_in': (changed_stand_in, 'damaged'),
     'bytearray': (calls(bytearray, 4 * GIBIBYTE), 'holds builtins.bytearray'),
-    'array_of_a_size': (calls(np._core.multiarray._reconstruct, np.ndarray,
-                              (4 * GIBIBYTE, ),
-                              b'b'), 'array has a size before'),
+    'array_of_a_size':
+    (calls(np.zeros(0).__reduce__()[0], np.ndarray, (4 * GIBIBYTE, ),
+           b'b'), 'array has a size before'),
     # Flags of objects for integers, and a tensor with another tensor's state.
     'flags': (changes(
         Payload(np.dtype, 'i8', False, True),
