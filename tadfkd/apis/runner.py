@@ -121,8 +121,9 @@ def build_optimizers(config: Config, model: nn.Module) -> OptimWrapper:
     content = config.optim_wrapper
     with as_config_error('optim_wrapper'):
         for part in (content, *content.values()):
-            optimizer = part.get('optimizer') if isinstance(part, dict) else {}
-            name = (optimizer or {}).get('type')
+            optimizer: dict = isinstance(part,
+                                         dict) and part.get('optimizer') or {}
+            name = optimizer.get('type')
             if isinstance(name, str) and OPTIMIZERS.get(name) is None:
                 # The constructor fails with a message that has no name.
                 OPTIMIZERS.build(optimizer)

@@ -128,11 +128,11 @@ class SummaryHook(Hook):
             schedules = dict(all=schedules)
         for part in itertools.chain(
                 runner.hooks, *(each or () for each in schedules.values())):
-            names = [getattr(part, 'monitor', None)]
+            names = [getattr(part, 'monitor', 'auto')]
             if isinstance(part, CheckpointHook):
                 names = getattr(part, 'key_indicators', [])
             for name in names:
-                if name not in (None, 'auto', *known):
+                if name not in ('auto', *known):
                     raise UserError(
                         f'{type(part).__name__} waits for {name!r}, which '
                         f'this run does not measure: {nearest(name, known)}')
