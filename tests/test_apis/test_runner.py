@@ -14,9 +14,10 @@ def test_a_config_can_be_used_again(tiny_config: Config,
     before = tiny_config.pretty_text
     tiny_config.train_cfg.max_epochs = 1
     formatted: list[str] = []
-    monkeypatch.setattr(
-        'mmengine.config.config.FormatCode', lambda text, **_:
-        (formatted.append(text) or text, True))
+    for module in ('mmengine.config.config', 'yapf.yapflib.yapf_api'):
+        monkeypatch.setattr(
+            f'{module}.FormatCode', lambda text, **_:
+            (formatted.append(text) or text, True))
     train(tiny_config)
     assert len(formatted) == 1
     train(tiny_config)
