@@ -100,8 +100,8 @@ def _add_check(parser: ArgumentParser) -> None:
         help="do not use the evaluation data of the teacher's config")
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
-        '--write-config',
-        metavar='FILE',
+        '--write',
+        metavar='FILE.py',
         help='write a config that distils the teacher by AgnosticDFKD')
     parser.add_argument(
         '--json', action='store_true', help='print JSON instead of a page')
@@ -110,10 +110,10 @@ def _add_check(parser: ArgumentParser) -> None:
 
 def _check(arguments: Namespace) -> None:
     """Exit code 1 for a teacher that cannot be used."""
-    written = arguments.write_config
+    written = arguments.write
     if written is not None and Path(written).suffix != '.py':
-        raise UserError(f'--write-config names {written}, and a config is a '
-                        'Python file: name a file that ends with .py')
+        raise UserError(f'--write names {written}, and a config is a Python '
+                        'file: name a file that ends with .py')
     if arguments.teacher.startswith(PREFIX):
         find_config(arguments.teacher)
     from tadfkd.apis.teacher_check import check_teacher, recommended_config
@@ -133,9 +133,7 @@ def _check(arguments: Namespace) -> None:
         if arguments.json:
             print(json.dumps(dict(verdict=f'unusable: {error}')))
         raise
-    if written is not None and report.problems:
-        print(f'{written} was not written', file=sys.stderr)
-    elif written is not None:
+    if written is not None and not report.problems:
         config = recommended_config(
             arguments.teacher,
             report.facts,
@@ -143,11 +141,21 @@ def _check(arguments: Namespace) -> None:
             student=arguments.student,
             options=arguments.cfg_options)
         write_atomically(written, config.pretty_text.encode())
-        print(f'wrote {written}; tadfkd train {written}', file=sys.stderr)
     if arguments.json:
         print(json.dumps(_without_nan(report.as_dict()), indent=2))
     else:
-        print(teacher_page(report))
+        print(teacher_page(report), flush=True)
+    # Not on stdout, whose last line is the verdict.
+    if written is None and not report.problems:
+        print(
+            'next: --write my_run.py writes a config that distils this '
+            'teacher',
+            file=sys.stderr)
+    elif written is not None:
+        print(
+            f'{written} was not written' if report.problems else
+            f'wrote {written}; next: tadfkd train {shlex.quote(written)}',
+            file=sys.stderr)
     sys.exit(1 if report.problems else 0)
 
 

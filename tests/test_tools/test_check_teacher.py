@@ -59,7 +59,7 @@ def test_the_config_that_it_writes_distils(run_tool_process: Callable[
     arguments = ('check_teacher.py', tmp_path / 'mine.py', '--checkpoint',
                  tmp_path / 'teacher.pth', '--student', tmp_path / 'mine.py',
                  '--cfg-options', 'model.teacher.input_size=8')
-    process = run_tool_process(*arguments, '--write-config', path)
+    process = run_tool_process(*arguments, '--write', path)
     assert f'tadfkd train {path}' in process.stderr
     config = load_config(path)
     assert config.model.type == 'AgnosticDFKD'
