@@ -45,8 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     They are long, and one worker would wait for another at the end. They share
     a server of processes, which takes seconds to start.
     """
-    items.sort(key=lambda item: {'test_tools', 'test_distributed'}.isdisjoint(
-        item.path.parts))
+    first = {'test_tools', 'test_distributed', 'test_users'}
+    items.sort(key=lambda item: first.isdisjoint(item.path.parts))
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """What the pages tell a reader to write, run or open is there.
 
 The blocks that begin with the name of their file have tests of their own:
-``test_contributing.py`` and ``test_write_an_algorithm.py``.
+``test_contributing.py`` and ``test_users/``.
 """
 import ast
 import re

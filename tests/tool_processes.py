@@ -20,8 +20,9 @@ PRELOADED = [
 
 def run_forked(script: Path,
                arguments: Sequence[str],
-               timeout: float = 300) -> subprocess.CompletedProcess:
-    """Run a Python tool from the root of the repository, in a new process.
+               timeout: float = 300,
+               cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    """Run a Python tool in a new process.
 
     The process is a fork of a server that has imported what tools import.
     So a missing import does not show, the hash seed is always the same, and
@@ -29,7 +30,8 @@ def run_forked(script: Path,
     """
     with TemporaryDirectory() as folder:
         outputs = [Path(folder, name) for name in ('stdout', 'stderr')]
-        process = start_forked(script, arguments, dict(os.environ), outputs)
+        process = start_forked(script, arguments, dict(os.environ), outputs,
+                               cwd)
         process.join(timeout)
         timed_out = process.exitcode is None
         if timed_out:
@@ -46,7 +48,8 @@ def run_forked(script: Path,
 
 def start_forked(script: Path, arguments: Sequence[str],
                  environment: dict[str, str],
-                 outputs: list[Path]) -> multiprocessing.Process:
+                 outputs: list[Path],
+                 cwd: Path = ROOT) -> multiprocessing.Process:
     """Start a tool as :func:`run_forked` does, in a process group of its own.
 
     Args:
@@ -54,6 +57,7 @@ def start_forked(script: Path, arguments: Sequence[str],
         arguments: Of its command line.
         environment: All variables of the process.
         outputs: Files for stdout and stderr.
+        cwd: The working directory.
     """
     processes = multiprocessing.get_context('forkserver')
     processes.set_forkserver_preload(PRELOADED)
@@ -61,19 +65,20 @@ def start_forked(script: Path, arguments: Sequence[str],
         output.touch()
     process = processes.Process(
         target=_be_the_tool,
-        args=(str(script), arguments, environment, outputs))
+        args=(str(script), arguments, environment, outputs, cwd))
     process.start()
     return process
 
 
 def _be_the_tool(script: str, arguments: Sequence[str],
-                 environment: dict[str, str], outputs: list[Path]) -> None:
+                 environment: dict[str, str], outputs: list[Path],
+                 cwd: Path) -> None:
     os.setsid()
     for descriptor, path in zip((1, 2), outputs):
         os.dup2(os.open(path, os.O_WRONLY), descriptor)
     os.environ.clear()
     os.environ.update(environment)
-    os.chdir(ROOT)
+    os.chdir(cwd)
     sys.argv = [script, *arguments]
     # python puts the script's folder first. The tests' folders are ours.
     tests = str(ROOT / 'tests')
