@@ -46,7 +46,8 @@ def run_forked(script: Path,
                                        stderr)
 
 
-def start_forked(script: Path, arguments: Sequence[str],
+def start_forked(script: Path,
+                 arguments: Sequence[str],
                  environment: dict[str, str],
                  outputs: list[Path],
                  cwd: Path = ROOT) -> multiprocessing.Process:
@@ -70,9 +71,9 @@ def start_forked(script: Path, arguments: Sequence[str],
     return process
 
 
-def _be_the_tool(script: str, arguments: Sequence[str],
-                 environment: dict[str, str], outputs: list[Path],
-                 cwd: Path) -> None:
+def _be_the_tool(script: str, arguments: Sequence[str], environment: dict[str,
+                                                                          str],
+                 outputs: list[Path], cwd: Path) -> None:
     os.setsid()
     for descriptor, path in zip((1, 2), outputs):
         os.dup2(os.open(path, os.O_WRONLY), descriptor)

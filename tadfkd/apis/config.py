@@ -58,7 +58,8 @@ def load_config(path: str | os.PathLike | dict,
             of a config, which may have a ``_base_``.
         options: New values by dotted key.
         work_dir: Folder that the run writes to. The default is that of the
-            config, or ``work_dirs/<folder of the config>/<its name>``; with
+            config, or ``work_dirs/<folder of the config>/<its name>``, without
+            the folder if it is the working directory; with
             ``_from_<its name>`` for another teacher.
         seed: Replaces ``randomness.seed``, >= 0.
         resume: A path resumes from that checkpoint. True resumes from the
@@ -113,7 +114,9 @@ def load_config(path: str | os.PathLike | dict,
         name = place.stem
         if teacher is not None:
             name += '_from_' + re.sub(r'\W+', '_', Path(name_of(teacher)).stem)
-        config.work_dir = str(Path('work_dirs', place.parent.name, name))
+        # The name of the working directory says nothing.
+        folder = '' if place.parent == Path.cwd() else place.parent.name
+        config.work_dir = str(Path('work_dirs', folder, name))
     _check(config)
     return config
 

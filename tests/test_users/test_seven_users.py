@@ -9,7 +9,6 @@ import runpy
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,10 @@ def blocks(page: str, heading: str, language: str) -> list[str]:
     """The blocks of a language in a section of a page, and its subsections."""
     text = (ROOT / 'docs' / page).read_text()
     [section] = re.findall(rf'^## {heading}\n((?:(?!## ).*\n)*)', text, re.M)
-    return re.findall(rf'^```{language}\n(.*?)^```$', section, re.M | re.S)
+    return [
+        block for found, block in re.findall(
+            r'^```(.*)\n((?:.*\n)*?)```$', section, re.M) if found == language
+    ]
 
 
 def write_files(sources: list[str], folder: Path) -> None:
@@ -132,9 +134,7 @@ def test_shipping(own: Path) -> None:
 
 
 def test_two_processes_of_a_cluster(own: Path) -> None:
-    run(
-        blocks('seven_users.md', 'A cluster', ''), own,
-        SHORT | NO_FILES)
+    run(blocks('seven_users.md', 'A cluster', ''), own, SHORT | NO_FILES)
     finished(own / 'work_dirs/two')
     checkpoint = read_checkpoint(own / 'work_dirs/two/epoch_1.pth')
     assert len(checkpoint['training_state']) == 2
@@ -199,8 +199,8 @@ def test_a_user_of_mmpretrain(tmp_path: Path) -> None:
 
 def test_a_new_method(tmp_path: Path, tiny_options: dict[str, Any]) -> None:
     text = (ROOT / 'docs/write_an_algorithm.md').read_text()
-    write_files(re.findall(r'^```python\n(.*?)^```$', text, re.M | re.S),
-                tmp_path)
+    write_files(
+        re.findall(r'^```python\n(.*?)^```$', text, re.M | re.S), tmp_path)
     checkpoint = Path(tiny_options.pop('model.teacher.checkpoint'))
     (tmp_path / 'teacher.pth').symlink_to(checkpoint)
     commands = blocks('seven_users.md', 'A new method', '')
@@ -210,7 +210,7 @@ def test_a_new_method(tmp_path: Path, tiny_options: dict[str, Any]) -> None:
             'train_cfg.max_epochs': 1,
             'default_hooks.logger.interval': 1
         })
-    work_dir = tmp_path / 'work_dirs/confident_dfad_digits'
+    work_dir = tmp_path / 'work_dirs/my_dfkd/confident_dfad_digits'
     assert finished(work_dir)['algorithm'] == 'ConfidentDFAD'
     [log] = work_dir.glob('*/vis_data/scalars.json')
     rows = [json.loads(line) for line in log.read_text().splitlines()]
