@@ -451,6 +451,7 @@ def draw_strips(records: Iterable[dict[str, Any]],
     axes.set_yticks(range(len(rows)), [method for method, _ in rows])
     axes.set(
         xlim=(0, 102),
+        ylim=(-0.6, len(rows) - 0.4),
         xlabel="student's accuracy as a share of the teacher's, percent")
     axes.grid(axis='x', color='0.9')
     axes.set_axisbelow(True)

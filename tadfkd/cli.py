@@ -35,7 +35,7 @@ class _CfgOptions(argparse.Action):
                  values: Any,
                  option_string: str | None = None) -> None:
         from mmengine.config import DictAction
-        options = {}
+        options = dict(getattr(namespace, self.dest) or {})
         for pair in values:
             key, equals, text = pair.partition('=')
             if not equals:

@@ -53,8 +53,9 @@ def test_an_option_keeps_the_blanks_of_a_path(text: str,
                                               value: object) -> None:
     parser = ArgumentParser()
     add_cfg_options(parser)
-    arguments = parser.parse_args(['--cfg-options', f'a.b={text}', 'c=1'])
-    assert arguments.cfg_options == {'a.b': value, 'c': 1}
+    arguments = parser.parse_args(
+        ['--cfg-options', 'd=2', '--cfg-options', f'a.b={text}', 'c=1'])
+    assert arguments.cfg_options == {'a.b': value, 'c': 1, 'd': 2}
 
 
 def test_an_option_without_a_value_is_an_error(

@@ -89,13 +89,14 @@ class BaseTeacher(nn.Module):
             tensor.dtype
             for tensor in (*network.parameters(), *network.buffers())
             if tensor.is_floating_point()
-        } - {torch.float32}
+        } - {torch.get_default_dtype()}
         if precisions:
-            # Images are float32.
+            # That of images.
+            precision = torch.get_default_dtype()
             names = ', '.join(sorted(map(str, precisions)))
-            self.facts['precision'] = Fact('torch.float32',
-                                           f'the network had {names}')
-            network = network.float()
+            self.facts['precision'] = Fact(
+                str(precision), f'the network had {names}')
+            network = network.to(precision)
         self.network = network
         # TorchScript modules have no requires_grad_() of their own.
         for parameter in network.parameters():

@@ -77,8 +77,8 @@ class CheckpointTeacher(BaseTeacher):
             weights_from = f'{checkpoint}, {taken}'
         elif not has_weights and not allow_random_weights:
             raise UserError('the teacher has no checkpoint: name one by '
-                            '--teacher-checkpoint or '
-                            f'model.teacher.checkpoint{hint}')
+                            '--teacher-checkpoint, model.teacher.checkpoint '
+                            f'or teacher_checkpoint{hint}')
         super().__init__(
             built,
             source_facts(built) if callable(source_facts) else source_facts,

@@ -1,5 +1,6 @@
 """The demo trains each teacher once, and distils it."""
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,14 +22,14 @@ def test_each_teacher_is_trained_once_and_distilled(
         Path(config.work_dir).mkdir(parents=True)
         Path(config.work_dir, f'epoch_{epochs}.pth').touch()
 
-    def distill(config: str, **changes: Any) -> dict[str, Any]:
+    def distill(config: str, **changes: Any) -> SimpleNamespace:
         loaded = load_config(config, **changes)
         assert Path(loaded.model.teacher.checkpoint).is_file()
         assert loaded.randomness.seed == 4
         top1 = dict.fromkeys(
             ('teacher_top1', 'student_top1_last', 'student_top1_last_k_mean',
              'student_top1_max', 'agreement_last'), 97.5)
-        return top1 | dict(
+        summary = top1 | dict(
             algorithm=loaded.model.type,
             config=loaded.filename,
             last_k=10,
@@ -36,6 +37,7 @@ def test_each_teacher_is_trained_once_and_distilled(
             student_steps=loaded.train_cfg.max_epochs *
             loaded.train_dataloader.dataset.num_steps *
             loaded.model.num_student_steps)
+        return SimpleNamespace(summary=summary)
 
     monkeypatch.setattr(demo, 'train', train)
     monkeypatch.setattr(demo, 'distill', distill)

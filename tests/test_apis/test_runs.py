@@ -163,7 +163,7 @@ val_dataloader.dataset.update(pipeline=[dict(type=PackInputs)])
 val_evaluator.update(type=Accuracy)
 """)
     work_dir = tmp_path / 'run'
-    summary = distill(leaf, work_dir=str(work_dir))
+    summary = distill(leaf, work_dir=str(work_dir)).summary
     assert summary['algorithm'] == 'TADFKD'
     assert_equal_weights(Run({}, summary, work_dir).weights(2), run.weights(2))
     # The config in the work directory is one that can be read.
@@ -212,7 +212,7 @@ def test_without_data_a_hook_saves_the_best_and_stops(digits_config: str,
             'custom_hooks': [stop],
         },
         work_dir=str(work_dir),
-        evaluate=False)
+        evaluate=False).summary
     epochs = json.loads((work_dir / 'history.json').read_text())['epochs']
     assert 1 < len(epochs) < 9
     # A run that stops is finished, and has all its files.

@@ -118,7 +118,7 @@ def safetensors_claim(path: Path) -> Path:
 BOMBS: dict[str, tuple[Callable[[Path], Path], str]] = {
     'compressed': (compressed, 'record a/data.pkl is compressed'),
     'overlapping': (overlapping, 'record a/data/1 overlaps another'),
-    'by_another_name': (by_another_name, r'of storage a.b, which has 0'),
+    'by_another_name': (by_another_name, r'of storage a\\x00b, which has 0'),
     'short_record': (short_record, 'claims 4194304 bytes of storage 0, which '
                      'has 16'),
     'without_strides': (without_strides, 'does not fit its storage'),

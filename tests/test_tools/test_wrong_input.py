@@ -99,7 +99,7 @@ def attempt(config: str, teacher: Path, work_dir: Path, options: dict) -> None:
     }, "SummaryHook in the config got an unexpected keyword argument 'last'"),
     ({
         'model.student.head.num_classes': 7
-    }, 'student has 7 classes and the teacher 10: set num_classes'),
+    }, 'student has 7 classes and the teacher 10: give model.student as many'),
     ({
         'model.generator.image_channels': 3
     }, 'teacher takes images of 1 channels .* the generator makes 3: change '
@@ -110,8 +110,8 @@ def attempt(config: str, teacher: Path, work_dir: Path, options: dict) -> None:
      "'batch_size'"),
     ({
         'model.teacher.checkpoint': None
-    }, 'teacher has no checkpoint: name one by --teacher-checkpoint or '
-     'model.teacher.checkpoint .*resnet18w16_digits.py` trains one'),
+    }, 'teacher has no checkpoint: name one by --teacher-checkpoint, '
+     'model.teacher.checkpoint or .*resnet18w16_digits.py` trains one'),
 ])
 def test_a_wrong_value_is_answered_by_what_to_change(teacher_of: Callable[
     [str], Path], tmp_path: Path, options: dict, message: str) -> None:

@@ -54,6 +54,14 @@ run 'three quarters procedural, 5 first syntheses, rate 0.2' '0 1 2' $share=0.75
     model.augment.scale=0.15 model.channels_last=True
 run 'procedural images alone, the surest of 65536, rate 0.2, narrower views' 0 $share=1.0 \
     model.procedural.num_candidates=65536 model.augment.shift=0.0625 model.augment.scale=0.08
+# From here on without channels_last, which changes rounding only. The runs without
+# narrower views are in ../robustness/record.json.
+run 'three quarters procedural, 5 first syntheses, rate 0.2, narrower views' '0 1 2' \
+    model.augment.shift=0.0625 model.augment.scale=0.08
+run 'three quarters procedural, 5 first syntheses, rate 0.2, narrower views, 60 images per synthesis' \
+    0 model.augment.shift=0.0625 model.augment.scale=0.08 model.synthesis_batch_size=60
+run 'procedural images alone, the surest of 131072, rate 0.2, narrower views' '0 1 2' \
+    $share=1.0 model.augment.shift=0.0625 model.augment.scale=0.08
 # What student_alone.txt has, for example:
 python docs/measured/agnostic_tuning/student_alone.py mobilenetv2w25 --seeds 0 1 2 \
     --rate 0.2 --warm_up 0.05 --clip 5 --shift 0.0625 --scale 0.08
