@@ -392,7 +392,7 @@ class BaseDFKD(BaseModel):
 
     def _last_layer(self, network: nn.Module) -> nn.Linear | None:
         """The layer of a student that gives one number per class."""
-        blank_BCHW = blank_images(self.generator).to(self.device)
+        blank_BCHW = blank_images(unwrapped(self.generator)).to(self.device)
         with frozen(network):
             return find_classification_layer(
                 network, lambda: self._classified(network, blank_BCHW),
