@@ -39,7 +39,8 @@ def write_record(path: str | os.PathLike,
 
     Args:
         path: JSON file.
-        results: Values that JSON can hold.
+        results: Values that JSON can hold. ``command`` replaces the command
+            of this process.
         name: If given, the results become the entry of this name, and the
             file keeps its other entries.
     """
@@ -51,8 +52,7 @@ def write_record(path: str | os.PathLike,
         versions={
             found.name: found.version
             for found in distributions() if found.name in _PACKAGES
-        } | dict(python=platform.python_version()),
-        **results)
+        } | dict(python=platform.python_version())) | results
     if name is not None:
         known = json.loads(path.read_text()) if path.is_file() else {}
         record = known | {name: record}

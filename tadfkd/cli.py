@@ -267,11 +267,21 @@ def _add_export(parser: ArgumentParser) -> None:
         default=['torch.export'],
         help='torch.export, onnx, torchscript or mmpretrain, beside '
         'safetensors, which is always written')
+    parser.add_argument(
+        '--push',
+        metavar='OWNER/NAME',
+        help='upload the student to this repository of the Hugging Face Hub')
 
 
 def _export(arguments: Namespace) -> None:
     from tadfkd.apis import export_student
-    print(export_student(arguments.work_dir, arguments.format))
+    from tadfkd.export import push_student, require_hub
+    if arguments.push is not None:
+        require_hub(arguments.push)
+    folder = export_student(arguments.work_dir, arguments.format)
+    print(folder)
+    if arguments.push is not None:
+        print(push_student(folder, arguments.push))
 
 
 def _add_predict(parser: ArgumentParser) -> None:

@@ -173,23 +173,32 @@ def _problems(report: TeacherReport, logits_BK: Tensor,
 
 
 def _judge_units(report: TeacherReport, model: BaseDFKD) -> None:
-    """Whether ``mean`` and ``std`` are in units of [0, 255].
+    """Whether ``mean`` and ``std`` are in units of [0, 255]."""
+    mean, std = (report.facts[name].value[0] for name in ('mean', 'std'))
+    units = (f'mean and std ({mean:g}, {std:g}) are taken in units of '
+             '[0, 255]: if they are in units of [0, 1], set '
+             'model.teacher.value_range=1.0, which makes them '
+             f'({255 * mean:.4g}, {255 * std:.4g})')
+    width = report.first_bn_width = _first_bn_width(report, model)
+    seen = f'its first batch norm sees values {width or 0:.3g} times as ' \
+        'wide as in training'
+    if std > 1000:
+        report.problems.append(
+            f'std is {std:.4g} in units of [0, 255]: if you gave it in these '
+            'units, leave model.teacher.value_range out; if not, change it')
+    elif report.num_bn_seen == 0 and std <= 2:
+        report.notes.append(units)
+    elif width is not None and width > 10:
+        report.problems.append(f'{seen}, because {units}; if not, change them')
+    elif width is not None and not 0.35 <= width <= 4:
+        report.notes.append(f'{seen}: check mean and std')
 
-    With batch norm, the width of what its first layer sees tells. For smooth
-    images in [0, 1] it is near the one in training, and in wrong units it is
-    many times as large.
-    """
-    mean, std = report.facts['mean'].value, report.facts['std'].value
-    in_units = (f'mean and std are in units of [0, 255], in which '
-                f'({mean[0]:g}, {std[0]:g}) would be '
-                f'({255 * mean[0]:.4g}, {255 * std[0]:.4g}) if white were 1: '
-                'set model.teacher.value_range=1.0, or change them')
-    if report.num_bn_seen == 0:
-        if max(std) <= 2:
-            report.notes.append(f'std is {std[0]:g}: {in_units}')
-        return
-    if report.facts.get('weights', ('', ''))[0] == 'random':
-        return
+
+def _first_bn_width(report: TeacherReport, model: BaseDFKD) -> float | None:
+    """See :attr:`TeacherReport.first_bn_width`."""
+    if report.num_bn_seen == 0 or \
+            report.facts.get('weights', ('', ''))[0] == 'random':
+        return None
     generator = unwrapped(model.generator)
     smooth = ProceduralGenerator([
         dict(type='SpectralFields', exponents=(1.5, 2.5)),
@@ -202,14 +211,8 @@ def _judge_units(report: TeacherReport, model: BaseDFKD) -> None:
                 64, smooth.latent_size, generator=stream,
                 device=model.device)),
         with_bn=True).bn_statistics
-    ratio = float((first.variance_F /
-                   first.running_variance_F.clamp_min(1e-12)).sqrt().median())
-    seen = (f'its first batch norm sees values {ratio:.3g} times as wide as '
-            'in training')
-    if ratio > 10:
-        report.problems.append(f'{seen}: {in_units}')
-    elif not 0.1 <= ratio <= 4:
-        report.notes.append(f'{seen}: check mean and std')
+    return float((first.variance_F /
+                  first.running_variance_F.clamp_min(1e-12)).sqrt().median())
 
 
 def _are_probabilities(logits_BK: Tensor) -> bool:

@@ -59,6 +59,10 @@ class TeacherReport:
             images.
         noise: The answers to uniform noise.
         generated: The answers to images of the generator.
+        first_bn_width: For smooth images, the deviation at the first batch
+            norm over the one in training, median over channels. With right
+            mean and std it is near 1, and in wrong units far from 1. None
+            without batch norm or with random weights.
         top1: Accuracy on the evaluation data in percent, or None.
         steps: Figures of training steps, or None.
         problems: Reasons why the teacher cannot be used.
@@ -75,6 +79,7 @@ class TeacherReport:
     image_gradient: float
     noise: Answers
     generated: Answers
+    first_bn_width: float | None = None
     top1: float | None = None
     steps: Steps | None = None
     problems: list[str] = field(default_factory=list)
@@ -123,6 +128,9 @@ def teacher_page(report: TeacherReport) -> str:
          'half of the FLOPs'),
         ('batch-norm layers', f'{report.num_bn_layers}, '
          f'{report.num_bn_seen} statistics in a forward', ''),
+        ('first batch norm', '-' if report.first_bn_width is None else
+         f'{report.first_bn_width:.3g} times as wide as in training',
+         'for smooth images'),
         ('penultimate features', features, ''),
         ('gradient at the image', f'{report.image_gradient:.3g}',
          'norm, largest logit minus the mean'),

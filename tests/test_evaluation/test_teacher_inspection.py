@@ -134,10 +134,10 @@ def build(make_model: Callable) -> Callable[..., BaseDFKD]:
     (dict(mean=[127.5], std=[63.75]), None),
     (dict(mean=[0.5], std=[0.25], value_range=1.0), None),
     (dict(mean=[100.0], std=[100.0]), None),
-    (dict(mean=[0.0], std=[255.0]), None),
+    (dict(mean=[0.0], std=[255.0]), 'note'),
     (dict(mean=[0.0], std=[8.0]), 'note'),
-    (dict(mean=[0.0], std=[1.0]), r'\(0, 1\) would be \(0, 255\)'),
-    (dict(mean=[0.5], std=[0.25]), r'\(0.5, 0.25\) would be \(127.5, 63.75\)'),
+    (dict(mean=[0.0], std=[1.0]), r'\(0, 1\) are .* \(0, 255\)'),
+    (dict(mean=[0.5], std=[0.25]), r'\(0.5, 0.25\) .* \(127.5, 63.75\)'),
 ])
 def test_the_first_batch_norm_tells_wrong_units(build: Callable, fields: dict,
                                                 width: str | None) -> None:
@@ -157,11 +157,20 @@ def test_without_batch_norm_a_small_std_is_a_note(build: Callable) -> None:
 
     def notes(**fields: object) -> list[str]:
         report = inspect_teacher(build(Small, **fields), 4)
-        return [note for note in report.notes if note.startswith('std is')]
+        return [note for note in report.notes if 'mean and std' in note]
 
     assert notes() == notes(mean=[0.4], std=[0.25], value_range=1.0) == []
     [note] = notes(mean=[0.4], std=[0.25])
-    assert '(0.4, 0.25) would be (102, 63.75)' in note
+    assert '(0.4, 0.25) are' in note and '(102, 63.75)' in note
+
+
+@pytest.mark.parametrize('network', [Small, Normed])
+def test_a_value_range_of_1_with_other_units_is_a_problem(
+        build: Callable, network: type[nn.Module]) -> None:
+    report = inspect_teacher(
+        build(network, mean=[127.5], std=[63.75], value_range=1.0), 4)
+    [problem] = report.problems
+    assert problem.startswith('std is 1.626e+04 in units of [0, 255]')
 
 
 def test_a_teacher_of_known_figures(build: Callable) -> None:
