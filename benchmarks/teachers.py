@@ -425,7 +425,9 @@ def draw_strips(records: Iterable[dict[str, Any]],
         for name, of in shares.items()
     }) for method, shares in shares_by_method(records).items()]
     rows.sort(key=lambda row: min(row[1].values()))
-    figure = Figure(figsize=(9, 0.8 + 0.42 * len(rows)), layout='constrained')
+    # The legend has about a dozen lines.
+    figure = Figure(
+        figsize=(9, max(2.6, 0.8 + 0.42 * len(rows))), layout='constrained')
     axes = figure.subplots()
     colours = {name: f'C{place}' for place, name in enumerate(KINDS)}
     seen: set[str] = set()
