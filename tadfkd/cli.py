@@ -137,6 +137,7 @@ def _check(arguments: Namespace) -> None:
         config = recommended_config(
             arguments.teacher,
             report.facts,
+            report.num_parameters,
             checkpoint=arguments.checkpoint,
             student=arguments.student,
             options=arguments.cfg_options)

@@ -57,7 +57,8 @@ def distill(config: str | os.PathLike | Config | dict | None = None,
         student: A network, a class or function that builds one, or a name:
             see :class:`~tadfkd.algorithms.base.BaseDFKD`. It gives one logit
             per class of the teacher. A network of your own gets the teacher's
-            input. The default is a ResNet-18.
+            input. The default is a ResNet-18 that is smaller than the
+            teacher, if width 8 is.
         teacher_checkpoint: File of the teacher's weights, if it has none.
         image_size: Height and width that the teacher takes, in pixels.
         channels: Of these images.

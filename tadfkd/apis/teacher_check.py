@@ -32,6 +32,8 @@ from tadfkd.utils.shipped import CONFIGS, PREFIX
 
 #: Sizes of the small generator and student for a teacher without a config.
 _LATENT_SIZE, _WIDTH, _STUDENT_SIZE = 100, 16, 32
+#: Of a ResNet-18, per squared number of channels of its first stage.
+_RESNET18_PARAMETERS = 2730
 
 
 def check_teacher(source: Any,
@@ -108,6 +110,7 @@ def check_teacher(source: Any,
 
 def recommended_config(source: Any,
                        facts: Facts,
+                       num_parameters: int,
                        checkpoint: str | None = None,
                        student: Any = None,
                        options: dict[str, Any] | None = None) -> Config:
@@ -116,10 +119,12 @@ def recommended_config(source: Any,
     Args:
         source: As in :func:`check_teacher`.
         facts: Of the teacher, as :func:`check_teacher` reports them.
+        num_parameters: Of the teacher.
         checkpoint: As in :func:`check_teacher`.
         student: As in :func:`check_teacher`; None takes the student of the
-            config, or a ResNet-18 of the zoo. A network of the user's own
-            gets the teacher's input size and normalisation.
+            config, or a ResNet-18 that is smaller than the teacher, if width
+            8 is. A network of the user's own gets the teacher's input size
+            and normalisation.
         options: As in :func:`check_teacher`.
 
     Returns:
@@ -139,18 +144,22 @@ def recommended_config(source: Any,
         teacher.pop('allow_random_weights', None)
     height, width = _generated_size(facts)
     is_small = max(height, width) <= 64
+    image_channels = 1 if teacher.get(
+        'grey_to_rgb') else facts['num_channels'].value
     model = dict(
         teacher=teacher,
-        student='resnet18_8xb16_cifar10'
-        if is_small else 'resnet18_8xb32_in1k',
+        student=_resnet18(
+            next((base for base in (64, 32, 16)
+                  if _RESNET18_PARAMETERS * base**2 < 0.75 * num_parameters),
+                 8), image_channels, num_classes,
+            'ResNet_CIFAR' if is_small else 'ResNet'),
         generator=dict(
             type='ConditionalGenerator',
             num_classes=num_classes,
             label_scale=0.6,
             latent_size=256,
             image_size=(height, width),
-            image_channels=1
-            if teacher.get('grey_to_rgb') else facts['num_channels'].value,
+            image_channels=image_channels,
             width=64,
             head='sigmoid'),
         batch_size=given.model.batch_size,
@@ -226,11 +235,15 @@ def config_for_teacher(teacher: Any = None,
         with registry_errors_as_user_errors():
             given = _config_of(source, None, 128, of_teacher)
             init_default_scope('tadfkd')
-            facts = MODELS.build(given.model.teacher).facts
+            built = MODELS.build(given.model.teacher)
     except UserError as error:
         raise UserError(_in_arguments(str(error))) from error
     config = recommended_config(
-        source, facts, student=student, options=of_teacher)
+        source,
+        built.facts,
+        sum(parameter.numel() for parameter in built.network.parameters()),
+        student=student,
+        options=of_teacher)
     if steps is not None:
         require_at_least('distill', 'steps', steps, 1)
         _set_steps(config, steps)
@@ -304,23 +317,32 @@ def _model(config: Config, teacher: BaseTeacher) -> dict:
         image_size=_generated_size(teacher.facts),
         image_channels=channels,
         width=_WIDTH)
-    student = dict(
+    model = config.model.to_dict()
+    if 'student' not in model:
+        model.update(
+            student=_resnet18(16, channels, teacher.num_classes),
+            student_input_size=_STUDENT_SIZE)
+    return dict(generator=generator) | model | dict(teacher=teacher)
+
+
+def _resnet18(width: int,
+              channels: int,
+              num_classes: int,
+              backbone: str = 'ResNet_CIFAR') -> dict:
+    """A student whose first stage has this many channels."""
+    return dict(
         type='ImageClassifier',
         backbone=dict(
-            type='ResNet_CIFAR',
+            type=backbone,
             depth=18,
             in_channels=channels,
-            base_channels=16,
-            stem_channels=16),
+            base_channels=width,
+            stem_channels=width),
         neck=dict(type='GlobalAveragePooling'),
         head=dict(
             type='LinearClsHead',
-            num_classes=teacher.num_classes,
-            in_channels=128))
-    model = config.model.to_dict()
-    if 'student' not in model:
-        model.update(student=student, student_input_size=_STUDENT_SIZE)
-    return dict(generator=generator) | model | dict(teacher=teacher)
+            num_classes=num_classes,
+            in_channels=8 * width))
 
 
 def _generated_size(facts: Facts) -> tuple[int, ...]:

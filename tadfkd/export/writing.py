@@ -142,6 +142,10 @@ def _describe(model: BaseDFKD, config: Config,
     mean, std = ([float(f'{value:.7g}') for value in values]
                  for values in (adapter.mean_255, adapter.std_255))
     classes = class_names_of(config)
+    teacher = dict(config.model.teacher)
+    if isinstance(teacher.get('checkpoint'), str):
+        # A student is given away, and folders are its maker's own affair.
+        teacher['checkpoint'] = Path(teacher['checkpoint']).name
     description = dict(
         architecture={
             key: value
@@ -162,7 +166,7 @@ def _describe(model: BaseDFKD, config: Config,
         mean_255=mean,
         std_255=std,
         algorithm=bare_type(config.model),
-        teacher=json.loads(json.dumps(config.model.teacher, default=str)),
+        teacher=json.loads(json.dumps(teacher, default=str)),
         seed=seed,
         versions=versions())
     try:

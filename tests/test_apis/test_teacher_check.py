@@ -9,9 +9,11 @@ from mmengine.config import Config
 from tiny_networks import classifier
 
 from tadfkd.apis import check_teacher
+from tadfkd.apis.teacher_check import recommended_config
 from tadfkd.classifiers.build import build_classifier
 from tadfkd.errors import UserError
 from tadfkd.evaluation import teacher_page
+from tadfkd.registry import MODELS
 from tadfkd.teachers.sources import teacher_from
 
 
@@ -106,3 +108,23 @@ def test_what_cannot_be_found_out_names_the_field(
         classifier_config: str) -> None:
     with pytest.raises(UserError, match='set model.teacher.input_size'):
         check_teacher(classifier_config)
+
+
+@pytest.mark.parametrize('num_parameters, width', [
+    (10**5, 8),
+    (700_000, 8),
+    (950_000, 16),
+    (21_000_000, 64),
+])
+def test_the_default_student_is_smaller_than_the_teacher(
+        num_parameters: int, width: int) -> None:
+    teacher = dict(
+        type='MMPretrainTeacher',
+        model=classifier(),
+        input_size=16,
+        allow_random_weights=True)
+    facts = MODELS.build(teacher).facts
+    student = recommended_config(teacher, facts, num_parameters).model.student
+    assert student.backbone.base_channels == width
+    network = build_classifier(student.to_dict(), 'model.student')
+    assert network(torch.rand(2, 1, 16, 16)).shape == (2, 5)

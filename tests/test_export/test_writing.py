@@ -44,6 +44,9 @@ def test_config_json_says_all_that_a_user_of_the_weights_needs(
     assert content['mean'] == [pytest.approx(77.7 / 255)]
     assert content['std'] == [pytest.approx(81.2 / 255)]
     assert content['teacher']['type'] == 'MMPretrainTeacher'
+    # A file without its folder, as the student may be published.
+    assert Path(content['teacher']['checkpoint']).parts == (
+        content['teacher']['checkpoint'], )
     assert content['seed'] == 0
     assert content['versions']['torch'] == torch.__version__
 
