@@ -266,8 +266,8 @@ def _add_export(parser: ArgumentParser) -> None:
         '--format',
         nargs='+',
         default=['torch.export'],
-        help='torch.export, onnx, torchscript or mmpretrain, beside '
-        'safetensors, which is always written')
+        help='torch.export, onnx, onnx-int8, torchscript or mmpretrain, '
+        'beside safetensors, which is always written')
     parser.add_argument(
         '--push',
         metavar='OWNER/NAME',

@@ -66,7 +66,7 @@ class Run:
 
         Args:
             format: ``'safetensors'``, ``'torch.export'``, ``'onnx'``,
-                ``'torchscript'`` or ``'mmpretrain'``.
+                ``'onnx-int8'``, ``'torchscript'`` or ``'mmpretrain'``.
 
         Returns:
             The file, or the first one of its format.

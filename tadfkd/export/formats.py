@@ -1,9 +1,11 @@
 """The file formats of a student, each written and read by its own library."""
 import importlib.util
 import io
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -25,15 +27,18 @@ class Format(NamedTuple):
     """A way to write a student.
 
     Attributes:
-        write: From the student, the content of ``config.json`` and two images
-            to the files, and to the function that was read from these files.
+        write: From the student, the content of ``config.json`` and generated
+            images to the files, and to the function that was read from these
+            files.
         files: Names of the files.
         packages: Packages that it needs beyond those of tadfkd.
+        is_exact: Whether it keeps the weights as they are.
     """
 
     write: Callable[[Student, dict[str, Any], Tensor], tuple[Files, Classify]]
     files: tuple[str, ...]
     packages: tuple[str, ...] = ()
+    is_exact: bool = True
 
 
 def require_packages(name: str) -> None:
@@ -66,7 +71,7 @@ def _torch_export(student: Student, _: dict,
     with _tracing():
         torch.export.save(
             torch.export.export(
-                student, (images_BCHW, ),
+                student, (images_BCHW[:2], ),
                 dynamic_shapes=({
                     0: torch.export.Dim('batch')
                 }, )), buffer)
@@ -77,10 +82,9 @@ def _torch_export(student: Student, _: dict,
 
 def _onnx(student: Student, _: dict,
           images_BCHW: Tensor) -> tuple[Files, Classify]:
-    import onnxruntime
     with _tracing():
         program = torch.onnx.export(
-            student, (images_BCHW, ),
+            student, (images_BCHW[:2], ),
             verbose=False,
             input_names=['images'],
             output_names=['logits'],
@@ -89,19 +93,45 @@ def _onnx(student: Student, _: dict,
             }, ))
     assert program is not None
     content = program.model_proto.SerializeToString()
+    return {'student.onnx': content}, _onnx_session(content)
+
+
+def _onnx_session(content: bytes) -> Classify:
+    import onnxruntime
     session = onnxruntime.InferenceSession(
         content, providers=['CPUExecutionProvider'])
-    return {
-        'student.onnx': content
-    }, lambda images_BCHW: torch.from_numpy(
+    return lambda images_BCHW: torch.from_numpy(
         session.run(None, {'images': images_BCHW.numpy()})[0])
+
+
+def _onnx_int8(student: Student, _: dict,
+               images_BCHW: Tensor) -> tuple[Files, Classify]:
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Images(CalibrationDataReader):
+        batches = iter([dict(images=images_BCHW.numpy())])
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self.batches, None)
+
+    files, _ = _onnx(student, {}, images_BCHW)
+    with tempfile.TemporaryDirectory() as folder:
+        source, folded, target = (
+            Path(folder, f'{name}.onnx')
+            for name in ('source', 'folded', 'target'))
+        source.write_bytes(files['student.onnx'])
+        quant_pre_process(source, folded, skip_symbolic_shape=True)
+        quantize_static(folded, target, Images(), per_channel=True)
+        content = target.read_bytes()
+    return {'student.int8.onnx': content}, _onnx_session(content)
 
 
 def _torchscript(student: Student, _: dict,
                  images_BCHW: Tensor) -> tuple[Files, Classify]:
     buffer = io.BytesIO()
     with _tracing():
-        torch.jit.save(torch.jit.trace(student, (images_BCHW, )), buffer)
+        torch.jit.save(torch.jit.trace(student, (images_BCHW[:2], )), buffer)
         content = buffer.getvalue()
         return {'student.ts.pt': content}, torch.jit.load(io.BytesIO(content))
 
@@ -166,6 +196,11 @@ FORMATS = {
     Format(_torch_export, (PROGRAM, )),
     'onnx':
     Format(_onnx, ('student.onnx', ), ('onnx', 'onnxscript', 'onnxruntime')),
+    'onnx-int8':
+    Format(
+        _onnx_int8, ('student.int8.onnx', ),
+        ('onnx', 'onnxscript', 'onnxruntime'),
+        is_exact=False),
     'torchscript':
     Format(_torchscript, ('student.ts.pt', )),
     'mmpretrain':

@@ -33,6 +33,8 @@ DEFAULT_FORMATS = ('safetensors', 'torch.export')
 NUM_IMAGES = 64
 #: Largest allowed difference of logits whose deviation is at most 1.
 TOLERANCE = 1e-3
+#: Least share of equal classes for a format whose weights are rounded.
+LEAST_SAME_CLASS = 0.9
 #: Training alone uses these parts of a model dict. ``mean`` and ``std`` are
 #: written by themselves.
 _NOT_ARCHITECTURE = ('data_preprocessor', 'train_cfg')
@@ -67,7 +69,8 @@ def write_student(
     Raises:
         UserError: If a format is unknown, lacks a package or cannot hold the
             student; or if logits differ by more than 1e-3 times their
-            standard deviation, or 1e-3 if the deviation is below 1.
+            standard deviation, or 1e-3 if the deviation is below 1; or if
+            rounded weights give more than a tenth of images another class.
         OSError: If a file cannot be written.
     """
     for name in formats:
@@ -91,7 +94,7 @@ def write_student(
     for name in formats:
         try:
             written, classify = FORMATS[name].write(student, description,
-                                                    images_BCHW[:2])
+                                                    images_BCHW)
             parity[name] = _compare(name, classify(images_BCHW), expected_BK)
         except Exception as error:
             # Exporters raise exceptions of many types.
@@ -191,16 +194,22 @@ def _compare(name: str, found_BK: Tensor,
              expected_BK: Tensor) -> dict[str, float]:
     """The entry of ``parity`` in ``config.json``."""
     difference = float((found_BK - expected_BK).abs().max())
+    same_B = found_BK.argmax(1) == expected_BK.argmax(1)
+    same = float(same_B.float().mean())
+    if name in FORMATS and not FORMATS[name].is_exact:
+        if same < LEAST_SAME_CLASS:
+            raise UserError(
+                f'the format {name} gives {same:.0%} of images the '
+                f"student's class, and {LEAST_SAME_CLASS:.0%} are "
+                'required: leave this format out')
+        return dict(largest_difference=difference, same_class_share=same)
     allowed = TOLERANCE * max(1.0, float(expected_BK.std()))
     # NaN is not allowed either.
     if not difference <= allowed:
         raise UserError(f'the logits of the format {name} differ from the '
                         f"student's by {difference:.3g}, and {allowed:.3g} is "
                         'allowed: leave this format out')
-    same_B = found_BK.argmax(1) == expected_BK.argmax(1)
-    return dict(
-        largest_difference=difference,
-        same_class_share=float(same_B.float().mean()))
+    return dict(largest_difference=difference, same_class_share=same)
 
 
 def _write(folder: Path, files: Files, description: dict,

@@ -63,11 +63,15 @@ def by_torch_export(folder, images_BCHW):
     return program.module()(images_BCHW)
 
 
-def by_onnx(folder, images_BCHW):
+def by_onnx(folder, images_BCHW, file='student.onnx'):
     import onnxruntime
     session = onnxruntime.InferenceSession(
-        folder / 'student.onnx', providers=['CPUExecutionProvider'])
+        folder / file, providers=['CPUExecutionProvider'])
     return session.run(None, dict(images=images_BCHW.numpy()))[0]
+
+
+def by_onnx_int8(folder, images_BCHW):
+    return by_onnx(folder, images_BCHW, 'student.int8.onnx')
 
 
 def by_torchscript(folder, images_BCHW):
@@ -87,6 +91,7 @@ READERS = {
     'safetensors': by_safetensors,
     'torch.export': by_torch_export,
     'onnx': by_onnx,
+    'onnx-int8': by_onnx_int8,
     'torchscript': by_torchscript,
     'mmpretrain': by_mmpretrain,
 }
