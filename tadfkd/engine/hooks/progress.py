@@ -1,0 +1,301 @@
+"""What the console shows of a run. The log file has everything."""
+import contextlib
+import logging
+import re
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+from torch import nn
+
+from tadfkd.algorithms import BaseDFKD
+from tadfkd.classifiers.configs import bare_type
+from tadfkd.classifiers.own_network import name_of
+from tadfkd.distributed.wrapper import unwrapped
+from tadfkd.engine.hooks.summary import SummaryHook
+
+#: Messages for the file alone: the preamble, what a shorter line says too, and
+#: warnings on which no user can act.
+_FILE_ONLY = (r'\s*-+\s*System environment|Config:\s|Hooks will be executed|'
+              r'Distributed training is not used|Exp name: |teacher: (\{|OK$)|'
+              r'Epoch\((synthetic|val)\)|"(FileClient|HardDiskBackend)" |'
+              r'Please make sure that the mlflow server')
+#: Further ones, where the live line says them.
+_LIVE = r'|(Epoch|Iter)\(train\)|Saving checkpoint|Checkpoints will be saved'
+#: Seconds from one live line to the next.
+_INTERVAL = 0.5
+#: Columns from which the live line has a bar.
+_WIDE = 100
+
+
+def shorten_console(logger: logging.Logger) -> None:
+    """Let the console have what a person reads. Log files stay as they are.
+
+    Args:
+        logger: The logger of a run.
+    """
+    console = Console()
+    # An environment variable may make rich believe in a terminal.
+    live = console.is_interactive and sys.stdout.isatty()
+    hidden = re.compile(_FILE_ONLY + _LIVE * (live or console.is_jupyter))
+    for index, handler in enumerate(logger.handlers):
+        if type(handler) is logging.StreamHandler:
+            if live:
+                handler = logger.handlers[index] = _Terminal(console, handler)
+            handler.addFilter(
+                lambda record: not hidden.match(record.getMessage()))
+
+
+class _Terminal(logging.StreamHandler):
+    """Writes above the live line, without time and level."""
+
+    def __init__(self, console: Console,
+                 replaced: logging.StreamHandler) -> None:
+        super().__init__(replaced.stream)
+        self.console = console
+        self.setLevel(replaced.level)
+        self.filters = replaced.filters
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message; the terminal breaks its lines."""
+        is_warning = record.levelno >= logging.WARNING
+        try:
+            text = ('warning: ' if is_warning else '') + self.format(record)
+            self.console.print(
+                Text(text, 'yellow' if is_warning else ''), soft_wrap=True)
+        except Exception:
+            self.handleError(record)
+
+
+class ProgressHook(Hook):
+    """Shows what runs, a live line on a terminal, and a line per epoch.
+
+    It is also the context in which the live line can be there. After the
+    context, the terminal is as before.
+    """
+
+    def __init__(self) -> None:
+        self._live: Live | None = None
+        self._next_time = 0.0
+        self._runner: Runner | None = None
+        self._losses: dict[str, float] | None = None
+        # For a run without SummaryHook.
+        self._epochs: list[dict[str, Any]] = []
+
+    def __enter__(self) -> 'ProgressHook':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with contextlib.suppress(Exception):
+            self._end_epoch()
+        self._stop()
+
+    def _stop(self) -> None:
+        # The terminal may be gone.
+        with contextlib.suppress(Exception):
+            if self._live is not None:
+                self._live.stop()
+        self._live = None
+
+    def before_run(self, runner: Runner) -> None:
+        """Begin the live line."""
+        self._runner = runner if is_main_process() else None
+        for handler in runner.logger.handlers:
+            if isinstance(handler, _Terminal) and self._runner:
+                self._live = Live(
+                    Text('before the first step ...'),
+                    console=handler.console,
+                    auto_refresh=False,
+                    transient=True)
+                try:
+                    self._live.start(refresh=True)
+                except Exception:
+                    self._stop()
+
+    def before_train(self, runner: Runner) -> None:
+        """Say what runs."""
+        summary = _summary_of(runner)
+        top1 = None
+        if summary is not None:
+            self._epochs = summary.history['epochs']
+            top1 = summary.history['teacher_top1']
+        if self._runner is not None:
+            runner.logger.info(_what_runs(runner, top1))
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Sum up the epoch before, which has been validated now."""
+        self._end_epoch()
+
+    def after_train_iter(self, runner: Runner, *args: Any,
+                         **kwargs: Any) -> None:
+        """Draw the live line anew, twice per second at most."""
+        self._draw(runner)
+
+    def after_val_iter(self, runner: Runner, *args: Any,
+                       **kwargs: Any) -> None:
+        """Draw the live line anew, as long as an epoch is validated."""
+        self._draw(runner, 'validation')
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Note the mean losses of the epoch."""
+        size = len(runner.train_dataloader)
+        self._losses = {
+            name.removeprefix('train/'): float(values.mean(size))
+            for name, values in runner.message_hub.log_scalars.items()
+            if re.fullmatch('train/(.*_total|loss)', name)
+        }
+
+    def after_val_epoch(self,
+                        runner: Runner,
+                        metrics: dict[str, float] | None = None) -> None:
+        """Note what a run without SummaryHook has measured."""
+        if metrics and _summary_of(runner) is None:
+            self._epochs.append(
+                dict(metrics, student_top1=metrics.get('accuracy/top1')))
+
+    def after_train(self, runner: Runner) -> None:
+        """Sum up the last epoch."""
+        self._end_epoch()
+        self._stop()
+
+    def _end_epoch(self) -> None:
+        losses, self._losses = self._losses, None
+        runner = self._runner
+        if losses is None or runner is None:
+            return
+        # The loop counts an epoch after its hooks, which may have failed.
+        epoch = -(-runner.iter // len(runner.train_dataloader))
+        entry = self._epochs[-1] if self._epochs else {}
+        parts = [f'epoch {epoch}/{runner.max_epochs}']
+        parts += [f'{name} {value:.4g}' for name, value in losses.items()]
+        parts += [
+            f'{name} {entry[key]:.4g}{unit}'
+            for key, name, unit in (('agreement', 'agreement', ' %'),
+                                    ('kappa', 'kappa', ''), ('student_top1',
+                                                             'top-1', ' %'))
+            if entry.get(key) is not None
+        ]
+        runner.logger.info('  '.join(parts))
+
+    def _draw(self, runner: Runner, doing: str | None = None) -> None:
+        now = time.monotonic()
+        if self._live is None or now < self._next_time:
+            return
+        self._next_time = now + _INTERVAL
+        try:
+            width = self._live.console.width
+            done, total = _steps(runner)
+            parts = [f'step {done}/{total}']
+            eta = runner.message_hub.runtime_info.get('eta')
+            if doing is not None:
+                parts.append(doing)
+            elif eta is not None:
+                parts.append(f'eta {timedelta(seconds=int(eta))}')
+            line: Any = live_line(parts + measured(self._epochs), width)
+            if width >= _WIDE:
+                bar = ProgressBar(total, done, width=20)
+                line, text = Table.grid(padding=(0, 2)), line
+                line.add_row(bar, text)
+            self._live.update(line, refresh=True)
+        except Exception as error:
+            self._stop()
+            runner.logger.warning(f'there is no live line any more: {error!r}')
+
+
+def live_line(parts: list[str], width: int) -> Text:
+    """The first parts, as many as a line of that width holds."""
+    while len('  '.join(parts)) >= width and len(parts) > 1:
+        parts = parts[:-1]
+    line = Text('  '.join(parts), no_wrap=True, overflow='ellipsis')
+    line.highlight_words(['healthy'], 'green')
+    line.highlight_regex(r'unhealthy \(.*?\)', 'bold red')
+    return line
+
+
+def measured(epochs: list[dict[str, Any]]) -> list[str]:
+    """What a person wants to know of the epochs so far, most wanted first.
+
+    Args:
+        epochs: Entries of ``history.json``.
+
+    Example:
+        >>> measured([dict(student_top1=9.2), dict(student_top1=9.1)])
+        ['top-1 9.1 %', 'best 9.2 %']
+    """
+    parts = []
+    for key, name in ('student_top1', 'top-1'), ('agreement', 'agreement'):
+        values = [entry[key] for entry in epochs if entry.get(key) is not None]
+        if values:
+            parts = [f'{name} {values[-1]:.1f} %', f'best {max(values):.1f} %']
+            break
+    if epochs and 'findings' in epochs[-1]:
+        findings = len(epochs[-1]['findings'])
+        plural = 's' * (findings > 1)
+        parts.insert(
+            1, f'unhealthy ({findings} finding{plural})'
+            if findings else 'healthy')
+    return parts
+
+
+def _steps(runner: Runner) -> tuple[int, int]:
+    """Steps of the student so far and in the whole run."""
+    model = unwrapped(runner.model)
+    if isinstance(model, BaseDFKD):
+        return model.counters.student_steps, model.total_student_steps
+    return min(runner.iter + 1, runner.max_iters), runner.max_iters
+
+
+def _what_runs(runner: Runner, top1: float | None) -> str:
+    part, model = runner.cfg.model, unwrapped(runner.model)
+    steps = _steps(runner)[1]
+    if isinstance(model, BaseDFKD):
+        level = '' if top1 is None else f', top-1 {top1:.2f} %'
+        what = (f'{bare_type(part)}: {_name(part.teacher)} '
+                f'({_size(model.teacher)}{level}) teaches '
+                f'{_name(part.student)} ({_size(model.student)}) in '
+                f'{steps} steps')
+    else:
+        what = f'training {_name(part)} ({_size(model)}) in {steps} steps'
+    log = Path(runner.logger.log_file).relative_to(runner.work_dir)
+    return f'{what}\nwork directory {runner.work_dir}, log {log}'
+
+
+def _size(network: nn.Module) -> str:
+    count = sum(weight.numel() for weight in network.parameters())
+    return f'{count / 1e6:.2f} M weights'
+
+
+def _name(part: Any) -> str:
+    """A name for the network of a config.
+
+    Example:
+        >>> _name(dict(model=dict(backbone=dict(type='ResNet', depth=18))))
+        'ResNet-18'
+    """
+    while isinstance(part, dict):
+        inner = next((part[key]
+                      for key in ('model', 'model_name', 'backbone', 'factory')
+                      if part.get(key)), None)
+        if inner is None:
+            size = part.get('depth', part.get('arch', ''))
+            name = bare_type(part) or 'a network'
+            return name + f'-{size}' * (
+                size != '' and not isinstance(size, dict))
+        part = inner
+    name = name_of(part)
+    return Path(name).stem if name.endswith('.py') else name
+
+
+def _summary_of(runner: Runner) -> SummaryHook | None:
+    return next(
+        (hook for hook in runner.hooks if isinstance(hook, SummaryHook)), None)
