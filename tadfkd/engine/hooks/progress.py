@@ -26,10 +26,11 @@ from tadfkd.engine.hooks.summary import SummaryHook
 
 #: Messages for the file alone: the preamble, what a shorter line says too, and
 #: warnings on which no user can act.
-_FILE_ONLY = (r'\s*-+\s*System environment|Config:\s|Hooks will be executed|'
-              r'Distributed training is not used|Exp name: |teacher: (\{|OK$)|'
-              r'Epoch\((synthetic|val)\)|"(FileClient|HardDiskBackend)" |'
-              r'Please make sure that the mlflow server')
+_FILE_ONLY = (
+    r'\s*-+\s*System environment|Config:\s|Hooks will be executed|'
+    r'Distributed training is not used|Exp name: |teacher: (\{|OK$)|'
+    r'Epoch\((synthetic|val)\)|Loads checkpoint by|'
+    r'"(FileClient|HardDiskBackend)" |Please make sure that the mlflow server')
 #: Further ones, where the live line says them.
 _LIVE = r'|(Epoch|Iter)\(train\)|Saving checkpoint|Checkpoints will be saved'
 #: Seconds from one live line to the next.
@@ -133,7 +134,7 @@ class ProgressHook(Hook):
             runner.logger.info(_what_runs(runner, top1))
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Sum up the epoch before, which has been validated now."""
+        """Sum up the epoch before, if it was not validated."""
         self._end_epoch()
 
     def after_train_iter(self, runner: Runner, *args: Any,
@@ -147,21 +148,24 @@ class ProgressHook(Hook):
         self._draw(runner, 'validation')
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Note the mean losses of the epoch."""
+        """Note the mean losses of the epoch, which may be validated yet."""
         size = len(runner.train_dataloader)
         self._losses = {
             name.removeprefix('train/'): float(values.mean(size))
             for name, values in runner.message_hub.log_scalars.items()
             if re.fullmatch('train/(.*_total|loss)', name)
         }
+        if runner.val_loop is None:
+            self._end_epoch()
 
     def after_val_epoch(self,
                         runner: Runner,
                         metrics: dict[str, float] | None = None) -> None:
-        """Note what a run without SummaryHook has measured."""
+        """Sum up the epoch."""
         if metrics and _summary_of(runner) is None:
             self._epochs.append(
                 dict(metrics, student_top1=metrics.get('accuracy/top1')))
+        self._end_epoch()
 
     def after_train(self, runner: Runner) -> None:
         """Sum up the last epoch."""
@@ -193,7 +197,8 @@ class ProgressHook(Hook):
             return
         self._next_time = now + _INTERVAL
         try:
-            width = self._live.console.width
+            # The terminal writes ^C behind the line.
+            width = self._live.console.width - 3
             done, total = _steps(runner)
             parts = [f'step {done}/{total}']
             eta = runner.message_hub.runtime_info.get('eta')
@@ -201,11 +206,14 @@ class ProgressHook(Hook):
                 parts.append(doing)
             elif eta is not None:
                 parts.append(f'eta {timedelta(seconds=int(eta))}')
-            line: Any = live_line(parts + measured(self._epochs), width)
-            if width >= _WIDE:
-                bar = ProgressBar(total, done, width=20)
-                line, text = Table.grid(padding=(0, 2)), line
-                line.add_row(bar, text)
+            parts += measured(self._epochs)
+            line = Table.grid(padding=(0, 2))
+            if width < _WIDE:
+                line.add_row(live_line(parts, width))
+            else:
+                line.add_row(
+                    ProgressBar(total, done, width=20),
+                    live_line(parts, width - 22))
             self._live.update(line, refresh=True)
         except Exception as error:
             self._stop()
@@ -214,7 +222,7 @@ class ProgressHook(Hook):
 
 def live_line(parts: list[str], width: int) -> Text:
     """The first parts, as many as a line of that width holds."""
-    while len('  '.join(parts)) >= width and len(parts) > 1:
+    while len('  '.join(parts)) > width and len(parts) > 1:
         parts = parts[:-1]
     line = Text('  '.join(parts), no_wrap=True, overflow='ellipsis')
     line.highlight_words(['healthy'], 'green')
