@@ -69,6 +69,7 @@ class _BriefRunner(Runner):
 
 def build_runner(config: Config,
                  verbose: bool = False,
+                 /,
                  **built: Any) -> Runner:
     """Build the Runner of a config.
 
