@@ -1,7 +1,7 @@
 """Training, distilling and testing from a config."""
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ def train(config: Config,
         with memory_errors_as_user_errors(), as_config_error(
                 'the run',
                 has_begun=lambda: first_epoch.has_begun), writing_errors(
-                    config), progress:
+                    config), closing(progress):
             return runner.train()
 
 

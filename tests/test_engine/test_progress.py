@@ -75,7 +75,7 @@ def test_a_terminal_has_a_live_line_whose_error_ends_no_run(
     assert 'before the first step' in shown and 'step 2/8' in shown
     assert re.search(r'eta 0:00:\d\d  top-1 \S+ %  \S*healthy', shown)
     whole = '\n'.join(lines)
-    assert re.search(r'^TADFKD: .* weights, top-1 .*\) teaches .* in 8 steps$',
+    assert re.search(r'^TADFKD: .* teaches .*, teacher top-1 .* %\n8 steps, ',
                      whole, re.M), whole
     assert re.search(
         r'^epoch 2/2  student_total \S+  generator_total \S+  agreement \S+ %'

@@ -22,6 +22,7 @@ from tadfkd.algorithms import BaseDFKD
 from tadfkd.classifiers.configs import bare_type
 from tadfkd.classifiers.own_network import name_of
 from tadfkd.distributed.wrapper import unwrapped
+from tadfkd.engine.hooks.looking import never_ends_a_run
 from tadfkd.engine.hooks.summary import SummaryHook
 
 #: Messages for the file alone: the preamble, what a shorter line says too, and
@@ -81,8 +82,7 @@ class _Terminal(logging.StreamHandler):
 class ProgressHook(Hook):
     """Shows what runs, a live line on a terminal, and a line per epoch.
 
-    It is also the context in which the live line can be there. After the
-    context, the terminal is as before.
+    After :meth:`close`, the terminal is as before.
     """
 
     def __init__(self) -> None:
@@ -93,15 +93,8 @@ class ProgressHook(Hook):
         # For a run without SummaryHook.
         self._epochs: list[dict[str, Any]] = []
 
-    def __enter__(self) -> 'ProgressHook':
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with contextlib.suppress(Exception):
-            self._end_epoch()
-        self._stop()
-
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """End the live line, however the run has ended."""
         # The terminal may be gone.
         with contextlib.suppress(Exception):
             if self._live is not None:
@@ -118,11 +111,9 @@ class ProgressHook(Hook):
                     console=handler.console,
                     auto_refresh=False,
                     transient=True)
-                try:
-                    self._live.start(refresh=True)
-                except Exception:
-                    self._stop()
+                self._live.start(refresh=True)
 
+    @never_ends_a_run
     def before_train(self, runner: Runner) -> None:
         """Say what runs."""
         summary = _summary_of(runner)
@@ -170,7 +161,6 @@ class ProgressHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Sum up the last epoch."""
         self._end_epoch()
-        self._stop()
 
     def _end_epoch(self) -> None:
         losses, self._losses = self._losses, None
@@ -179,16 +169,14 @@ class ProgressHook(Hook):
             return
         # The loop counts an epoch after its hooks, which may have failed.
         epoch = -(-runner.iter // len(runner.train_dataloader))
-        entry = self._epochs[-1] if self._epochs else {}
         parts = [f'epoch {epoch}/{runner.max_epochs}']
         parts += [f'{name} {value:.4g}' for name, value in losses.items()]
-        parts += [
-            f'{name} {entry[key]:.4g}{unit}'
-            for key, name, unit in (('agreement', 'agreement', ' %'),
-                                    ('kappa', 'kappa', ''), ('student_top1',
-                                                             'top-1', ' %'))
-            if entry.get(key) is not None
-        ]
+        entry = self._epochs[-1] if self._epochs else {}
+        for key, text in (('agreement', 'agreement {:.1f} %'),
+                          ('kappa', 'kappa {:.2f}'), ('student_top1',
+                                                      'top-1 {:.1f} %')):
+            if entry.get(key) is not None:
+                parts.append(text.format(entry[key]))
         runner.logger.info('  '.join(parts))
 
     def _draw(self, runner: Runner, doing: str | None = None) -> None:
@@ -212,11 +200,11 @@ class ProgressHook(Hook):
                 line.add_row(live_line(parts, width))
             else:
                 line.add_row(
-                    ProgressBar(total, done, width=20),
+                    ProgressBar(total, done, 20, complete_style='cyan'),
                     live_line(parts, width - 22))
             self._live.update(line, refresh=True)
         except Exception as error:
-            self._stop()
+            self.close()
             runner.logger.warning(f'there is no live line any more: {error!r}')
 
 
@@ -225,8 +213,8 @@ def live_line(parts: list[str], width: int) -> Text:
     while len('  '.join(parts)) > width and len(parts) > 1:
         parts = parts[:-1]
     line = Text('  '.join(parts), no_wrap=True, overflow='ellipsis')
-    line.highlight_words(['healthy'], 'green')
-    line.highlight_regex(r'unhealthy \(.*?\)', 'bold red')
+    line.highlight_regex(r'\bhealthy', 'green')
+    line.highlight_regex('unhealthy', 'bold red')
     return line
 
 
@@ -247,11 +235,7 @@ def measured(epochs: list[dict[str, Any]]) -> list[str]:
             parts = [f'{name} {values[-1]:.1f} %', f'best {max(values):.1f} %']
             break
     if epochs and 'findings' in epochs[-1]:
-        findings = len(epochs[-1]['findings'])
-        plural = 's' * (findings > 1)
-        parts.insert(
-            1, f'unhealthy ({findings} finding{plural})'
-            if findings else 'healthy')
+        parts.insert(1, 'unhealthy' if epochs[-1]['findings'] else 'healthy')
     return parts
 
 
@@ -265,43 +249,27 @@ def _steps(runner: Runner) -> tuple[int, int]:
 
 def _what_runs(runner: Runner, top1: float | None) -> str:
     part, model = runner.cfg.model, unwrapped(runner.model)
-    steps = _steps(runner)[1]
+    what = f'training {_name(part, model)}'
     if isinstance(model, BaseDFKD):
-        level = '' if top1 is None else f', top-1 {top1:.2f} %'
-        what = (f'{bare_type(part)}: {_name(part.teacher)} '
-                f'({_size(model.teacher)}{level}) teaches '
-                f'{_name(part.student)} ({_size(model.student)}) in '
-                f'{steps} steps')
-    else:
-        what = f'training {_name(part)} ({_size(model)}) in {steps} steps'
+        what = (f'{bare_type(part)}: {_name(part.teacher, model.teacher)} '
+                f'teaches {_name(part.student, model.student)}')
+    if top1 is not None:
+        what += f', teacher top-1 {top1:.2f} %'
     log = Path(runner.logger.log_file).relative_to(runner.work_dir)
-    return f'{what}\nwork directory {runner.work_dir}, log {log}'
+    return (f'{what}\n{_steps(runner)[1]} steps, work directory '
+            f'{runner.work_dir}, log {log}')
 
 
-def _size(network: nn.Module) -> str:
-    count = sum(weight.numel() for weight in network.parameters())
-    return f'{count / 1e6:.2f} M weights'
-
-
-def _name(part: Any) -> str:
-    """A name for the network of a config.
-
-    Example:
-        >>> _name(dict(model=dict(backbone=dict(type='ResNet', depth=18))))
-        'ResNet-18'
-    """
+def _name(part: Any, network: nn.Module) -> str:
+    """The name and the size of the network of a config."""
+    size = sum(weight.numel() for weight in network.parameters()) / 1e6
     while isinstance(part, dict):
-        inner = next((part[key]
-                      for key in ('model', 'model_name', 'backbone', 'factory')
-                      if part.get(key)), None)
+        keys = 'model', 'model_name', 'backbone', 'factory'
+        inner = next((part[key] for key in keys if part.get(key)), None)
         if inner is None:
-            size = part.get('depth', part.get('arch', ''))
-            name = bare_type(part) or 'a network'
-            return name + f'-{size}' * (
-                size != '' and not isinstance(size, dict))
+            inner = f'{bare_type(part)}-{part.get("depth", "")}'.strip('-')
         part = inner
-    name = name_of(part)
-    return Path(name).stem if name.endswith('.py') else name
+    return f'{name_of(part).removesuffix(".py")} ({size:.2f} M weights)'
 
 
 def _summary_of(runner: Runner) -> SummaryHook | None:
