@@ -8,8 +8,10 @@ import fnmatch
 import io
 import json
 import math
+import os
 import shlex
 import sys
+import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +22,9 @@ from tadfkd.errors import Interrupted, UserError
 from tadfkd.utils.shipped import PREFIX, find_config, shipped_configs
 from tadfkd.utils.startup import check_dependencies
 
+#: Warnings of the libraries on which no user can act.
+NO_ACTION = (r'Fail to import ``MultiScaleDeformableAttention``',
+             'Multi-processing start method', 'pkg_resources is deprecated')
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
@@ -197,6 +202,20 @@ def _add_train(parser: ArgumentParser) -> None:
         '--no-eval',
         action='store_true',
         help='train without any evaluation data')
+    parser.add_argument(
+        '--verbose',
+        action='store_true',
+        help='print everything that the log file has')
+    recorders = parser.add_argument_group('recorders, beside the log file')
+    recorders.add_argument('--tensorboard', action='store_true')
+    recorders.add_argument('--wandb', metavar='PROJECT')
+    recorders.add_argument(
+        '--mlflow',
+        nargs='?',
+        const='mlruns',
+        metavar='FOLDER_OR_URI',
+        help='the folder is mlruns if none is named')
+    recorders.add_argument('--aim', action='store_true')
     add_cfg_options(parser)
     _add_launcher(parser)
 
@@ -216,9 +235,10 @@ def _train(arguments: Namespace) -> None:
         launcher=arguments.launcher,
         teacher=arguments.teacher,
         teacher_checkpoint=arguments.teacher_checkpoint,
-        evaluate=not arguments.no_eval)
+        evaluate=not arguments.no_eval,
+        recorders=_recorders(arguments))
     try:
-        train(config)
+        train(config, verbose=arguments.verbose)
     except Interrupted as interruption:
         # With several processes, the command of the launcher is not known.
         if arguments.launcher == 'none':
@@ -226,6 +246,29 @@ def _train(arguments: Namespace) -> None:
                 f'{interruption}: {resuming_command(sys.argv)}',
                 file=sys.stderr)
         raise
+
+
+def _recorders(arguments: Namespace) -> list[dict[str, Any]]:
+    """mmengine's back ends for the options of a command line."""
+    chosen: list[dict[str, Any]] = []
+    if arguments.tensorboard:
+        chosen.append(dict(type='TensorboardVisBackend'))
+    if arguments.wandb is not None:
+        chosen.append(
+            dict(
+                type='WandbVisBackend',
+                init_kwargs=dict(project=arguments.wandb)))
+    if arguments.mlflow is not None:
+        uri = arguments.mlflow
+        if '://' not in uri:
+            uri = Path(uri).resolve().as_uri()
+            # MLflow writes to a folder only if this variable allows it.
+            os.environ.setdefault('MLFLOW_ALLOW_FILE_STORE', 'true')
+        chosen.append(
+            dict(type='MLflowVisBackend', tracking_uri=uri, exp_name='tadfkd'))
+    if arguments.aim:
+        chosen.append(dict(type='AimVisBackend'))
+    return chosen
 
 
 def resuming_command(arguments: Sequence[str]) -> str:
@@ -414,6 +457,10 @@ def main(words: Sequence[str] | None = None) -> None:
                 description=command.description))
     arguments = parser.parse_args(words)
     sys.path.insert(0, '')
+
+    if not getattr(arguments, 'verbose', False):
+        for message in NO_ACTION:
+            warnings.filterwarnings('ignore', message)
 
     def tool() -> None:
         check_dependencies()

@@ -143,3 +143,36 @@ def test_a_mistake_ends_a_tool_in_one_line_with_its_exit_code(
 def test_a_tool_shows_a_bug_with_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run_tool(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize('option, backend', [
+    (['--tensorboard'], dict(type='TensorboardVisBackend')),
+    (['--wandb', 'mine'
+      ], dict(type='WandbVisBackend', init_kwargs=dict(project='mine'))),
+    (['--mlflow', 'http://host:5000'],
+     dict(
+         type='MLflowVisBackend',
+         tracking_uri='http://host:5000',
+         exp_name='tadfkd')),
+    (['--mlflow'],
+     dict(
+         type='MLflowVisBackend',
+         tracking_uri=Path('mlruns').resolve().as_uri(),
+         exp_name='tadfkd')),
+    (['--aim'], dict(type='AimVisBackend')),
+])
+def test_recorders_are_added_to_those_of_the_config(
+        option: list[str], backend: dict,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    # main() changes the first, and --mlflow the second.
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    monkeypatch.setenv('MLFLOW_ALLOW_FILE_STORE', 'true')
+    configs: list = []
+    monkeypatch.setattr('tadfkd.apis.train',
+                        lambda config, **_: configs.append(config))
+    main(['train', 'tadfkd::teachers/vitw64_digits.py', *option])
+    [config] = configs
+    assert config.visualizer.type == 'UniversalVisualizer'
+    assert config.visualizer.vis_backends == [
+        dict(type='LocalVisBackend'), backend
+    ]

@@ -4,6 +4,7 @@ import codecs
 import copy
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +40,19 @@ EVALUATION = tuple(f'{stage}_{part}' for stage in ('val', 'test')
                    for part in ('dataloader', 'cfg', 'evaluator'))
 
 
-def load_config(path: str | os.PathLike | dict,
-                options: dict[str, Any] | None = None,
-                work_dir: str | None = None,
-                seed: int | None = None,
-                resume: bool | str = False,
-                amp: bool = False,
-                launcher: str = 'none',
-                teacher: Any = None,
-                student: Any = None,
-                teacher_checkpoint: str | None = None,
-                evaluate: bool = True) -> Config:
+def load_config(
+    path: str | os.PathLike | dict,
+    options: dict[str, Any] | None = None,
+    work_dir: str | None = None,
+    seed: int | None = None,
+    resume: bool | str = False,
+    amp: bool = False,
+    launcher: str = 'none',
+    teacher: Any = None,
+    student: Any = None,
+    teacher_checkpoint: str | None = None,
+    evaluate: bool = True,
+    recorders: Sequence[dict[str, Any]] = ()) -> Config:
     """Read a config, and apply the changes of a user.
 
     Args:
@@ -73,6 +76,8 @@ def load_config(path: str | os.PathLike | dict,
             model dict, a network, or a class or function that builds one.
         teacher_checkpoint: Replaces ``model.teacher.checkpoint``.
         evaluate: False removes all evaluation data.
+        recorders: Further ``vis_backends`` of mmengine's visualizer, such as
+            ``dict(type='TensorboardVisBackend')``.
 
     Returns:
         The config. Checks that need built components are not made yet.
@@ -107,6 +112,13 @@ def load_config(path: str | os.PathLike | dict,
     if not evaluate:
         for key in EVALUATION:
             config[key] = None
+    if recorders:
+        default = dict(
+            type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+        visualizer = config.get('visualizer') or default
+        config.visualizer = dict(
+            visualizer,
+            vis_backends=[*(visualizer.get('vis_backends') or ()), *recorders])
     if work_dir is not None:
         config.work_dir = work_dir
     elif config.get('work_dir') is None:

@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from mmengine.registry import DATASETS, HOOKS, OPTIMIZERS
 from mmengine.runner import Runner
@@ -25,6 +26,7 @@ from torch import nn
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.apis.config_checks import check_class_count, try_data
 from tadfkd.checkpoints.resume_point import newest_intact
+from tadfkd.engine.hooks.progress import shorten_console
 from tadfkd.errors import UserError
 from tadfkd.utils.library_errors import as_config_error
 
@@ -55,11 +57,25 @@ class _FormattedOnce(Config):
         return self.__dict__['_formatted'][1]
 
 
-def build_runner(config: Config, **built: Any) -> Runner:
+class _BriefRunner(Runner):
+    """mmengine's Runner, whose console has less than its log file."""
+
+    def build_logger(self, *arguments: Any, **named: Any) -> MMLogger:
+        """Build the logger."""
+        logger = super().build_logger(*arguments, **named)
+        shorten_console(logger)
+        return logger
+
+
+def build_runner(config: Config,
+                 verbose: bool = False,
+                 /,
+                 **built: Any) -> Runner:
     """Build the Runner of a config.
 
     Args:
         config: The config, which stays unchanged.
+        verbose: Whether the console has everything that the log file has.
         **built: Arguments of the Runner that replace those of the config.
 
     Raises:
@@ -89,7 +105,8 @@ def build_runner(config: Config, **built: Any) -> Runner:
     formatted = _FormattedOnce()
     formatted.__dict__.update(vars(config))
     with as_config_error('the run'), writing_errors(config):
-        return Runner(**arguments | built, cfg=formatted)
+        runner = Runner if verbose else _BriefRunner
+        return runner(**arguments | built, cfg=formatted)
 
 
 def _build_hook(path: str, hook: Any) -> Hook | None:

@@ -1,7 +1,7 @@
 """Training, distilling and testing from a config."""
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tadfkd.apis.trained import prepare, trained_model
 from tadfkd.checkpoints.reading import restricted_unpickling
 from tadfkd.checkpoints.resume_point import find_start
 from tadfkd.distributed import process_group
+from tadfkd.engine.hooks.progress import ProgressHook
 from tadfkd.errors import UserError
 from tadfkd.utils.files import write_atomically
 from tadfkd.utils.library_errors import (as_config_error,
@@ -40,6 +41,7 @@ def distill(config: str | os.PathLike | Config | dict | None = None,
             std: Sequence[float] | None = None,
             value_range: float | None = None,
             steps: int | None = None,
+            verbose: bool = False,
             **changes: Any) -> Run:
     """Distil a student from a teacher, or as a config says.
 
@@ -69,6 +71,7 @@ def distill(config: str | os.PathLike | Config | dict | None = None,
             is 255.
         steps: Student steps, >= 1; a few are added where epochs would not be
             whole. The default is 50000.
+        verbose: As for :func:`train`.
         **changes: Further arguments of :func:`load_config`. A config that is
             loaded already cannot be changed.
 
@@ -118,7 +121,7 @@ def distill(config: str | os.PathLike | Config | dict | None = None,
         raise UserError(f'{loaded.filename or "the config"} has no '
                         'model.teacher, so there is nothing to distil: use '
                         'train')
-    train(loaded)
+    train(loaded, verbose=verbose)
     if not Path(loaded.work_dir, 'summary.json').is_file():
         raise UserError(f'the run has written no {loaded.work_dir}/summary.'
                         'json: add a SummaryHook to default_hooks, or use '
@@ -126,12 +129,16 @@ def distill(config: str | os.PathLike | Config | dict | None = None,
     return Run(loaded)
 
 
-def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
+def train(config: Config,
+          hooks: Sequence[Hook] = (),
+          verbose: bool = False) -> nn.Module:
     """Train what the config describes: a student, or a plain classifier.
 
     Args:
         config: From :func:`load_config`.
         hooks: Further hooks, called after all hooks of the config.
+        verbose: Whether the console has everything that the log file has,
+            in place of short lines and, on a terminal, a live line.
 
     Returns:
         The trained model.
@@ -160,6 +167,7 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
         # The Runner writes its first file, so it is built last.
         runner = build_runner(
             config,
+            verbose,
             model=model,
             optim_wrapper=build_optimizers(config, model),
             train_cfg=with_epoch_loop(config.train_cfg),
@@ -172,13 +180,13 @@ def train(config: Config, hooks: Sequence[Hook] = ()) -> nn.Module:
             **loaders)
         for note in notes:
             runner.logger.warning(note)
-        first_epoch = _FirstEpoch()
-        for hook in (*hooks, first_epoch):
+        first_epoch, progress = _FirstEpoch(), ProgressHook()
+        for hook in (*hooks, first_epoch, *([] if verbose else [progress])):
             runner.register_hook(hook, 'LOWEST')
         with memory_errors_as_user_errors(), as_config_error(
                 'the run',
                 has_begun=lambda: first_epoch.has_begun), writing_errors(
-                    config):
+                    config), closing(progress):
             return runner.train()
 
 
