@@ -25,8 +25,8 @@ TEACHERS = [
     f'configs/teachers/{name}_digits.py' for name in ('vgg11bn', 'vitw64')
 ]
 OPTIONS = [
-    '--cfg-options', 'model.batch_size=16', 'train_cfg.max_epochs=6',
-    'train_dataloader.dataset.num_steps=6',
+    '--cfg-options', 'model.batch_size=16', 'train_cfg.max_epochs=4',
+    'train_dataloader.dataset.num_steps=4',
     'default_hooks.samples.num_images=16',
     'default_hooks.summary.num_images=16'
 ]
