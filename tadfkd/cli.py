@@ -425,7 +425,7 @@ def _seeds(text: str) -> range:
 
 
 def _sweep(arguments: Namespace) -> None:
-    """Exit code 1 if a run has failed."""
+    """Exit code 1 if a run has not finished."""
     teachers = arguments.teacher or [None]
     for path in (*arguments.config,
                  *(name for name in teachers if (name or '').endswith('.py'))):

@@ -12,7 +12,7 @@ from typing import Any
 
 from tadfkd.errors import Interrupted, UserError, reason_of
 from tadfkd.sweeps.planning import PlannedRun
-from tadfkd.sweeps.run_status import is_done
+from tadfkd.sweeps.run_status import is_done, read_status
 
 
 def make_runs(runs: Sequence[PlannedRun], out: Path, launch: str,
@@ -27,7 +27,7 @@ def make_runs(runs: Sequence[PlannedRun], out: Path, launch: str,
         slurm: Parameters of submitit's executor.
 
     Returns:
-        Whether no run has failed, as far as this process knows.
+        Whether all runs have finished, or are left to others.
 
     Raises:
         UserError: If ``launch`` is something else, or Slurm is not there.
@@ -51,7 +51,8 @@ def make_runs(runs: Sequence[PlannedRun], out: Path, launch: str,
         if missing:
             _submit(missing, out / '.slurm', slurm)
         return True
-    return _run_here(missing, int(count or 1))
+    return _run_here(missing, int(count or 1)) and all(
+        read_status(run.folder)['state'] == 'finished' for run in runs)
 
 
 def _run_here(runs: Sequence[PlannedRun], count: int) -> bool:

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from tadfkd.errors import Interrupted, UserError
+from tadfkd.errors import Interrupted, UnhealthyRun, UserError
 from tadfkd.sweeps import executors
 from tadfkd.sweeps.executors import SlurmRun, make_runs
 from tadfkd.sweeps.planning import PlannedRun
@@ -61,6 +61,21 @@ def test_each_run_has_a_gpu_and_a_failure_stops_no_other(
     assert not (runs[0].folder / 'environment').exists()
     assert {(run.folder / 'environment').read_text().strip('\n')
             for run in runs[1:]} == expected
+
+
+def test_a_sweep_succeeds_if_all_runs_have_finished(plan: Plan,
+                                                    tmp_path: Path) -> None:
+    runs = plan([0, 1])
+
+    def collapse(_: Any) -> NoReturn:
+        raise UnhealthyRun('it has collapsed')
+
+    make_once(runs[0].folder, runs[0].load, lambda _: None)
+    assert make_runs(runs[:1], tmp_path / 'runs', 'local', {})
+    with pytest.raises(UnhealthyRun):
+        make_once(runs[1].folder, runs[1].load, collapse)
+    # It would collapse again, so it is not made again.
+    assert not make_runs(runs, tmp_path / 'runs', 'local', {})
 
 
 def test_a_signal_is_passed_on_and_nothing_more_is_started(
