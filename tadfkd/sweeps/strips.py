@@ -56,6 +56,8 @@ def draw_strips(rows: Mapping[str, Mapping[str, float | None]],
                 s=42 if colour.startswith('C') else 20,
                 color=colour,
                 marker=marker,
+                # The cross is on the edge.
+                clip_on=value is not None,
                 label=None if text in seen else text)
             seen.add(text)
     axes.set_yticks(range(len(ordered)), [name for name, _ in ordered])

@@ -29,7 +29,7 @@ def sweep(out: Path, *more: str) -> int:
             'configs/teachers/vgg11bn_digits.py', '--seeds', *map(str, SEEDS),
             '--out',
             str(out), *more, '--cfg-options', 'model.batch_size=16',
-            'train_cfg.max_epochs=8', 'train_dataloader.dataset.num_steps=6',
+            'train_cfg.max_epochs=4', 'train_dataloader.dataset.num_steps=4',
             'default_hooks.samples.num_images=16',
             'default_hooks.summary.num_images=16'
         ])
@@ -67,8 +67,7 @@ def end(path: Path) -> dict:
 
 
 out, record = map(Path, sys.argv[1:])
-code = sweep(out / 'slurm', '--launch', 'slurm', '--slurm', 'timeout_min=60',
-             'slurm_use_srun=True')
+code = sweep(out / 'slurm', '--launch', 'slurm', '--slurm', 'timeout_min=60')
 array = call('squeue', '-h', '-o', '%F').split('\n')[0]
 print(call('squeue'), flush=True)
 preempted = {}
@@ -77,8 +76,9 @@ for seed, words in zip(SEEDS, ways):
     run = folder(out / 'slurm', seed)
     wait(f'a checkpoint of seed {seed}', (run / 'last_checkpoint').is_file)
     print(*words, call(*words, f'{array}_{seed}'), flush=True)
-    wait(f'the stop of seed {seed}',
-         lambda: read_status(run)['state'] == 'interrupted')
+    wait(
+        f'the stop of seed {seed}',
+        lambda run=run: read_status(run)['state'] == 'interrupted')
     preempted[seed] = dict(
         by=' '.join(words),
         **read_status(run),
