@@ -108,9 +108,10 @@ def _end_of(run: PlannedRun, process: subprocess.Popen) -> str:
         return 'done'
     if process.returncode < 0:
         return f'ended by {signal.Signals(-process.returncode).name}'
+    # A run that was refused leaves the status as it is.
     lines = (run.folder / 'output.log').read_text(errors='replace').split('\n')
-    last = next(filter(None, reversed(lines)), 'error')
-    return last.removeprefix('error: ')
+    last = next(filter(None, reversed(lines)), 'failed')
+    return read_status(run.folder)['reason'] or last.removeprefix('error: ')
 
 
 def _visible_gpus() -> list[str]:
