@@ -133,18 +133,22 @@ class SlurmRun:
 
     words: list[str]
 
-    def __call__(self) -> object:
-        """Make the run, or resume it. Returns the exit code."""
+    def __call__(self) -> None:
+        """Make the run, or resume it.
+
+        Raises:
+            SystemExit: With the exit code of a run that has not finished,
+                which is then that of the job.
+        """
         from tadfkd.cli import main
         try:
             main(self.words)
-        except SystemExit as end:
+        except Interrupted as end:
             if 'SIGUSR2' in str(end):
                 # The run is saved. Now the handler of submitit, which the
                 # run had replaced, requeues the job.
                 os.kill(os.getpid(), signal.SIGUSR2)
-            return end.code
-        return 0
+            raise
 
     def checkpoint(self) -> Any:
         """What submitit submits again after a preemption: the same run."""
