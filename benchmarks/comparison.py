@@ -1,5 +1,4 @@
 """Runs of several configs with several seeds, and a table of the results."""
-import hashlib
 import json
 import multiprocessing
 import os
@@ -17,6 +16,7 @@ from benchmarks.records import checkout_commit
 from tadfkd.apis.config import load_config
 from tadfkd.apis.runs import distill
 from tadfkd.errors import UserError, require_at_least
+from tadfkd.sweeps.planning import fingerprint
 from tadfkd.utils.files import write_json
 
 Options = dict[str, Any] | None
@@ -24,10 +24,6 @@ Options = dict[str, Any] | None
 _COLUMNS = ('config', 'seeds', 'student, last epoch', 'worst seed',
             'mean of the last {k}', 'best epoch (extra)', 'agreement',
             'student steps', 'generator steps', 'images generated', 'seconds')
-
-#: Parts of a config on which the result of a run depends.
-_DECIDING = ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg',
-             'train_dataloader', 'val_dataloader', 'val_evaluator')
 
 
 @dataclass(frozen=True)
@@ -73,15 +69,9 @@ class Run:
         ])
 
     def fingerprint(self) -> str:
-        """A hash of what decides the result, whatever the order of its keys;
-        hooks and log do not."""
-        config = load_config(
-            self.config, self.options, teacher=self.teacher).to_dict()
-        content = {name: config[name] for name in _DECIDING if name in config}
-        # Names the config that trains the teacher, for messages.
-        content['model']['teacher'].pop('recipe', None)
-        text = json.dumps(content, sort_keys=True, default=repr)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """A hash of what decides the result."""
+        return fingerprint(
+            load_config(self.config, self.options, teacher=self.teacher))
 
 
 def complete(runs: Sequence[Run],

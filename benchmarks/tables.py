@@ -19,8 +19,8 @@ from benchmarks.health import health_table
 from benchmarks.methods import methods_table, own_numbers_table
 from benchmarks.start import start_table
 from benchmarks.step_path import path_table
-from benchmarks.teachers import (draw_strips, judging_table, robustness_table,
-                                 shares_table)
+from benchmarks.teachers import (draw_robustness, judging_table,
+                                 robustness_table, shares_table)
 from tadfkd.utils.files import write_atomically
 
 _TABLE = re.compile(r'(<!-- table (\w+) -->\n).*?(<!-- end of table -->)',
@@ -35,7 +35,7 @@ def write_tables(root: Path) -> None:
     """
     strips = root / 'docs/images/robustness.png'
     record = root / 'docs' / _record('robustness')
-    draw_strips(json.loads(record.read_text()), strips)
+    draw_robustness(json.loads(record.read_text()), strips)
     for page in pages(root):
         old = page.read_text()
         new = with_tables(old, root / 'docs')

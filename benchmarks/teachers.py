@@ -2,7 +2,6 @@
 
 Each method has one setting, and all have the same number of student steps.
 """
-import io
 import json
 import math
 import os
@@ -23,7 +22,8 @@ from tadfkd.errors import UserError, nearest
 from tadfkd.evaluation.diversity import kappa
 from tadfkd.networks.freezing import frozen
 from tadfkd.registry import MODELS
-from tadfkd.utils.files import write_atomically, write_json
+from tadfkd.sweeps.strips import Style, draw_strips
+from tadfkd.utils.files import write_json
 
 #: Student steps of a run on the digits, of 128 images each.
 STUDENT_STEPS = 750
@@ -410,54 +410,31 @@ def _share(record: dict[str, Any], epoch: str = 'last') -> float:
     return 100 * summary[f'student_top1_{epoch}'] / summary['teacher_top1']
 
 
-def draw_strips(records: Iterable[dict[str, Any]],
-                path: str | os.PathLike) -> None:
+def draw_robustness(records: Iterable[dict[str, Any]],
+                    path: str | os.PathLike) -> None:
     """Draw one strip per method, with a dot per teacher.
 
     Args:
         records: Entries of the record.
         path: The PNG file to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    rows = [(method, {
-        name: statistics.fmean(of)
-        for name, of in shares.items()
-    }) for method, shares in shares_by_method(records).items()]
-    rows.sort(key=lambda row: min(row[1].values()))
-    # The legend has about a dozen lines.
-    figure = Figure(
-        figsize=(9, max(2.6, 0.8 + 0.42 * len(rows))), layout='constrained')
-    axes = figure.subplots()
     colours = {name: f'C{place}' for place, name in enumerate(KINDS)}
-    seen: set[str] = set()
-    for height, (_, means) in enumerate(rows):
-        axes.plot((min(means.values()), max(means.values())), (height, height),
-                  color='0.85',
-                  linewidth=6,
-                  solid_capstyle='round',
-                  zorder=0)
-        for name, mean in means.items():
-            label, marker = next(
-                (name if name in colours else group, marker)
-                for (group, members), marker in zip(GROUPS.items(), 'oxs^')
-                if name in members)
-            axes.scatter(
-                mean,
-                height,
-                s=42 if name in colours else 20,
-                color=colours.get(name, '0.4'),
-                marker=marker,
-                label=None if label in seen else label)
-            seen.add(label)
-    axes.set_yticks(range(len(rows)), [method for method, _ in rows])
-    axes.set(
-        xlim=(0, 102),
-        ylim=(-0.6, len(rows) - 0.4),
-        xlabel="student's accuracy as a share of the teacher's, percent")
-    axes.grid(axis='x', color='0.9')
-    axes.set_axisbelow(True)
-    figure.legend(loc='outside right center', frameon=False, fontsize=8)
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    write_atomically(path, buffer.getvalue())
+
+    def style(name: str) -> Style:
+        """Each of the nine kinds has a colour, and each group a marker."""
+        group, marker = next(
+            (group, marker)
+            for (group, members), marker in zip(GROUPS.items(), 'oxs^')
+            if name in members)
+        return (name if name in colours else group, marker,
+                colours.get(name, '0.4'))
+
+    draw_strips(
+        {
+            method: {
+                name: statistics.fmean(of)
+                for name, of in shares.items()
+            }
+            for method, shares in shares_by_method(records).items()
+        }, path, "student's accuracy as a share of the teacher's, percent",
+        style)

@@ -5,10 +5,13 @@ The tools of OpenMMLab projects, such as ``tools/train.py``, call it too.
 import argparse
 import csv
 import fnmatch
+import functools
 import io
+import itertools
 import json
 import math
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -39,17 +42,34 @@ class _CfgOptions(argparse.Action):
                  namespace: Namespace,
                  values: Any,
                  option_string: str | None = None) -> None:
-        from mmengine.config import DictAction
         options = dict(getattr(namespace, self.dest) or {})
         for pair in values:
             key, equals, text = pair.partition('=')
             if not equals:
                 parser.error(f'{option_string} takes KEY=VALUE, got {pair!r}')
-            # mmengine drops blanks, which a path may have. A list is its own.
-            is_list = not {*',[('}.isdisjoint(text)
-            options[key] = DictAction._parse_iterable(text) \
-                if is_list or ' ' not in text else text.strip('\'"')
+            options[key] = self.value(text)
         setattr(namespace, self.dest, options)
+
+    @staticmethod
+    def value(text: str) -> Any:
+        """The value that a text stands for."""
+        from mmengine.config import DictAction
+
+        # mmengine drops blanks, which a path may have. A list is its own.
+        is_list = not {*',[('}.isdisjoint(text)
+        return DictAction._parse_iterable(text) \
+            if is_list or ' ' not in text else text.strip('\'"')
+
+
+class _Varied(_CfgOptions):
+    """Several values per key; a comma within brackets is part of one."""
+
+    @staticmethod
+    def value(text: str) -> list[Any]:
+        return [
+            _CfgOptions.value(each)
+            for each in re.split(r',(?![^\[(]*[\])])', text)
+        ]
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:
@@ -203,6 +223,11 @@ def _add_train(parser: ArgumentParser) -> None:
         action='store_true',
         help='train without any evaluation data')
     parser.add_argument(
+        '--once',
+        action='store_true',
+        help='do nothing if the work directory has the finished run, resume '
+        'it if it was interrupted, and write status.json')
+    parser.add_argument(
         '--verbose',
         action='store_true',
         help='print everything that the log file has')
@@ -224,21 +249,31 @@ def _train(arguments: Namespace) -> None:
     find_config(arguments.config)
     if (arguments.teacher or '').endswith('.py'):
         find_config(arguments.teacher)
+    if arguments.once and (arguments.work_dir is None
+                           or arguments.launcher != 'none'):
+        raise UserError('--once is for one process and a folder of its own: '
+                        'give --work-dir, and no --launcher')
     from tadfkd.apis import load_config, train
-    config = load_config(
+    load = functools.partial(
+        load_config,
         arguments.config,
         options=arguments.cfg_options,
         work_dir=arguments.work_dir,
         seed=arguments.seed,
-        resume=arguments.resume,
+        resume=arguments.resume or arguments.once,
         amp=arguments.amp,
         launcher=arguments.launcher,
         teacher=arguments.teacher,
         teacher_checkpoint=arguments.teacher_checkpoint,
         evaluate=not arguments.no_eval,
         recorders=_recorders(arguments))
+    make = functools.partial(train, verbose=arguments.verbose)
+    if arguments.once:
+        from tadfkd.sweeps.run_status import make_once
+        make_once(Path(arguments.work_dir), load, make)
+        return
     try:
-        train(config, verbose=arguments.verbose)
+        make(load())
     except Interrupted as interruption:
         # With several processes, the command of the launcher is not known.
         if arguments.launcher == 'none':
@@ -384,6 +419,94 @@ def _configs(arguments: Namespace) -> None:
     print('\n'.join(names))
 
 
+def _add_sweep(parser: ArgumentParser) -> None:
+    parser.add_argument('--config', nargs='+', required=True, metavar='CONFIG')
+    parser.add_argument(
+        '--teacher',
+        nargs='+',
+        metavar='TEACHER',
+        help="as for `tadfkd train`; the default is the config's own")
+    parser.add_argument(
+        '--seeds',
+        nargs='+',
+        type=_seeds,
+        default=[range(1)],
+        metavar='N',
+        help='numbers, or ranges such as 0:3, which is 0, 1 and 2')
+    parser.add_argument(
+        '--set',
+        nargs='+',
+        action=_Varied,
+        metavar='KEY=V1,V2',
+        help='settings with several values, each of which gets runs')
+    parser.add_argument(
+        '--no-eval',
+        action='store_true',
+        help='train without any evaluation data')
+    parser.add_argument(
+        '--out', type=Path, required=True, help='the folder of all runs')
+    parser.add_argument(
+        '--launch',
+        default='local:1',
+        metavar='local:N|slurm|print',
+        help='make N runs at a time here, submit a job array, or print the '
+        'commands')
+    parser.add_argument(
+        '--slurm',
+        nargs='+',
+        action=_CfgOptions,
+        metavar='KEY=VALUE',
+        help='parameters of submitit, such as timeout_min=240 '
+        'gpus_per_node=1 slurm_partition=gpu')
+    add_cfg_options(parser)
+
+
+def _seeds(text: str) -> range:
+    first, colon, end = text.partition(':')
+    seeds = range(int(first), int(end) if colon else int(first) + 1)
+    if not seeds or seeds[0] < 0:
+        raise ValueError
+    return seeds
+
+
+def _sweep(arguments: Namespace) -> None:
+    """Exit code 1 if a run has not finished."""
+    teachers = arguments.teacher or [None]
+    for path in (*arguments.config,
+                 *(name for name in teachers if (name or '').endswith('.py'))):
+        find_config(path)
+    from tadfkd.sweeps.executors import make_runs
+    from tadfkd.sweeps.planning import plan_runs
+    runs = plan_runs(arguments.out, arguments.config, teachers,
+                     [*itertools.chain(*arguments.seeds)], arguments.set or {},
+                     arguments.cfg_options, not arguments.no_eval)
+    succeed = make_runs(runs, arguments.out, arguments.launch, arguments.slurm
+                        or {})
+    if arguments.launch != 'print':
+        from tadfkd.sweeps.collecting import collect, sweep_table
+        print(sweep_table(collect(arguments.out)))
+    sys.exit(0 if succeed else 1)
+
+
+def _add_table(parser: ArgumentParser) -> None:
+    parser.add_argument('out', type=Path, help='the folder of a sweep')
+    parser.add_argument(
+        '--format', choices=('markdown', 'csv'), default='markdown')
+    parser.add_argument(
+        '--plot',
+        type=Path,
+        metavar='FILE.png',
+        help='draw a strip per config with a dot per teacher')
+
+
+def _table(arguments: Namespace) -> None:
+    from tadfkd.sweeps.collecting import collect, plot_sweep, sweep_table
+    runs = collect(arguments.out)
+    print(sweep_table(runs, arguments.format))
+    if arguments.plot is not None:
+        plot_sweep(runs, arguments.plot)
+
+
 def _add_demo(parser: ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0, help='seed of the run')
     parser.add_argument(
@@ -429,6 +552,12 @@ COMMANDS = {
             _predict),
     'configs':
     Command('List the shipped configs, or print one.', _add_configs, _configs),
+    'sweep':
+    Command('Make runs of several configs, teachers and seeds.', _add_sweep,
+            _sweep),
+    'table':
+    Command('Print a table of the runs in the folder of a sweep.', _add_table,
+            _table),
     'demo':
     Command('Distil two teachers of real digits, by TA-DFKD and AgnosticDFKD.',
             _add_demo, _demo),

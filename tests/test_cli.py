@@ -126,6 +126,43 @@ def test_the_newest_checkpoint_counts_whatever_the_run_began_with() -> None:
     assert resuming_command(words[1:]) == command
 
 
+def test_a_sweep_combines_seeds_and_settings(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    config = str(CONFIGS / 'dafl/resnet18w16_to_resnet18w8_digits.py')
+    command = [
+        'sweep', '--config', config, '--seeds', '0:2', '7', '--set',
+        'model.batch_size=8,16', 'model.generator.init_size=[4,4],[2,2]',
+        '--out',
+        str(tmp_path), '--launch', 'print'
+    ]
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    assert caught.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 * 4
+    assert lines[-1].endswith(
+        '/model.batch_size=16,model.generator.init_size=_2_2_/seed_7 --once '
+        "--cfg-options model.batch_size=16 'model.generator.init_size=[2, 2]'")
+    for wrong in ('2:1', '-1', 'x'):
+        with pytest.raises(SystemExit):
+            main([*command, f'--seeds={wrong}'])
+        assert 'invalid' in capsys.readouterr().err
+
+
+def test_once_needs_a_folder_and_one_process(
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    config = str(CONFIGS / 'dafl/resnet18w16_to_resnet18w8_digits.py')
+    for words in ([], ['--work-dir', 'x', '--launcher', 'slurm']):
+        with pytest.raises(SystemExit):
+            main(['train', config, '--once', *words])
+        assert 'error: --once is for one process and a folder of its own' in \
+            capsys.readouterr().err
+
+
 @pytest.mark.parametrize('error, code', [(UserError, 1), (UnhealthyRun, 3)])
 def test_a_mistake_ends_a_tool_in_one_line_with_its_exit_code(
         capsys: pytest.CaptureFixture[str], error: type[UserError],

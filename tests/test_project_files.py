@@ -35,7 +35,7 @@ def setup_requirements() -> list[Requirement]:
 
 def test_the_ranges_of_setup_admit_the_pins() -> None:
     requirements = setup_requirements()
-    pinned = pins('runtime.txt', 'tests.txt', 'onedl.txt')
+    pinned = pins('runtime.txt', 'tests.txt', 'onedl.txt', 'sweep.txt')
     for requirement in requirements:
         assert requirement.specifier.contains(
             pinned[requirement.name]), requirement

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 #: Signals that ask a run to save and end: Ctrl-C, termination by the system
-#: or a scheduler, and what Slurm sends before the time limit. Windows has no
-#: SIGUSR1.
+#: or a scheduler, and what Slurm sends before the time limit, by our script or
+#: by submitit. Windows has none of the last two.
 STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1')
+    getattr(signal, name)
+    for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2')
     if hasattr(signal, name))
 
 

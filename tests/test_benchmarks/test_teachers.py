@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks.comparison import Run as Planned
 from benchmarks.comparison import comparison_table, complete
 from benchmarks.teachers import (METHODS, RECIPES, STUDENT_STEPS, TEACHERS,
-                                 draw_strips, judge, judge_by_others,
+                                 draw_robustness, judge, judge_by_others,
                                  judging_table, planned_runs, robustness_table,
                                  shares_table)
 from tadfkd.apis import load_config
@@ -144,7 +144,7 @@ def test_measures_without_data_are_ranked_against_the_accuracy(
         '| nuclear norm | 5 | -1.00 | -1.00 | - |',
         '| agreement | 5 | 0.89 | 0.80 | - |',
     ]
-    draw_strips(records, tmp_path / 'strips.png')
+    draw_robustness(records, tmp_path / 'strips.png')
     with Image.open(tmp_path / 'strips.png') as strips:
         assert len(strips.convert('RGB').getcolors(9999)) > 50
 
