@@ -61,7 +61,7 @@ def no_decoration(monkeypatch: pytest.MonkeyPatch) -> None:
             lambda text, **_: (text, True),
             raising=False)
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
-    monkeypatch.setattr('tadfkd.engine.hooks.summary.draw_curves',
+    monkeypatch.setattr('tadfkd.engine.hooks.report.draw_curves',
                         lambda *_: None)
     monkeypatch.setattr('tadfkd.engine.hooks.student_files.write_student',
                         lambda *_, **__: [])
