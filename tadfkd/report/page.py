@@ -98,6 +98,7 @@ def _content(work_dir: Path) -> dict[str, Any]:
             name for name, count in zip(names, histogram)
             if count == 0 and sum(histogram) > 0
         ],
+        by_chance=round(num_classes * (1 - 1 / num_classes)**sum(histogram)),
         histogram=[
             dict(name=name, count=count, share=count / max(1, *histogram))
             for name, count in zip(names, histogram)
