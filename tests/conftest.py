@@ -52,8 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def no_decoration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip what takes much of a short run and is not read: the formatting of
-    config texts, the description of the machine, the curves, and the files of
-    the student."""
+    config texts, the description of the machine, the curves, the report, and
+    the files of the student."""
     # OpenMMLab's mmengine imports the function, and the fork looks it up.
     for module in ('mmengine.config.config', 'yapf.yapflib.yapf_api'):
         monkeypatch.setattr(
@@ -61,8 +61,9 @@ def no_decoration(monkeypatch: pytest.MonkeyPatch) -> None:
             lambda text, **_: (text, True),
             raising=False)
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
-    monkeypatch.setattr('tadfkd.engine.hooks.report.draw_curves',
-                        lambda *_: None)
+    for name in ('draw_curves', 'write_report'):
+        monkeypatch.setattr(f'tadfkd.engine.hooks.report.{name}',
+                            lambda *_: None)
     monkeypatch.setattr('tadfkd.engine.hooks.student_files.write_student',
                         lambda *_, **__: [])
 

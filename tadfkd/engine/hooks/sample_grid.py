@@ -104,7 +104,7 @@ class SampleGridHook(Hook):
             confidence_M.tolist(), kept_M.tolist(), names, caption,
             self.columns, self.min_side)
         content = io.BytesIO()
-        picture.save(content, 'PNG', optimize=True)
+        picture.save(content, 'PNG')
         work_dir = Path(runner.work_dir)
         for path in (work_dir / 'samples' / f'epoch_{epoch}.png',
                      work_dir / 'samples.png'):
