@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from tiny_networks import classifier
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.apis import load_config
+from tadfkd.apis import Run, distill, load_config
 from tadfkd.classifiers.build import build_classifier
 from tadfkd.datasets import Digits
 from tadfkd.engine import PerNetworkConstructor
@@ -140,6 +140,19 @@ def tiny_teacher_checkpoint(tmp_path_factory: pytest.TempPathFactory,
     path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
     torch.save(network.state_dict(), path)
     return str(path)
+
+
+@pytest.fixture(scope='session')
+def finished_run(digits_config: str, tiny_teacher_checkpoint: str,
+                 shared_tiny_options: dict[str, Any],
+                 tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with ``tiny_options``, with all of its files, for tests that only
+    read them."""
+    return distill(
+        digits_config,
+        options=shared_tiny_options
+        | {'model.teacher.checkpoint': tiny_teacher_checkpoint},
+        work_dir=str(tmp_path_factory.mktemp('runs') / 'run'))
 
 
 @pytest.fixture

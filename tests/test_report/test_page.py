@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from tadfkd.apis import distill, load_config
+from tadfkd.apis import Run, distill, load_config
 from tadfkd.engine.hooks.report import changed_settings
 from tadfkd.errors import UnhealthyRun, UserError
-from tadfkd.export.writing import write_student
 from tadfkd.report.page import verdict, write_report
 
 BROWSER = shutil.which('chromium')
@@ -70,31 +69,10 @@ def browse(pages: list[Path], folder: Path) -> list[dict[str, Any]]:
     return json.loads(html.unescape(found[1]))
 
 
-@pytest.fixture(scope='module')
-def work_dir(digits_config: str, tiny_teacher_checkpoint: str,
-             shared_tiny_options: dict[str, Any],
-             tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of two tiny epochs, with all of its files."""
-    folder = tmp_path_factory.mktemp('report') / 'run'
-    with pytest.MonkeyPatch.context() as patch:
-        # These take long: the formatting of config texts, the description of
-        # the machine, and torch.export.
-        for module in ('mmengine.config.config', 'yapf.yapflib.yapf_api'):
-            patch.setattr(
-                f'{module}.FormatCode',
-                lambda text, **_: (text, True),
-                raising=False)
-        patch.setattr('mmengine.runner.runner.collect_env', dict)
-        patch.setattr(
-            'tadfkd.engine.hooks.student_files.write_student',
-            lambda *parts, **named: write_student(
-                *parts, formats=['safetensors'], **named))
-        distill(
-            digits_config,
-            options=shared_tiny_options
-            | {'model.teacher.checkpoint': tiny_teacher_checkpoint},
-            work_dir=str(folder))
-    return folder
+@pytest.fixture
+def work_dir(finished_run: Run) -> Path:
+    """Of a finished run of two tiny epochs, with all of its files."""
+    return finished_run.work_dir
 
 
 @pytest.fixture
@@ -178,7 +156,7 @@ def test_the_page_needs_nothing_else_and_says_all(work_dir: Path) -> None:
                  'Losses of the generator', 'at least 0.3'):
         assert text in page, text
     description = json.loads((work_dir / 'student/config.json').read_text())
-    largest = description['parity']['safetensors']['largest_difference']
+    largest = description['parity']['torch.export']['largest_difference']
     assert f'{largest:.2g}' in page
     assert (work_dir / 'curves.png').is_file()
 
