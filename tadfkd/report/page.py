@@ -24,8 +24,7 @@ def verdict(summary: dict[str, Any]) -> str:
     """
     bad = summary['unhealthy_epochs']
     if bad:
-        some = ', '.join(map(str, bad[-3:]))
-        epochs = f'epoch {some}' if len(bad) <= 3 else \
+        epochs = f'epoch {bad[0]}' if len(bad) == 1 else \
             f'{len(bad)} epochs, at last in epoch {bad[-1]}'
         reasons = '; '.join(summary.get('findings', [])) or 'see the log'
         return f'The run was unhealthy in {epochs}: {reasons}.'

@@ -135,6 +135,8 @@ def _draw(panel: Panel, epochs: Sequence[dict],
         10.0**power for power in range(math.ceil(low),
                                        math.floor(high) + 1)
     ] if panel.is_log else _ticks(low, high)
+    if panel.is_log and len(ticks) < 2:
+        ticks = [tick for tick in _ticks(10**low, 10**high) if tick > 0]
     return dict(
         title=panel.title,
         ticks_x=[(x_of(epoch), f'{epoch:g}')

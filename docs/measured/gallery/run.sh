@@ -14,7 +14,9 @@ tadfkd train $paper --teacher-checkpoint "$resnet" --work-dir "$out/healthy" \
     --cfg-options train_cfg.max_epochs=6
 tadfkd train $paper --teacher configs/teachers/vitw64_digits.py \
     --teacher-checkpoint "$vit" --work-dir "$out/collapsed" \
-    --cfg-options train_cfg.max_epochs=6
+    --cfg-options train_cfg.max_epochs=5 model.batch_size=64 \
+    model.num_student_steps=2
 tadfkd train configs/agnostic/vitw64_to_resnet18w8_digits.py \
-    --teacher-checkpoint "$vit" --work-dir "$out/vit"
+    --teacher-checkpoint "$vit" --work-dir "$out/vit" \
+    --cfg-options train_cfg.max_epochs=5 model.batch_size=64
 python docs/measured/gallery/pictures.py "$out"
