@@ -11,7 +11,8 @@ from tadfkd.apis import load_config
 from tadfkd.errors import require_at_least
 
 #: Hooks that write files, measure epochs or check the teacher.
-_HOOKS = ('teacher_sanity', 'samples', 'summary', 'health', 'student_files')
+_HOOKS = ('teacher_sanity', 'samples', 'summary', 'health', 'student_files',
+          'report')
 
 
 @contextmanager

@@ -393,6 +393,15 @@ def _predict(arguments: Namespace) -> None:
         write_atomically(arguments.out, table.getvalue().encode())
 
 
+def _add_report(parser: ArgumentParser) -> None:
+    parser.add_argument('work_dir', help='work directory of a distillation')
+
+
+def _report(arguments: Namespace) -> None:
+    from tadfkd.report.page import write_report
+    print(write_report(arguments.work_dir))
+
+
 def _add_configs(parser: ArgumentParser) -> None:
     parser.add_argument(
         'pattern',
@@ -550,6 +559,9 @@ COMMANDS = {
     'predict':
     Command('Classify image files by the student of a run.', _add_predict,
             _predict),
+    'report':
+    Command('Write report.html, the page about a run, again.', _add_report,
+            _report),
     'configs':
     Command('List the shipped configs, or print one.', _add_configs, _configs),
     'sweep':

@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from tiny_networks import classifier
 
 from tadfkd.algorithms import BaseDFKD
-from tadfkd.apis import load_config
+from tadfkd.apis import Run, distill, load_config
 from tadfkd.classifiers.build import build_classifier
 from tadfkd.datasets import Digits
 from tadfkd.engine import PerNetworkConstructor
@@ -52,8 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def no_decoration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip what takes much of a short run and is not read: the formatting of
-    config texts, the description of the machine, the curves, and the files of
-    the student."""
+    config texts, the description of the machine, the curves, the report, and
+    the files of the student."""
     # OpenMMLab's mmengine imports the function, and the fork looks it up.
     for module in ('mmengine.config.config', 'yapf.yapflib.yapf_api'):
         monkeypatch.setattr(
@@ -61,8 +61,9 @@ def no_decoration(monkeypatch: pytest.MonkeyPatch) -> None:
             lambda text, **_: (text, True),
             raising=False)
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
-    monkeypatch.setattr('tadfkd.engine.hooks.summary.draw_curves',
-                        lambda *_: None)
+    for name in ('draw_curves', 'write_report'):
+        monkeypatch.setattr(f'tadfkd.engine.hooks.report.{name}',
+                            lambda *_: None)
     monkeypatch.setattr('tadfkd.engine.hooks.student_files.write_student',
                         lambda *_, **__: [])
 
@@ -139,6 +140,19 @@ def tiny_teacher_checkpoint(tmp_path_factory: pytest.TempPathFactory,
     path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
     torch.save(network.state_dict(), path)
     return str(path)
+
+
+@pytest.fixture(scope='session')
+def finished_run(digits_config: str, tiny_teacher_checkpoint: str,
+                 shared_tiny_options: dict[str, Any],
+                 tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with ``tiny_options``, with all of its files, for tests that only
+    read them."""
+    return distill(
+        digits_config,
+        options=shared_tiny_options
+        | {'model.teacher.checkpoint': tiny_teacher_checkpoint},
+        work_dir=str(tmp_path_factory.mktemp('runs') / 'run'))
 
 
 @pytest.fixture

@@ -66,7 +66,8 @@ def test_the_wheel_has_configs_tools_and_index(installed: Path) -> None:
     for name in ('configs', 'tools'):
         assert files(ROOT / name) == files(shipped / name)
     assert filecmp.cmp(shipped / 'model-index.yml', ROOT / 'model-index.yml')
-    assert (installed / 'tadfkd' / 'py.typed').is_file()
+    for name in ('py.typed', 'report/report.html.jinja'):
+        assert (installed / 'tadfkd' / name).is_file()
     # Nothing else lands beside the packages of others.
     assert {path.name.partition('-')[0]
             for path in installed.iterdir()} == {'tadfkd'}

@@ -14,7 +14,8 @@ default_hooks = dict(
     samples=dict(type='SampleGridHook', interval=10),
     summary=dict(type='SummaryHook', last_k=10),
     student_files=dict(type='StudentFilesHook'),
-    health=dict(type='HealthHook', action='warn'))
+    health=dict(type='HealthHook', action='warn'),
+    report=dict(type='ReportHook'))
 log_processor = dict(type='LogProcessor', by_epoch=True)
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='Visualizer', vis_backends=vis_backends)

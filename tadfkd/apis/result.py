@@ -13,6 +13,7 @@ from tadfkd.apis.student_export import (export_from, newest_checkpoint,
 from tadfkd.export.formats import FORMATS
 from tadfkd.export.student_module import WEIGHTS, Student
 from tadfkd.export.writing import student_of
+from tadfkd.report.page import verdict
 
 #: Rows of a run's table, and the number of ``summary.json`` for each.
 _ROWS = {
@@ -81,19 +82,7 @@ class Run:
     @property
     def verdict(self) -> str:
         """One sentence on how the run has ended."""
-        summary = self.summary
-        if not summary['finished']:
-            return 'The run has not finished.'
-        if summary['unhealthy_epochs']:
-            epochs = ', '.join(map(str, summary['unhealthy_epochs']))
-            return f'The run was unhealthy in epoch {epochs}; see the log.'
-        if None not in (summary['teacher_top1'], summary['student_top1_last']):
-            return (f'The student reaches {summary["student_top1_last"]:.2f} '
-                    f'%, and its teacher {summary["teacher_top1"]:.2f} %.')
-        if summary['agreement_last'] is None:
-            return 'The run has finished.'
-        return ('The student agrees with its teacher on '
-                f'{summary["agreement_last"]:.1f} % of generated images.')
+        return verdict(self.summary)
 
     def __repr__(self) -> str:
         """The verdict, and where the files are."""
@@ -106,7 +95,8 @@ class Run:
                 ] + [('student steps', self.summary['student_steps']),
                      ('time', f'{self.summary["wall_seconds"]} s'),
                      ('algorithm', self.summary['algorithm']),
-                     ('files', self.work_dir)]
+                     ('files', self.work_dir),
+                     ('report', self.work_dir / 'report.html')]
         table = ''.join(f'<tr><td>{html.escape(name)}</td>'
                         f'<td>{html.escape(str(value))}</td></tr>'
                         for name, value in rows)

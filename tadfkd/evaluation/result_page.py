@@ -28,7 +28,7 @@ def result_page(summary: dict[str, Any], work_dir: Path) -> str:
         *(f'  {name:<36}{value:6.2f}'
           for name, value in rows if value is not None),
         f'  {summary["student_steps"]} student steps in '
-        f'{summary["wall_seconds"]:.0f} s; see {work_dir}/samples.png, '
-        'curves.png and summary.json',
+        f'{summary["wall_seconds"]:.0f} s; see {work_dir}/report.html, '
+        'samples.png and summary.json',
         f'  to ship the student: tadfkd export {work_dir} --format onnx',
     ])

@@ -1,4 +1,5 @@
 """Measures without data, on held-out synthetic images."""
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,8 @@ class SyntheticMetrics:
             :func:`~tadfkd.evaluation.diversity.feature_diversity`. None for a
             teacher without such features.
         finite: Percent of images that are finite.
+        confusion: The teacher's class, the student's class, and the number
+            of images that they give these, if there are any.
     """
 
     agreement: float | None
@@ -44,6 +47,7 @@ class SyntheticMetrics:
     image_diversity: float | None
     feature_diversity: float | None
     finite: float
+    confusion: list[tuple[int, int, int]]
 
 
 @torch.no_grad()
@@ -70,7 +74,7 @@ def measure_synthetic(model: BaseDFKD, size: int) -> SyntheticMetrics:
     histogram_K = teacher_M.bincount(minlength=model.num_classes).tolist()
     if len(teacher_M) == 0:
         return SyntheticMetrics(None, None, None, histogram_K, None, None,
-                                None, 0.0)
+                                None, 0.0, [])
     student_M = student_BK[finite_B].argmax(1)
     same_M = student_M == teacher_M
     # The distance is over the whole batch: one bad image makes it NaN.
@@ -88,4 +92,6 @@ def measure_synthetic(model: BaseDFKD, size: int) -> SyntheticMetrics:
         image_diversity=image_diversity(images_BCHW[finite_B].clamp(0, 1)),
         feature_diversity=None if output.features_BF is None else
         feature_diversity(output.features_BF[finite_B]),
-        finite=100 * finite_B.float().mean().item())
+        finite=100 * finite_B.float().mean().item(),
+        confusion=[(*pair, count) for pair, count in sorted(
+            Counter(zip(teacher_M.tolist(), student_M.tolist())).items())])

@@ -115,8 +115,8 @@ class TeacherReport:
                 'otherwise lower min_top1)')
 
 
-def teacher_page(report: TeacherReport) -> str:
-    """The report as text, with one line per fact and the verdict at last."""
+def teacher_rows(report: TeacherReport) -> list[tuple[str, str, str]]:
+    """Name, value and source of each fact and of each measurement, as text."""
     rows = [(name, _shown(value), source)
             for name, (value, source) in sorted(report.facts.items())]
     features = 'none' if report.num_features is None else str(
@@ -148,6 +148,12 @@ def teacher_page(report: TeacherReport) -> str:
             ('generator gradient', f'{steps.generator_gradient:.3g}',
              'mean norm'),
         ]
+    return rows
+
+
+def teacher_page(report: TeacherReport) -> str:
+    """The report as text, with one line per fact and the verdict at last."""
+    rows = teacher_rows(report)
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [
         printable(

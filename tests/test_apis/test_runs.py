@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmpretrain.utils import load_json_log
 from torch import Tensor
 
+from tadfkd.apis import Run as FinishedRun
 from tadfkd.apis import distill, load_config
 from tadfkd.apis import test as evaluate
 from tadfkd.apis import train
@@ -45,18 +46,10 @@ class Run:
                                f'epoch_{epoch}.pth')['state_dict']
 
 
-@pytest.fixture(scope='module')
-def run(digits_config: str, tiny_teacher_checkpoint: str,
-        shared_tiny_options: dict[str, Any],
-        tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run with ``tiny_options``, which all tests of this file share."""
-    options = shared_tiny_options | {
-        'model.teacher.checkpoint': tiny_teacher_checkpoint
-    }
-    work_dir = tmp_path_factory.mktemp('runs') / 'run'
-    summary = distill(
-        digits_config, options=options, work_dir=str(work_dir)).summary
-    return Run(options, summary, work_dir)
+@pytest.fixture
+def run(finished_run: FinishedRun, tiny_options: dict[str, Any]) -> Run:
+    """A run with ``tiny_options``."""
+    return Run(tiny_options, finished_run.summary, finished_run.work_dir)
 
 
 def assert_equal_weights(found: dict[str, Tensor],
@@ -128,7 +121,7 @@ def test_a_run_ends_with_its_result_and_the_next_command(run: Run) -> None:
     assert page.startswith('TADFKD, resnet18w16_to_resnet18w8_digits:\n')
     for name in ('teacher_top1', 'student_top1_last', 'student_top1_max'):
         assert f' {run.summary[name]:6.2f}\n' in page
-    assert f'{run.work_dir}/samples.png' in page
+    assert f'{run.work_dir}/report.html' in page
     assert page.endswith(f'tadfkd export {run.work_dir} --format onnx\n')
 
 

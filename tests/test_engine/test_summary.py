@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 from mmengine.config import Config
 from mmengine.logging import MessageHub
-from PIL import Image
+from torch.utils.data import DataLoader
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.datasets import StepDataset
 from tadfkd.engine.hooks import SummaryHook
-from tadfkd.evaluation import draw_curves, measure_synthetic
+from tadfkd.evaluation import measure_synthetic
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def runner(tiny_model: BaseDFKD, tiny_config: Config,
         max_epochs=3,
         _resume=True,
         val_loop=None,
-        train_dataloader=SimpleNamespace(dataset=StepDataset(2)),
+        train_dataloader=DataLoader(StepDataset(2)),
         _train_loop=True,
         hooks=[],
         param_schedulers=None,
@@ -91,9 +91,7 @@ def test_the_summary_reports_the_last_epochs_and_labels_the_best(
 
 
 def test_a_run_without_data_has_no_accuracy_and_still_a_summary(
-        runner: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Other tests do without.
-    monkeypatch.setattr('tadfkd.engine.hooks.summary.draw_curves', draw_curves)
+        runner: SimpleNamespace) -> None:
     hook = SummaryHook(num_images=4)
     hook.before_train(runner)
     run_epoch(hook, runner)
@@ -111,9 +109,22 @@ def test_a_run_without_data_has_no_accuracy_and_still_a_summary(
     assert entry['agreement'] == pytest.approx(measured.agreement)
     assert entry['bn_distance'] == pytest.approx(measured.bn_distance)
     assert entry['class_histogram'] == measured.class_histogram
-    with Image.open(Path(runner.work_dir) / 'curves.png') as picture:
-        picture.load()
-        assert picture.format == 'PNG'
+    # The newest pairs of classes are kept, and not those of all epochs.
+    assert hook.confusion == measured.confusion
+    assert 'confusion' not in entry
+
+
+def test_an_epoch_has_the_means_of_its_losses(runner: SimpleNamespace) -> None:
+    hook = SummaryHook(num_images=4)
+    hook.before_train(runner)
+    # Of two epochs of two steps each.
+    for value in (7.0, 9.0, 1.0, 2.0):
+        runner.message_hub.update_scalar('train/student_logits', value)
+        runner.message_hub.update_scalar('train/generator_bn', float('nan'))
+        runner.message_hub.update_scalar('train/student.lr', 0.1)
+    run_epoch(hook, runner)
+    entry, = read(runner, 'history.json')['epochs']
+    assert entry['losses'] == dict(student_logits=1.5)
 
 
 def test_a_resumed_run_takes_up_the_history_of_its_checkpoint(

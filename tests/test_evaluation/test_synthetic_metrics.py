@@ -106,6 +106,13 @@ def test_measures_equal_those_computed_by_hand(tiny_model: BaseDFKD) -> None:
         np.count_nonzero(teacher_B == label) for label in range(10)
     ]
     assert measured.finite == 100
+    confusion_KK = np.zeros((10, 10))
+    np.add.at(confusion_KK, (teacher_B, student_B), 1)
+    assert confusion_KK[tuple(np.transpose(
+        measured.confusion)[:2])].tolist() == [
+            count for *_, count in measured.confusion
+        ]
+    assert sum(count for *_, count in measured.confusion) == 64
     counts_2K = [
         np.bincount(answer_B, minlength=10)
         for answer_B in (student_B, teacher_B)

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from tadfkd.distributed.wrapper import unwrapped
+from tadfkd.engine.hooks.report import ReportHook
 from tadfkd.engine.hooks.summary import SummaryHook
 from tadfkd.engine.hooks.training_state import TrainingStateHook
 from tadfkd.errors import (UnhealthyRun, UserError, require_at_least,
@@ -156,6 +157,9 @@ class HealthHook(Hook):
             self._healthy_epochs = list(checkpoint['health']['healthy_epochs'])
 
     def _end(self, runner: Runner, problems: list[str]) -> UnhealthyRun:
+        report = _find_hook(runner, ReportHook)
+        if report is not None:
+            report.write(runner)
         saver = _find_hook(runner, CheckpointHook)
         rest = 'there is no healthy checkpoint'
         for epoch in self._healthy_epochs if saver else []:

@@ -18,8 +18,8 @@ from tadfkd.datasets import StepDataset
 from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.engine.hooks.looking import never_ends_a_run
 from tadfkd.errors import UserError, nearest, require_at_least
-from tadfkd.evaluation import (SyntheticMetrics, draw_curves,
-                               measure_synthetic, result_page, teacher_metrics)
+from tadfkd.evaluation import (SyntheticMetrics, measure_synthetic,
+                               result_page, teacher_metrics)
 from tadfkd.registry import HOOKS
 from tadfkd.structures import Updates
 from tadfkd.utils.files import write_json
@@ -29,7 +29,7 @@ from tadfkd.utils.versions import versions
 #: norms.
 _MEASURES = ('selection_rate', 'skipped_share',
              *(field.name for field in fields(SyntheticMetrics)
-               if field.name != 'class_histogram'))
+               if field.name not in ('class_histogram', 'confusion')))
 
 
 @HOOKS.register_module()
@@ -43,9 +43,8 @@ class SummaryHook(Hook):
     synthetic images. None of these needs data, and all are metrics: a hook
     may save the best ``agreement`` or stop by it.
 
-    The work directory gets ``history.json`` (all epochs), ``summary.json``
-    (the last epoch, with the best one as a labelled extra) and, at the end,
-    ``curves.png``.
+    The work directory gets ``history.json`` (all epochs) and ``summary.json``
+    (the last epoch, with the best one as a labelled extra).
 
     Args:
         last_k: Number of last evaluated epochs, >= 1, over which the summary
@@ -69,6 +68,8 @@ class SummaryHook(Hook):
         self._images_before = 0, 0
         self._updates_before: dict[str, Updates] = {}
         self._resumed = False
+        #: See :class:`SyntheticMetrics`, of the newest epoch of this process.
+        self.confusion: list[tuple[int, int, int]] | None = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the history, and the counts at the start of the epoch."""
@@ -158,8 +159,13 @@ class SummaryHook(Hook):
             new if new else None,
             **self._steps(model),
             **asdict(measure_synthetic(model, self.num_images)))
+        self.confusion = metrics.pop('confusion')
         self._begin_epoch(runner, (generated, selected))
-        entry = dict(epoch=runner.epoch + 1, student_top1=None, **metrics)
+        entry = dict(
+            epoch=runner.epoch + 1,
+            student_top1=None,
+            **metrics,
+            losses=_mean_losses(runner))
         self.history['epochs'].append(entry)
         text = '  '.join(
             f'{name}: {value:.4g}' if isinstance(value, float
@@ -194,13 +200,8 @@ class SummaryHook(Hook):
 
     @master_only
     def after_train(self, runner: Runner) -> None:
-        """Write the final result and the curves."""
+        """Write the final result."""
         self.write(runner, finished=True)
-        self._draw(runner)
-
-    @never_ends_a_run
-    def _draw(self, runner: Runner) -> None:
-        draw_curves(self.history, Path(runner.work_dir) / 'curves.png')
 
     @master_only
     @never_ends_a_run
@@ -282,6 +283,9 @@ class SummaryHook(Hook):
             unhealthy_epochs=[
                 entry['epoch'] for entry in epochs if entry.get('findings')
             ],
+            findings=next(
+                (entry['findings']
+                 for entry in reversed(epochs) if entry.get('findings')), []),
             agreement_last=epochs[-1]['agreement'] if epochs else None,
             student_steps=counters.student_steps,
             generator_steps=counters.generator_steps,
@@ -292,6 +296,19 @@ class SummaryHook(Hook):
             wall_seconds=round(self.history['seconds'], 1),
             finished=finished,
             versions=versions())
+
+
+def _mean_losses(runner: Runner) -> dict[str, float]:
+    """Means of the losses that the log has, over the steps of the epoch."""
+    means = {}
+    for network in unwrapped(runner.model).trained_networks:
+        for key, buffer in runner.message_hub.log_scalars.items():
+            name = key.removeprefix('train/')
+            if name.startswith(f'{network}_'):
+                mean = float(buffer.mean(len(runner.train_dataloader)))
+                if math.isfinite(mean):
+                    means[name] = mean
+    return means
 
 
 def _relative(path: str | None) -> str | None:

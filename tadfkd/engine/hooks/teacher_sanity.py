@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 
 from tadfkd.distributed.wrapper import unwrapped
 from tadfkd.errors import UserError, require_at_least
-from tadfkd.evaluation import inspect_teacher, teacher_metrics
+from tadfkd.evaluation import TeacherReport, inspect_teacher, teacher_metrics
 from tadfkd.registry import HOOKS
 
 
@@ -37,6 +37,8 @@ class TeacherSanityHook(Hook):
         self.min_top1 = min_top1
         self.num_images = num_images
         self.accuracy = accuracy
+        #: On the teacher of the run, once it has begun.
+        self.report: TeacherReport | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Log the verdict.
@@ -45,7 +47,7 @@ class TeacherSanityHook(Hook):
             UserError: If the teacher cannot be used.
         """
         model = unwrapped(runner.model)
-        report = inspect_teacher(model, self.num_images)
+        report = self.report = inspect_teacher(model, self.num_images)
         if runner.val_loop is not None:
             metrics = teacher_metrics(model, runner.val_dataloader,
                                       runner.val_loop.evaluator)

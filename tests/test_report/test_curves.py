@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tadfkd.evaluation import draw_curves
+from tadfkd.report.curves import draw_curves
 
 
 def history(accuracies: list[float | None],
