@@ -15,13 +15,13 @@ from tadfkd.report.page import write_report
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parents[1] / 'images'
-#: Height of each picture in pixels, at a width of 1440.
-HEIGHTS = dict(healthy=2900, collapsed=2900, vit=2900)
+#: Height of a picture in pixels, at a width of 1440: down to the curves.
+HEIGHT = 2720
 SHOWN = ('student_top1_last', 'teacher_top1', 'agreement_last',
          'unhealthy_epochs', 'findings', 'student_steps', 'wall_seconds')
 
 
-def picture(page: Path, out: Path, height: int) -> None:
+def picture(page: Path, out: Path, height: int, width: int = 1000) -> None:
     """A small picture of the top of a page."""
     with tempfile.TemporaryDirectory() as folder:
         shot = Path(folder, 'shot.png')
@@ -34,20 +34,25 @@ def picture(page: Path, out: Path, height: int) -> None:
                        check=True,
                        capture_output=True)
         with Image.open(shot) as image:
-            small = image.convert('RGB').resize((1000, height * 1000 // 1440),
-                                                Image.Resampling.LANCZOS)
+            small = image.convert('RGB').resize(
+                (width, height * width // 1440), Image.Resampling.LANCZOS)
+            # Without dither, flat areas stay flat.
             small.quantize(
-                96, dither=Image.Dither.NONE).save(
+                200, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
                     out, optimize=True)
 
 
 def main() -> None:
     results = {}
-    for name, height in HEIGHTS.items():
+    for name in ('healthy', 'collapsed', 'vit'):
         run = Path(sys.argv[1], name)
-        picture(write_report(run), IMAGES / f'report_{name}.png', height)
+        picture(write_report(run), IMAGES / f'report_{name}.png', HEIGHT)
         summary = json.loads((run / 'summary.json').read_text())
         results[name] = {key: summary[key] for key in SHOWN}
+    # The top, for the first page of the project.
+    picture(
+        Path(sys.argv[1], 'healthy', 'report.html'), IMAGES / 'report.png',
+        1270, 760)
     write_record(HERE / 'record.json',
                  dict(command='sh docs/measured/gallery/run.sh') | results)
 
