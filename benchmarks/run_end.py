@@ -25,7 +25,7 @@ def read_run_end(work_dir: Path) -> dict[str, Any]:
     Returns:
         ``networks``, ``optimizer``, ``training_state`` and the other parts of
         the newest checkpoint; the ``figures`` that mmengine keeps, the
-        ``log``, and the contents of the JSON files.
+        ``log``, and the contents of the JSON files of results.
 
     Raises:
         ValueError: If the log has two different rows for one iteration.
@@ -40,7 +40,9 @@ def read_run_end(work_dir: Path) -> dict[str, Any]:
         log=_read_log(work_dir),
         **checkpoint)
     for path in sorted(work_dir.glob('*.json')):
-        end[path.name] = json.loads(path.read_text())
+        # What the newest process has seen before its first step.
+        if path.name != 'report.json':
+            end[path.name] = json.loads(path.read_text())
     return _without_times(end)
 
 

@@ -134,7 +134,8 @@ def as_config_error(
         what: Subject of the message, usually a config path.
         problem: Verb of the message.
         has_begun: Whether training has begun. If it has, exceptions pass
-            unchanged, because they are not the config's fault.
+            unchanged, because they are not the config's fault, except a
+            NotImplementedError.
 
     Raises:
         UserError: In place of any exception. The message has the exception's
@@ -146,7 +147,9 @@ def as_config_error(
     except UserError:
         raise
     except Exception as error:
-        if has_begun():
+        # A library raises NotImplementedError for a use that it does not have,
+        # and some look only in the first step.
+        if has_begun() and not isinstance(error, NotImplementedError):
             raise
         where = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
