@@ -115,7 +115,7 @@ def _onnx_int8(student: Student, _: dict,
         def get_next(self) -> dict[str, Any] | None:
             return next(self.batches, None)
 
-    files, _ = _onnx(student, {}, images_BCHW)
+    files = _onnx(student, {}, images_BCHW)[0]
     with tempfile.TemporaryDirectory() as folder:
         source, folded, target = (
             Path(folder, f'{name}.onnx')
