@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # each process would then compile all modules again, for more than 10 seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test pytest lint lint-types lint-style docs lock smoke-onedl \
+.PHONY: demo test test-long pytest lint lint-types lint-style docs lock smoke-onedl \
 	lower-bounds clean
 
 demo: $(VENV)/.installed
@@ -23,7 +23,11 @@ test: $(VENV)/.installed
 # and the fixtures that they share, mostly in one worker.
 pytest: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
-		--dist worksteal
+		--dist worksteal -m "not long"
+
+# Two hosts, Slurm's launcher, torch.compile, and a process that hangs.
+test-long: $(VENV)/.installed
+	$(BIN)/python -m pytest -m long
 
 # mypy takes longer than the other three together, and runs beside them.
 lint: $(VENV)/.installed

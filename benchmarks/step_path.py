@@ -157,7 +157,7 @@ def trace_step(config: str) -> dict[str, Any]:
             seed=0,
             evaluate=False)
         for name in ('training_state', 'teacher_sanity', 'samples', 'summary',
-                     'health', 'student_files'):
+                     'health', 'student_files', 'report'):
             loaded.default_hooks.pop(name, None)
         train(loaded, hooks=[tracer])
     return dict(

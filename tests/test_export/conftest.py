@@ -31,7 +31,8 @@ def run_dir(digits_config: str, tiny_teacher_checkpoint: str,
         digits_config,
         options=shared_tiny_options | {
             'model.teacher.checkpoint': tiny_teacher_checkpoint,
-            'default_hooks.student_files': None
+            'default_hooks.student_files': None,
+            'default_hooks.report': None
         },
         work_dir=str(work_dir))
     assert export_student(work_dir, FORMAT_NAMES) == work_dir / 'student'

@@ -1,6 +1,7 @@
 """Compiled networks compute the same."""
 from typing import Any
 
+import pytest
 import torch
 from algorithm_helpers import make_algorithm, optimisers, real_batch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ def trained(type: str, **changes: Any) -> tuple[BaseDFKD, dict[str, Tensor]]:
 
 # KAKR calls its student with other weights. Compiled networks within capture
 # are tested with the teacher. Other algorithms need nothing else.
+@pytest.mark.long
 def test_an_algorithm_trains_the_same_weights() -> None:
     torch.compiler.reset()
     compiled = []

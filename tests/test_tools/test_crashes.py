@@ -29,8 +29,9 @@ def arguments(digits_config: str, shared_tiny_options: dict[str, Any],
         'train_dataloader.dataset.num_steps': 3,
         'default_hooks.logger.interval': 1,
         'default_hooks.samples': None,
-        # Tracing takes longer than the run.
-        'default_hooks.student_files': None
+        # They take longer than the run.
+        'default_hooks.student_files': None,
+        'default_hooks.report': None
     }
     return [
         digits_config, '--no-eval', '--teacher-checkpoint',

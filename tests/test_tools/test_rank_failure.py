@@ -15,14 +15,18 @@ from tadfkd.checkpoints.reading import read_checkpoint
 TIMEOUT = 8
 
 
-@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize(
+    'how',
+    [signal.SIGKILL,
+     pytest.param(signal.SIGSTOP, marks=pytest.mark.long)])
 def test_a_process_that_dies_or_hangs_ends_the_run(
         digits_config: str, tiny_options: dict[str, Any],
         free_port: Callable[[],
                             int], tmp_path: Path, how: signal.Signals) -> None:
     options = tiny_options | {
         'env_cfg.dist_cfg.timeout': TIMEOUT,
-        'train_cfg.max_epochs': 100000
+        'train_cfg.max_epochs': 100000,
+        'default_hooks.report': None
     }
     port, checkpoint = free_port(), tmp_path / 'last_checkpoint'
     outputs = [[tmp_path / f'{name}_{rank}' for name in ('stdout', 'stderr')]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tool_processes import ROOT
 
 from tadfkd.checkpoints.reading import read_checkpoint
@@ -36,6 +37,7 @@ SCONTROL = '''#!/usr/bin/env bash
 '''
 
 
+@pytest.mark.long
 def test_slurm_starts_one_process_per_task(digits_config: str,
                                            tiny_options: dict[str, Any],
                                            free_port: Callable[[], int],
@@ -46,7 +48,7 @@ def test_slurm_starts_one_process_per_task(digits_config: str,
     process = subprocess.run([
         ROOT / 'tools/slurm_train.sh', 'gpu_partition', 'my_job',
         digits_config, '--work-dir', tmp_path / 'run', '--no-eval',
-        '--cfg-options', 'train_cfg.max_epochs=1',
+        '--cfg-options', 'train_cfg.max_epochs=1', 'default_hooks.report=None',
         *(f'{key}={value}' for key, value in tiny_options.items()
           if key != 'train_cfg.max_epochs')
     ],

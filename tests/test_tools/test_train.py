@@ -18,8 +18,9 @@ SHORT = [
     'model.num_student_steps=2',
     'default_hooks.summary.num_images=16',
     'default_hooks.logger.interval=1',
-    # Tracing takes longer than the run.
+    # They take longer than the run.
     'default_hooks.student_files=None',
+    'default_hooks.report=None',
     # The teachers of these tests have random weights.
     'default_hooks.teacher_sanity.min_top1=0'
 ]
@@ -107,7 +108,7 @@ def test_the_flagship_runs(run_tool_process: Run, teacher_of: Callable[[str],
         'train_cfg.max_epochs=1', 'model.num_student_steps=1',
         'default_hooks.summary.num_images=4',
         'default_hooks.samples.num_images=4',
-        'default_hooks.student_files=None',
+        'default_hooks.student_files=None', 'default_hooks.report=None',
         'default_hooks.teacher_sanity.min_top1=0')
     summary = json.loads((tmp_path / 'run/summary.json').read_text())
     assert summary['finished'] is True

@@ -45,10 +45,14 @@ def hosts() -> Iterator[list[str]]:
             subprocess.run(['ip', 'netns', 'del', name], capture_output=True)
 
 
+@pytest.mark.long
 def test_two_hosts_train_one_student(hosts: list[str], digits_config: str,
                                      tiny_options: dict[str, Any],
                                      tmp_path: Path) -> None:
-    options = tiny_options | {'train_cfg.max_epochs': 1}
+    options = tiny_options | {
+        'train_cfg.max_epochs': 1,
+        'default_hooks.report': None
+    }
     words = [f'{key}={value}' for key, value in options.items()]
     processes = [
         subprocess.Popen([

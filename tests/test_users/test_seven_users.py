@@ -38,7 +38,7 @@ SHORT = {
     'train_cfg.max_epochs': 1,
     'train_dataloader.dataset.num_steps': 1,
 }
-NO_FILES = {'default_hooks.student_files': None}
+NO_FILES = {'default_hooks.student_files': None, 'default_hooks.report': None}
 
 
 def blocks(page: str, heading: str, language: str) -> list[str]:
