@@ -113,6 +113,28 @@ def _scale(record: dict[str, Any]) -> str:
                         for axis in ('batch_size', 'num_classes'))))
 
 
+def _stability(record: dict[str, Any]) -> str:
+    """Teachers by the stability of their answers, least stable first."""
+    learned = ('SpectralFields', 'Blobs', 'Strokes')
+
+    def mean(row: dict[str, float], what: str) -> str:
+        values = [
+            row[key] for key in (f'{name} {what}' for name in learned)
+            if key in row
+        ]
+        return f'{statistics.fmean(values):.0f}' if values else '-'
+
+    return _table(('teacher', 'real digits, views', 'dead leaves, stable',
+                   'families learned from, stable', 'student agrees there'), ([
+                       name, f'{row["real_views"]:.1f}',
+                       f'{row["DeadLeaves stable"]:.0f}',
+                       mean(row, 'stable'),
+                       mean(row, 'student agrees')
+                   ] for name, row in sorted(
+                       record['teachers'].items(),
+                       key=lambda item: item[1]['DeadLeaves stable'])))
+
+
 def _tuning(record: list[dict[str, Any]]) -> str:
     """Settings by teachers: the student's share of the teacher, in percent."""
     shares: dict[str, dict[str, list[float]]] = {}
@@ -257,6 +279,7 @@ TABLES: dict[str, tuple[str | None, Callable[[Any], str]]] = dict(
     robustness_teachers=(_record('robustness'), shares_table),
     scale=(_record('scale'), _scale),
     start=(_record('start'), start_table),
+    stability=(_record('stability'), _stability),
     step=(_record('step'), _step),
     step_path=(_record('step_path'), path_table),
     tadfkd_digits=(_record('tadfkd_digits'), _demo),
