@@ -61,7 +61,7 @@ def draw_strips(rows: Mapping[str, Mapping[str, float | None]],
                 label=None if text in seen else text)
             seen.add(text)
     axes.set_yticks(range(len(ordered)), [name for name, _ in ordered])
-    axes.set(xlim=(0, 102), ylim=(-0.6, len(ordered) - 0.4), xlabel=label)
+    axes.set(xlim=(0, 104), ylim=(-0.6, len(ordered) - 0.4), xlabel=label)
     axes.grid(axis='x', color='0.9')
     axes.set_axisbelow(True)
     figure.legend(loc='outside right center', frameon=False, fontsize=8)

@@ -94,5 +94,5 @@ if __name__ == '__main__':
         write_record(
             HERE / 'record.json',
             dict(
-                command='python docs/measured/stability/measure.py',
+                command='sh docs/measured/stability/run.sh',
                 teachers=rows))
