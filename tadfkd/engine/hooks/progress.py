@@ -130,12 +130,12 @@ class ProgressHook(Hook):
 
     def after_train_iter(self, runner: Runner, *args: Any,
                          **kwargs: Any) -> None:
-        """Draw the live line anew, twice per second at most."""
+        """Draw the live line again, twice per second at most."""
         self._draw(runner)
 
     def after_val_iter(self, runner: Runner, *args: Any,
                        **kwargs: Any) -> None:
-        """Draw the live line anew, as long as an epoch is validated."""
+        """Draw the live line again while an epoch is validated."""
         self._draw(runner, 'validation')
 
     def after_train_epoch(self, runner: Runner) -> None:
