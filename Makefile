@@ -25,7 +25,8 @@ pytest: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
 		--dist worksteal -m "not long"
 
-# Two hosts, Slurm's launcher, torch.compile, and a process that hangs.
+# Two hosts, Slurm's launcher, torch.compile, a process that hangs, and two that
+# resume.
 test-long: $(VENV)/.installed
 	$(BIN)/python -m pytest -m long
 

@@ -108,6 +108,7 @@ def train_two_epochs(config: str, options: dict[str, Any], work_dir: str,
         networks=model.state_dict(), training_state=model.training_state())
 
 
+@pytest.mark.long
 def test_a_resumed_run_of_two_processes_ends_like_the_whole_run(
         digits_config: str, tiny_options: dict[str, Any],
         tmp_path: Path) -> None:
