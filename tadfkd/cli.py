@@ -253,6 +253,9 @@ def _train(arguments: Namespace) -> None:
                            or arguments.launcher != 'none'):
         raise UserError('--once is for one process and a folder of its own: '
                         'give --work-dir, and no --launcher')
+    if sys.stdout.isatty():
+        # The imports take seconds. The next line is longer, and covers this.
+        print('loading ...', end='\r', flush=True)
     from tadfkd.apis import load_config, train
     load = functools.partial(
         load_config,
