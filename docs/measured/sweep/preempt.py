@@ -7,6 +7,7 @@ disturbed.
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import submitit
@@ -50,10 +51,10 @@ def call(*words: str) -> str:
         words, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def wait(what: str, is_so: object, seconds: float = 900) -> None:
+def wait(what: str, is_so: Callable[[], object], seconds: float = 900) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds
-    while not is_so():  # type: ignore[operator]
+    while not is_so():
         if time.monotonic() > end:
             raise TimeoutError(what)
         time.sleep(0.2)
