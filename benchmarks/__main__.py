@@ -35,6 +35,10 @@ def parse_arguments() -> argparse.Namespace:
     training.add_argument(
         '--amp', action='store_true', help='forward passes in bfloat16')
     training.add_argument(
+        '--fast',
+        action='store_true',
+        help='the settings that are fast on this machine')
+    training.add_argument(
         '--iterations', type=int, default=7, help='measured iterations')
     training.add_argument(
         '--warmup', type=int, default=2, help='iterations before these')
@@ -212,6 +216,7 @@ def measure_training(arguments: argparse.Namespace) -> None:
     measured = dict(
         options=arguments.cfg_options,
         amp=arguments.amp,
+        fast=arguments.fast,
         iterations=arguments.iterations,
         warmup=arguments.warmup)
     if arguments.command == 'profile':

@@ -43,7 +43,7 @@ class BareLoop(Copies):
                 'name a config of configs/tadfkd/ and set model.augment=None')
         super().__init__(model, wrappers)
         teacher = copy.deepcopy(model.teacher)
-        self.compile_like_model(teacher.network)
+        self.compile_like_model(teacher.network, teacher.lean)
         self._teacher = _Teacher(teacher, self.autocast)
         self._student = _Student(self.student, model.student_input,
                                  self.autocast)

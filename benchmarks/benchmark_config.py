@@ -16,9 +16,12 @@ _HOOKS = ('teacher_sanity', 'samples', 'summary', 'health', 'student_files',
 
 
 @contextmanager
-def benchmark_config(config: str | os.PathLike, options: dict[str, Any] | None,
-                     amp: bool, iterations: int,
-                     warmup: int) -> Iterator[Config]:
+def benchmark_config(config: str | os.PathLike,
+                     options: dict[str, Any] | None,
+                     amp: bool,
+                     iterations: int,
+                     warmup: int,
+                     fast: bool = False) -> Iterator[Config]:
     """A config for one short epoch in a temporary folder.
 
     Args:
@@ -28,6 +31,7 @@ def benchmark_config(config: str | os.PathLike, options: dict[str, Any] | None,
         amp: Whether forward passes are in bfloat16.
         iterations: Measured iterations, >= 1.
         warmup: Iterations before these, >= 0.
+        fast: See :func:`~tadfkd.apis.load_config`.
 
     Yields:
         The loaded config.
@@ -48,7 +52,12 @@ def benchmark_config(config: str | os.PathLike, options: dict[str, Any] | None,
         options or {})
     with tempfile.TemporaryDirectory() as work_dir:
         loaded = load_config(
-            config, changes, work_dir=work_dir, amp=amp, evaluate=False)
+            config,
+            changes,
+            work_dir=work_dir,
+            amp=amp,
+            fast=fast,
+            evaluate=False)
         for name in _HOOKS:
             loaded.default_hooks.pop(name, None)
         yield loaded

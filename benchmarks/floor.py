@@ -47,7 +47,7 @@ class Copies:
         self.is_autocast = isinstance(wrappers['student'],
                                       AutocastOptimWrapper)
 
-    def compile_like_model(self, *networks: nn.Module) -> None:
+    def compile_like_model(self, *networks: nn.Module | None) -> None:
         """Compile networks if the model compiles its own: a copy of a
         compiled network is not compiled."""
         if self.model.compiled_with:
@@ -139,7 +139,7 @@ class Floor(Copies):
         """Forward of the teacher, backward to its images."""
         images_MCHW = images_MCHW.detach().requires_grad_()
         with self.autocast():
-            logits_MK = self.teacher.raw_forward(
+            logits_MK = self.teacher.logits(
                 self.teacher.input_adapter(images_MCHW))
         logits_MK.sum().backward()
 
@@ -160,8 +160,7 @@ class Floor(Copies):
         self.generator_optimizer.zero_grad()
 
     def _teacher(self, images_BCHW: Tensor) -> Tensor:
-        teacher = self.teacher
-        return teacher.raw_forward(teacher.input_adapter(images_BCHW))
+        return self.teacher(images_BCHW).logits_BK
 
 
 def flops(function: Callable[[], None]) -> int:

@@ -26,6 +26,7 @@ def profile_training(config: str | os.PathLike,
                      amp: bool = False,
                      iterations: int = 3,
                      warmup: int = 1,
+                     fast: bool = False,
                      trace: str | os.PathLike | None = None) -> str:
     """Profile iterations of any algorithm.
 
@@ -35,6 +36,7 @@ def profile_training(config: str | os.PathLike,
         amp: Whether forward passes are in bfloat16.
         iterations: Profiled iterations, >= 1.
         warmup: Iterations before these, >= 0.
+        fast: See :func:`benchmark_config`.
         trace: File for a trace that Perfetto and Chrome can show.
 
     Returns:
@@ -45,7 +47,8 @@ def profile_training(config: str | os.PathLike,
         UserError: If the config cannot be used.
     """
     hook = _Profiler(warmup, iterations)
-    with benchmark_config(config, options, amp, iterations, warmup) as loaded:
+    with benchmark_config(config, options, amp, iterations, warmup,
+                          fast) as loaded:
         train(loaded, hooks=[hook])
     if trace is not None:
         hook.profile.export_chrome_trace(str(Path(trace)))

@@ -55,7 +55,8 @@ def benchmark_scale(config: str | os.PathLike,
                     amp: bool = False,
                     iterations: int = 7,
                     warmup: int = 2,
-                    repeats: int = 3) -> dict[str, Any]:
+                    repeats: int = 3,
+                    fast: bool = False) -> dict[str, Any]:
     """Measure the time of an iteration at several sizes and fit its growth.
 
     An iteration has one student step and one generator step.
@@ -71,6 +72,7 @@ def benchmark_scale(config: str | os.PathLike,
         warmup: Iterations before these, >= 0.
         repeats: Runs per size, >= 1. The sizes take turns, so that a machine
             that becomes slower does not look like growth.
+        fast: See :func:`benchmark_config`.
 
     Returns:
         For ``batch_size`` and ``num_classes``: sizes, median seconds, the
@@ -97,8 +99,8 @@ def benchmark_scale(config: str | os.PathLike,
                 'model.num_generator_steps': 1
             } | dict.fromkeys(keys, size)
             timer = IterationTimer()
-            with benchmark_config(config, changes, amp, iterations,
-                                  warmup) as loaded:
+            with benchmark_config(config, changes, amp, iterations, warmup,
+                                  fast) as loaded:
                 train(loaded, hooks=[timer])
             seconds[size] += timer.seconds[warmup:]
         report[axis] = growth(
@@ -110,7 +112,8 @@ def benchmark_memory(config: str | os.PathLike,
                      options: dict[str, Any] | None = None,
                      amp: bool = False,
                      iterations: int = 10000,
-                     warmup: int = 0) -> dict[str, Any]:
+                     warmup: int = 0,
+                     fast: bool = False) -> dict[str, Any]:
     """Peak memory after a tenth, a half and all of many iterations.
 
     Args:
@@ -119,6 +122,7 @@ def benchmark_memory(config: str | os.PathLike,
         amp: Whether forward passes are in bfloat16.
         iterations: Measured iterations, >= 10.
         warmup: Iterations before these, >= 0.
+        fast: See :func:`benchmark_config`.
 
     Returns:
         ``iterations``, warm-up included, and ``peak_memory_mib``.
@@ -129,7 +133,8 @@ def benchmark_memory(config: str | os.PathLike,
     """
     require_at_least('the benchmark', 'iterations', iterations, 10)
     timer = IterationTimer()
-    with benchmark_config(config, options, amp, iterations, warmup) as loaded:
+    with benchmark_config(config, options, amp, iterations, warmup,
+                          fast) as loaded:
         train(loaded, hooks=[timer])
     total = len(timer.peak_mib)
     numbers = [total // 10, total // 2, total]

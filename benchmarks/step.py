@@ -15,6 +15,7 @@ from benchmarks.floor import Floor, Needs, flops
 from benchmarks.scale import peak_mib
 from benchmarks.step_report import STEPS, Iteration, medians
 from tadfkd.apis import train
+from tadfkd.apis.fast import uses_autocast
 from tadfkd.errors import UserError, require_at_least
 
 
@@ -22,7 +23,8 @@ def benchmark_step(config: str | os.PathLike,
                    options: dict[str, Any] | None = None,
                    amp: bool = False,
                    iterations: int = 7,
-                   warmup: int = 2) -> dict[str, Any]:
+                   warmup: int = 2,
+                   fast: bool = False) -> dict[str, Any]:
     """Measure an iteration of TA-DFKD: one student and one generator step.
 
     Framework, plain loop and passes run in turn within each iteration of one
@@ -36,6 +38,7 @@ def benchmark_step(config: str | os.PathLike,
         amp: Whether forward passes are in bfloat16.
         iterations: Measured iterations, >= 1.
         warmup: Iterations before these, >= 1.
+        fast: See :func:`benchmark_config`.
 
     Returns:
         Medians; :func:`step_table` says what they are.
@@ -52,8 +55,9 @@ def benchmark_step(config: str | os.PathLike,
     }
     hook = _Stopwatch(warmup)
     with benchmark_config(config, (options or {}) | plain, amp, iterations,
-                          warmup) as loaded:
+                          warmup, fast) as loaded:
         train(loaded, hooks=[hook])
+        amp = uses_autocast(loaded)
     if not hook.iterations:
         raise UserError('the run had no iteration to measure: do not set '
                         'train_dataloader.dataset.num_steps')

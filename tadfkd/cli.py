@@ -100,6 +100,14 @@ def _add_launcher(parser: ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
+def _add_fast(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        '--fast',
+        action='store_true',
+        help='take the settings that are fast on this machine; results '
+        'change by rounding')
+
+
 def _add_check(parser: ArgumentParser) -> None:
     parser.add_argument(
         'teacher',
@@ -207,6 +215,7 @@ def _add_train(parser: ArgumentParser) -> None:
         'newest intact one in the work directory, if there is one')
     parser.add_argument(
         '--amp', action='store_true', help='forward passes in bfloat16')
+    _add_fast(parser)
     parser.add_argument('--seed', type=int, help='seed of the run')
     parser.add_argument(
         '--teacher',
@@ -265,6 +274,7 @@ def _train(arguments: Namespace) -> None:
         seed=arguments.seed,
         resume=arguments.resume or arguments.once,
         amp=arguments.amp,
+        fast=arguments.fast,
         launcher=arguments.launcher,
         teacher=arguments.teacher,
         teacher_checkpoint=arguments.teacher_checkpoint,
@@ -521,6 +531,7 @@ def _table(arguments: Namespace) -> None:
 
 def _add_demo(parser: ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0, help='seed of the run')
+    _add_fast(parser)
     parser.add_argument(
         '--work-dir',
         type=Path,
@@ -535,7 +546,8 @@ def _add_demo(parser: ArgumentParser) -> None:
 
 def _demo(arguments: Namespace) -> None:
     from tadfkd.apis.demo import run_demo
-    print('\n' + run_demo(arguments.work_dir, arguments.seed, arguments.steps))
+    print('\n' + run_demo(arguments.work_dir, arguments.seed, arguments.steps,
+                          arguments.fast))
 
 
 class Command(NamedTuple):

@@ -34,6 +34,7 @@ from tadfkd.networks.capture import has_running_statistics
 from tadfkd.networks.compiling import compile_in_place
 from tadfkd.networks.feature_maps import find_classification_layer
 from tadfkd.networks.freezing import frozen
+from tadfkd.networks.memory_format import use_channels_last
 from tadfkd.registry import SELECTORS
 from tadfkd.selectors import BaseSelector
 from tadfkd.structures import Counters, TeacherOutput
@@ -113,9 +114,11 @@ class BaseDFKD(BaseModel):
             use and update the statistics of the batch.
         channels_last: Whether convolutions keep the channels of a pixel
             together in memory, which is faster on many processors and GPUs.
-            Results change by rounding. Not for networks of a few channels on
-            one thread: oneDNN of torch 2.14 damages memory in their backward
-            pass.
+            Results change by rounding.
+        lean_teacher: Precision of the weights of a copy of the teacher with
+            folded batch norms, which answers where nothing but logits is
+            asked for, or None for no copy. ``'bfloat16'`` is for forward
+            passes in bfloat16. Results change by rounding.
         compile: Whether student, generator and teacher go through
             ``torch.compile``. A dict holds its arguments. The first steps
             then take minutes, and results change by rounding.
@@ -167,6 +170,7 @@ class BaseDFKD(BaseModel):
                  student_mode_in_generator_step: Literal['eval',
                                                          'train'] = 'eval',
                  channels_last: bool = False,
+                 lean_teacher: Literal['float32', 'bfloat16'] | None = None,
                  compile: bool | dict = False,
                  procedural: dict | None = None,
                  loss_shares: dict[str, float] | None = None,
@@ -197,14 +201,20 @@ class BaseDFKD(BaseModel):
                                                     self.generator,
                                                     self.student_logits)
         share_normalization(self.teacher, self.generator)
+        require_choice('model', 'lean_teacher', lean_teacher,
+                       (None, 'float32', 'bfloat16'))
+        if lean_teacher is not None and self.teacher is not None:
+            self.teacher.make_lean(getattr(torch, lean_teacher))
         if channels_last:
-            # The weights decide: a convolution's output is ordered like
-            # them, and loaded values are copied in their order.
-            self.to(memory_format=torch.channels_last)
+            use_channels_last(
+                student=self.student,
+                generator=self.generator,
+                teacher=self.teacher)
         self.compiled_with = compile
         if compile:
             compile_in_place(compile, self.student, self.generator,
-                             getattr(self.teacher, 'network', None))
+                             getattr(self.teacher, 'network', None),
+                             getattr(self.teacher, 'lean', None))
         self.student_loss = build_part('student_loss', student_loss,
                                        LogitsLoss)
         # The seed that the Runner, or the user, gave to torch.

@@ -14,6 +14,7 @@ from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
+from tadfkd.apis.fast import has_bfloat16, use_fast_settings
 from tadfkd.classifiers.configs import as_own_network, bare_type, with_names
 from tadfkd.classifiers.own_network import LiveObject, factory_of, name_of
 from tadfkd.errors import UserError, nearest, reason_of, require_at_least
@@ -47,6 +48,7 @@ def load_config(
     seed: int | None = None,
     resume: bool | str = False,
     amp: bool = False,
+    fast: bool = False,
     launcher: str = 'none',
     teacher: Any = None,
     student: Any = None,
@@ -68,6 +70,8 @@ def load_config(
         resume: A path resumes from that checkpoint. True resumes from the
             newest intact checkpoint in ``work_dir``, if there is one.
         amp: Whether forward passes run in bfloat16.
+        fast: Whether a distillation takes the settings that are fast on this
+            machine: see :mod:`tadfkd.apis.fast`. Results change by rounding.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         teacher: Replaces that of the config: a config with a ``teacher`` or
             ``model.teacher``, such as ``tadfkd::teachers/vitw64_digits.py``,
@@ -104,8 +108,12 @@ def load_config(
     if resume:
         config.resume = True
         config.load_from = None if resume is True else str(resume)
-    if amp:
+    if fast:
+        _require_distillation(config, 'fast')
+    if amp or fast and has_bfloat16() and _is_plain(config):
         _use_autocast(config)
+    if fast:
+        use_fast_settings(config)
     if teacher_checkpoint is not None:
         _require_distillation(config, 'teacher-checkpoint')
         config.model.teacher.checkpoint = teacher_checkpoint
@@ -314,11 +322,18 @@ def merge_options(config: Config, options: dict[str, Any]) -> None:
             import_modules_from_strings(**config.custom_imports)
 
 
+def _is_plain(config: Config) -> bool:
+    """Whether no optimiser wrapper has a precision of its own."""
+    return all(
+        bare_type(dict(type='OptimWrapper') | wrapper) == 'OptimWrapper'
+        for wrapper in (config.get('optim_wrapper') or {}).values()
+        if isinstance(wrapper, dict))
+
+
 def _use_autocast(config: Config) -> None:
     content = config.get('optim_wrapper') or {}
     wrappers = content.values() if is_distillation(config) else [content]
-    # torch.cuda.is_bf16_supported() is true for emulation too.
-    if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] < 8:
+    if torch.cuda.is_available() and not has_bfloat16():
         raise UserError('--amp computes in bfloat16, which this GPU does not '
                         'have: leave --amp out')
     for wrapper in filter(lambda part: isinstance(part, dict), wrappers):

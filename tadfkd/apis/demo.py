@@ -14,7 +14,10 @@ RUNS = (('tadfkd::teachers/resnet18w16_digits.py',
          'tadfkd::agnostic/vitw64_to_resnet18w8_digits.py', 'vit'))
 
 
-def run_demo(work_dir: Path, seed: int = 0, steps: int | None = None) -> str:
+def run_demo(work_dir: Path,
+             seed: int = 0,
+             steps: int | None = None,
+             fast: bool = False) -> str:
     """Distil two teachers of real digits, which are trained first.
 
     A teacher that an earlier call has trained is used again.
@@ -24,6 +27,7 @@ def run_demo(work_dir: Path, seed: int = 0, steps: int | None = None) -> str:
         seed: Of teachers and students.
         steps: Iterations of each student's run, >= 1, after a teacher of one
             epoch. None takes the numbers of the configs.
+        fast: See :func:`~tadfkd.apis.load_config`.
 
     Returns:
         The accuracies on held-out real digits, as a page.
@@ -46,6 +50,7 @@ def run_demo(work_dir: Path, seed: int = 0, steps: int | None = None) -> str:
             options={} if steps is None else _few_steps(config, steps),
             work_dir=str(folder),
             seed=seed,
+            fast=fast,
             teacher_checkpoint=str(
                 _teacher(recipe, folder / 'teacher', seed, steps is not None)))
         pages.append(result_page(run.summary, folder))

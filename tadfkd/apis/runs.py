@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tadfkd.apis.config import is_distillation, load_config
 from tadfkd.apis.config_checks import (check_components, check_schedules,
                                        check_stages)
+from tadfkd.apis.fast import fast_settings
 from tadfkd.apis.result import Run
 from tadfkd.apis.runner import (build_loader, build_optimizers, build_runner,
                                 with_epoch_loop, writing_errors)
@@ -180,6 +181,8 @@ def train(config: Config,
             **loaders)
         for note in notes:
             runner.logger.warning(note)
+        if is_distillation(config) and config.model.get('lean_teacher'):
+            runner.logger.info(fast_settings(config))
         first_epoch, progress = _FirstEpoch(), ProgressHook()
         for hook in (*hooks, first_epoch, *([] if verbose else [progress])):
             runner.register_hook(hook, 'LOWEST')

@@ -12,6 +12,7 @@ from tadfkd.classifiers.outputs import OutputPart, as_logits
 from tadfkd.errors import UserError
 from tadfkd.networks.capture import (capture, has_running_statistics,
                                      read_bn_statistics, read_features)
+from tadfkd.networks.folding import lean_copy
 from tadfkd.structures import TeacherOutput
 from tadfkd.teachers.requirements import resolve_facts
 
@@ -54,6 +55,7 @@ class BaseTeacher(nn.Module):
 
     Attributes:
         facts: By name of a field, its value and where the value is from.
+        lean: The copy that :meth:`make_lean` made, or None.
 
     Raises:
         UserError: If a needed fact is unknown, a field is not allowed, or the
@@ -98,6 +100,8 @@ class BaseTeacher(nn.Module):
                 str(precision), f'the network had {names}')
             network = network.to(precision)
         self.network = network
+        self.lean: nn.Module | None = None
+        self._lean_dtype = torch.float32
         # TorchScript modules have no requires_grad_() of their own.
         for parameter in network.parameters():
             parameter.requires_grad_(False)
@@ -142,22 +146,27 @@ class BaseTeacher(nn.Module):
         """
         return self._heads[0] if self._heads else None
 
-    def raw_forward(self, inputs_BCHW: Tensor) -> Any:
-        """The output of the network for adapted inputs."""
-        return self.network(inputs_BCHW)
+    def raw_forward(self, network: nn.Module, inputs_BCHW: Tensor) -> Any:
+        """The output of :attr:`network`, or of a copy of it, for adapted
+        inputs."""
+        return network(inputs_BCHW)
 
-    def logits(self, inputs_BCHW: Tensor) -> Tensor:
+    def logits(self,
+               inputs_BCHW: Tensor,
+               network: nn.Module | None = None) -> Tensor:
         """The (B, K) logits for adapted inputs.
 
         Args:
             inputs_BCHW: Images that went through :attr:`input_adapter`.
+            network: A copy of :attr:`network` that answers in its place.
 
         Raises:
             UserError: If the network returns anything else.
         """
         part = self.facts['output'].value if 'output' in self.facts else None
         logits_BK = as_logits(
-            self.raw_forward(inputs_BCHW), len(inputs_BCHW),
+            self.raw_forward(network or self.network, inputs_BCHW),
+            len(inputs_BCHW),
             type(self.network).__name__, part)
         if logits_BK.shape[1] == 1:
             # The softmax of (0, x) is the sigmoid of x.
@@ -197,12 +206,49 @@ class BaseTeacher(nn.Module):
         with capture(bn_layers, read_bn_statistics) as statistics, \
                 capture(heads, read_features) as features, \
                 capture(maps_at, lambda _, inputs: inputs) as maps:
-            logits_BK = self.logits(self.input_adapter(images_BCHW))
+            reads_layers = bn_layers or heads or maps_at
+            logits_BK = self.logits(
+                self.input_adapter(images_BCHW),
+                None if reads_layers else self._lean_now(images_BCHW.device))
         return TeacherOutput(
             logits_BK=logits_BK,
             features_BF=features[-1] if with_features else None,
             bn_statistics=tuple(statistics) if with_bn else None,
             maps=tuple(maps) if maps_at else None)
+
+    @torch.no_grad()
+    def make_lean(self, dtype: torch.dtype) -> None:
+        """Let a copy answer where nothing but logits is asked for: see
+        :func:`~tadfkd.networks.folding.lean_copy`.
+
+        A copy that gives other logits is not used.
+
+        Args:
+            dtype: Of the copy's weights. Unless it is float32, the copy
+                answers within :class:`torch.autocast` of this type only.
+        """
+        lean = lean_copy(self.network, dtype)
+        if lean is None:
+            return
+        device = next(lean.parameters()).device
+        inputs_BCHW = self.input_adapter(
+            torch.rand(
+                8, *self._shape(),
+                generator=torch.Generator().manual_seed(0)).to(device))
+        is_half = dtype != torch.float32
+        with torch.autocast(device.type, dtype, enabled=is_half):
+            expected_BK = self.logits(inputs_BCHW).float()
+            difference_BK = self.logits(inputs_BCHW, lean) - expected_BK
+        if difference_BK.abs().max() \
+                <= (0.1 if is_half else 1e-3) * expected_BK.abs().max():
+            self.lean, self._lean_dtype = lean, dtype
+
+    def _lean_now(self, device: torch.device) -> nn.Module | None:
+        """The lean copy, if it can answer."""
+        usable = self._lean_dtype == torch.float32 or (
+            torch.is_autocast_enabled(device.type)
+            and torch.get_autocast_dtype(device.type) == self._lean_dtype)
+        return self.lean if usable else None
 
     @torch.no_grad()
     def _try_blank_images(self) -> None:

@@ -67,9 +67,9 @@ class MMPretrainTeacher(CheckpointTeacher):
             has_weights=has_weights,
             **options)
 
-    def raw_forward(self, inputs_BCHW: Tensor) -> Any:
-        """The output of the network for adapted inputs."""
-        return self.network(inputs_BCHW, mode='tensor')
+    def raw_forward(self, network: nn.Module, inputs_BCHW: Tensor) -> Any:
+        """See :meth:`BaseTeacher.raw_forward`."""
+        return network(inputs_BCHW, mode='tensor')
 
 
 def _has_library_weights(model: dict) -> bool:

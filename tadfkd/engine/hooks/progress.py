@@ -251,8 +251,9 @@ def _what_runs(runner: Runner, top1: float | None) -> str:
     part, model = runner.cfg.model, unwrapped(runner.model)
     what = f'training {_name(part, model)}'
     if isinstance(model, BaseDFKD):
-        what = (f'{bare_type(part)}: {_name(part.teacher, model.teacher)} '
-                f'teaches {_name(part.student, model.student)}')
+        what = (
+            f'{bare_type(part)}: {_name(part.teacher, model.teacher.network)} '
+            f'teaches {_name(part.student, model.student)}')
     if top1 is not None:
         what += f', teacher top-1 {top1:.2f} %'
     log = Path(runner.logger.log_file).relative_to(runner.work_dir)

@@ -1,0 +1,96 @@
+"""The settings that make training fast on this machine."""
+import shutil
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from tadfkd.classifiers.configs import bare_type
+
+#: Student steps from which torch.compile saves more time than it takes.
+LONG_RUN = 20_000
+#: Optimisers that update all weights in one kernel, on CPUs and GPUs.
+_FUSED = ('SGD', 'Adam', 'AdamW')
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine computes in bfloat16 by instructions of its own.
+
+    torch also emulates it, which is slower than float32.
+    """
+    if torch.cuda.is_available():
+        # torch.cuda.is_bf16_supported() is true for emulation too.
+        return torch.cuda.get_device_capability()[0] >= 8
+    # Not there before torch 2.8.
+    capabilities: dict[str, Any] = getattr(torch.cpu, 'get_capabilities',
+                                           dict)()
+    return any(there for name, there in capabilities.items()
+               if name.endswith('bf16'))
+
+
+def can_compile() -> bool:
+    """Whether torch.compile finds what it needs: on a CPU, a compiler."""
+    return torch.cuda.is_available() or any(
+        map(shutil.which, ('c++', 'g++', 'clang++')))
+
+
+def use_fast_settings(config: Config) -> None:
+    """Set what makes a distillation fast here, in place.
+
+    Values that the config sets itself stay. The paper's selection stays too:
+    ``select_on='augmented'`` saves a pass, but changes the algorithm.
+
+    Args:
+        config: Of a distillation; passes in bfloat16 are chosen already.
+    """
+    model = config.model
+    model.setdefault('channels_last', True)
+    in_bfloat16 = uses_autocast(config)
+    model.setdefault('lean_teacher', 'bfloat16' if in_bfloat16 else 'float32')
+    if student_steps(config) >= LONG_RUN and can_compile():
+        model.setdefault('compile', True)
+    for wrapper in _wrappers(config):
+        optimizer = wrapper.get('optimizer')
+        if isinstance(optimizer, dict) and bare_type(optimizer) in _FUSED:
+            optimizer.setdefault('fused', True)
+
+
+def fast_settings(config: Config) -> str:
+    """One line on what a distillation computes with, for its log."""
+    model = config.model
+    compiles = model.get('compile')
+    parts = [
+        'bfloat16' if uses_autocast(config) else 'float32' +
+        ('' if has_bfloat16() else ' (no bfloat16 instructions here)')
+    ]
+    if model.get('channels_last'):
+        parts.append('channels last')
+    if model.get('lean_teacher'):
+        parts.append('a lean copy of the teacher')
+    if any((wrapper.get('optimizer') or {}).get('fused')
+           for wrapper in _wrappers(config)):
+        parts.append('fused optimisers')
+    parts.append('compiled networks' if compiles else 'not compiled' +
+                 (f' (from {LONG_RUN} student steps)'
+                  if student_steps(config) < LONG_RUN else ''))
+    return 'computes with: ' + ', '.join(parts)
+
+
+def uses_autocast(config: Config) -> bool:
+    """Whether a network trains with forward passes in bfloat16."""
+    return any(
+        bare_type(wrapper) == 'AutocastOptimWrapper'
+        for wrapper in _wrappers(config) if 'type' in wrapper)
+
+
+def student_steps(config: Config) -> int:
+    """Student steps of a run by epochs; 0 if its schedule is another one."""
+    loader = config.get('train_dataloader') or {}
+    iterations = (loader.get('dataset') or {}).get('num_steps', 0)
+    epochs = (config.get('train_cfg') or {}).get('max_epochs', 0)
+    return epochs * iterations * config.model.get('num_student_steps', 1)
+
+
+def _wrappers(config: Config) -> list[Any]:
+    content = config.get('optim_wrapper') or {}
+    return [part for part in content.values() if isinstance(part, dict)]

@@ -1,0 +1,38 @@
+"""Channels last, except where oneDNN would damage memory."""
+import pytest
+import torch
+from torch import nn
+
+from tadfkd.networks.memory_format import unsafe_layer, use_channels_last
+
+
+def shortcut(channels: int, stride: int = 2, kernel: int = 1) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, channels, 3),
+        nn.Conv2d(channels, 5, kernel, stride=stride))
+
+
+@pytest.mark.parametrize('capability, least', [('AVX2', 8), ('DEFAULT', 8),
+                                               ('AVX512', 16)])
+def test_a_trained_narrow_shortcut_is_unsafe(monkeypatch: pytest.MonkeyPatch,
+                                             capability: str,
+                                             least: int) -> None:
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability',
+                        lambda: capability)
+    assert unsafe_layer(shortcut(least - 1)) == '1'
+    assert unsafe_layer(shortcut(least)) is None
+    assert unsafe_layer(shortcut(least - 1, stride=1)) is None
+    assert unsafe_layer(shortcut(least - 1, kernel=3)) is None
+    assert unsafe_layer(shortcut(least - 1).requires_grad_(False)) is None
+
+
+def test_an_unsafe_network_keeps_its_order_and_the_others_do_not(
+        capsys: pytest.CaptureFixture) -> None:
+    networks = dict(student=shortcut(4), generator=shortcut(16))
+    use_channels_last(**networks, teacher=None)
+    assert 'the student keeps its channels apart in memory' in \
+        capsys.readouterr().out
+    first, second = (
+        network[0].weight.is_contiguous(memory_format=torch.channels_last)
+        for network in networks.values())
+    assert (first, second) == (False, True)
