@@ -157,6 +157,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar='CONFIG',
         help='configs of teachers, in place of those of the configs')
     compare.add_argument('--teacher-checkpoint', metavar='FILE')
+    compare.add_argument('--fast', action='store_true')
     compare.add_argument(
         '--setting',
         metavar='NAME',
@@ -189,6 +190,23 @@ def parse_arguments() -> argparse.Namespace:
         type=int,
         default=1,
         help='runs at the same time, with one thread each')
+
+    clock = commands.add_parser(
+        'time_to_accuracy',
+        help='seconds until a student has 97 percent of its teacher; continue '
+        'where an earlier benchmark stopped')
+    clock.add_argument(
+        '--tasks', nargs='+', metavar='NAME', help='the default is all')
+    clock.add_argument(
+        '--methods', nargs='+', metavar='NAME', help='the default is all')
+    clock.add_argument('--seeds', nargs='+', type=int, default=[0])
+    clock.add_argument('--threads', type=int, default=2)
+    clock.add_argument(
+        '--record',
+        default='work_dirs/time_to_accuracy/record.json',
+        help='JSON file to which runs are added')
+    clock.add_argument(
+        '--plot', metavar='FILE.png', help='draw accuracy over time')
 
     commands.add_parser(
         'tables',
@@ -272,7 +290,7 @@ def main() -> None:
         from benchmarks.comparison import Run, comparison_table, complete
         runs = [
             Run(config, seed, arguments.cfg_options, teacher,
-                arguments.setting) for seed in arguments.seeds
+                arguments.setting, arguments.fast) for seed in arguments.seeds
             for teacher in arguments.teachers or [None]
             for config in arguments.configs
         ]
@@ -302,6 +320,13 @@ def main() -> None:
                     arguments.methods or list(METHODS), arguments.teachers or
                     list(TEACHERS), arguments.seeds, arguments.record,
                     arguments.work_dir, arguments.jobs))))
+    elif arguments.command == 'time_to_accuracy':
+        from benchmarks.time_to_accuracy import benchmark_times, times_table
+        run_tool(lambda: print(
+            times_table(
+                benchmark_times(arguments.tasks, arguments.methods, arguments.
+                                seeds, arguments.threads, arguments.record,
+                                arguments.plot))))
     elif arguments.command == 'tables':
         from benchmarks.tables import write_tables
         run_tool(lambda: write_tables(ROOT))

@@ -36,6 +36,7 @@ class Run:
         options: New values by dotted key.
         teacher: A config of another teacher, or None for the config's own.
         setting: Name of the options, in a record of several settings.
+        fast: See :func:`load_config`.
     """
 
     config: str
@@ -43,6 +44,7 @@ class Run:
     options: Options = None
     teacher: str | None = None
     setting: str | None = None
+    fast: bool = False
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -64,6 +66,7 @@ class Run:
         return ' '.join([
             f'python tools/train.py {self.config} --seed {self.seed}',
             *([f'--teacher {self.teacher}'] if self.teacher else []),
+            *(['--fast'] if self.fast else []),
             *(['--cfg-options'] if self.options else []),
             *(f'{key}={value}' for key, value in (self.options or {}).items())
         ])
@@ -71,7 +74,11 @@ class Run:
     def fingerprint(self) -> str:
         """A hash of what decides the result."""
         return fingerprint(
-            load_config(self.config, self.options, teacher=self.teacher))
+            load_config(
+                self.config,
+                self.options,
+                teacher=self.teacher,
+                fast=self.fast))
 
 
 def complete(runs: Sequence[Run],
@@ -182,6 +189,7 @@ def _make(run: Run, work_dir: Path, teacher_checkpoint: str | None,
             seed=run.seed,
             work_dir=str(folder),
             teacher=run.teacher,
+            fast=run.fast,
             teacher_checkpoint=teacher_checkpoint).summary
         more = then(run, folder) if then else {}
     except UserError as error:

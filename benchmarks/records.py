@@ -32,6 +32,22 @@ def checkout_commit(folder: str | os.PathLike = '.') -> str:
                           text=True).stdout.strip()
 
 
+def described(results: dict[str, Any]) -> dict[str, Any]:
+    """Results with command, commit, machine and versions.
+
+    Args:
+        results: ``command`` replaces the command of this process.
+    """
+    return dict(
+        command=shlex.join(['python', '-m', 'benchmarks', *sys.argv[1:]]),
+        commit=checkout_commit(),
+        machine=_machine(),
+        versions={
+            found.name: found.version
+            for found in distributions() if found.name in _PACKAGES
+        } | dict(python=platform.python_version())) | results
+
+
 def write_record(path: str | os.PathLike,
                  results: dict[str, Any],
                  name: str | None = None) -> None:
@@ -45,14 +61,7 @@ def write_record(path: str | os.PathLike,
             file keeps its other entries.
     """
     path = Path(path)
-    record = dict(
-        command=shlex.join(['python', '-m', 'benchmarks', *sys.argv[1:]]),
-        commit=checkout_commit(),
-        machine=_machine(),
-        versions={
-            found.name: found.version
-            for found in distributions() if found.name in _PACKAGES
-        } | dict(python=platform.python_version())) | results
+    record = described(results)
     if name is not None:
         known = json.loads(path.read_text()) if path.is_file() else {}
         record = known | {name: record}
