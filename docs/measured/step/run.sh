@@ -4,6 +4,7 @@
 set -e
 export OMP_NUM_THREADS=2
 python -m benchmarks step configs/tadfkd/resnet18w16_to_resnet18w8_digits.py --iterations 11 --record docs/measured/step/record.json --name digits
-python -m benchmarks step configs/tadfkd/resnet34_to_resnet18_cifar10.py --iterations 3 --warmup 1 --record docs/measured/step/record.json --name flagship --cfg-options model.batch_size=64
-python -m benchmarks step configs/tadfkd/resnet34_to_resnet18_cifar10.py --iterations 3 --warmup 1 --record docs/measured/step/record.json --name flagship_channels_last --cfg-options model.batch_size=64 model.channels_last=True
+python -m benchmarks step configs/tadfkd/resnet18w16_to_resnet18w8_digits.py --iterations 11 --fast --record docs/measured/step/record.json --name digits_fast
+python -m benchmarks step configs/tadfkd/resnet34_to_resnet18_cifar10.py --iterations 4 --warmup 1 --record docs/measured/step/record.json --name flagship --cfg-options model.batch_size=64
+python -m benchmarks step configs/tadfkd/resnet34_to_resnet18_cifar10.py --iterations 4 --warmup 1 --fast --record docs/measured/step/record.json --name flagship_fast --cfg-options model.batch_size=64
 python -m benchmarks tables
