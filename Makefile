@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 	lower-bounds clean
 
 demo: $(VENV)/.installed
-	$(BIN)/tadfkd demo --seed $(SEED)
+	$(BIN)/tadfkd demo --fast --seed $(SEED)
 
 # The tests start when the first check of the source ends, and mypy, which takes
 # longest, runs beside them.

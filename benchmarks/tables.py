@@ -21,6 +21,7 @@ from benchmarks.start import start_table
 from benchmarks.step_path import path_table
 from benchmarks.teachers import (draw_robustness, judging_table,
                                  robustness_table, shares_table)
+from benchmarks.time_to_accuracy import times_table
 from tadfkd.utils.files import write_atomically
 
 _TABLE = re.compile(r'(<!-- table (\w+) -->\n).*?(<!-- end of table -->)',
@@ -101,6 +102,39 @@ def _step(record: dict[str, Any]) -> str:
             f'{report["peak_memory_mib"]:.0f}'
         ])
     return _table(head, rows)
+
+
+def _fast_ratio(record: dict[str, Any]) -> str:
+    return _table(
+        ('config', 'variant', 'student step s', 'generator step s',
+         'ten and one s', 'times plain', 'first steps s'),
+        ([
+            f'`{config}`', name, f'{row["student_s"]:.2f}',
+            f'{row["generator_s"]:.2f}', f'{row["ten_and_one_s"]:.1f}',
+            f'{row["times_plain"]:.2f}', f'{row["warmup_s"]:.0f}'
+        ] for config, measured in record.items()
+         for name, row in measured['variants'].items()))
+
+
+def _fast_accuracy(record: list[dict[str, Any]]) -> str:
+    """One row per setting: the last epoch of each seed, and the mean."""
+    rows: dict[str, dict[int, dict[str, Any]]] = {}
+    for entry in record:
+        rows.setdefault(entry['setting'], {})[entry['seed']] = entry['summary']
+    seeds = sorted({seed for row in rows.values() for seed in row})
+    return _table(
+        ('setting', *(f'seed {seed}'
+                      for seed in seeds), 'mean', 'seconds, one thread'),
+        ([
+            setting,
+            *(f'{row[seed]["student_top1_last"]:.2f}' if seed in row else '-'
+              for seed in seeds), f'{_mean(row, "student_top1_last"):.2f}',
+            f'{_mean(row, "wall_seconds"):.0f}'
+        ] for setting, row in sorted(rows.items(), reverse=True)))
+
+
+def _mean(row: dict[int, dict[str, Any]], name: str) -> float:
+    return statistics.fmean(summary[name] for summary in row.values())
 
 
 def _scale(record: dict[str, Any]) -> str:
@@ -271,6 +305,8 @@ TABLES: dict[str, tuple[str | None, Callable[[Any], str]]] = dict(
     agnostic_tuning=(_record('agnostic_tuning'), _tuning),
     algorithms_digits=(_record('algorithms_digits'), comparison_table),
     components=(None, _components),
+    fast_accuracy=(_record('fast'), _fast_accuracy),
+    fast_ratio=('measured/fast/ratio.json', _fast_ratio),
     health=(_record('health'), health_table),
     methods=('methods.yml', _methods),
     methods_own_numbers=('methods.yml', _own_numbers),
@@ -285,5 +321,6 @@ TABLES: dict[str, tuple[str | None, Callable[[Any], str]]] = dict(
     tadfkd_digits=(_record('tadfkd_digits'), _demo),
     tadfkd_fashion_mnist=(_record('tadfkd_fashion_mnist'), _fashion_mnist),
     teacher_families=(_record('teacher_families_digits'), _families),
+    time_to_accuracy=(_record('time_to_accuracy'), times_table),
     zoo_names=(_record('teacher_zoo'), _zoo_names),
     zoo_steps=(_record('teacher_zoo'), _zoo_steps))

@@ -63,8 +63,9 @@ def main(config: str, repeats: int) -> dict[str, Any]:
                         times[name]['rounds'].append(rounds)
     found: dict[str, Any] = {}
     for name, row in times.items():
-        student, generator = (statistics.median(row[network])
-                              for network in ('student', 'generator'))
+        student, generator = (
+            statistics.median(row[network])
+            for network in ('student', 'generator'))
         found[name] = dict(
             student_s=student,
             generator_s=generator,
@@ -84,7 +85,8 @@ if __name__ == '__main__':
     write_record(
         'docs/measured/fast/ratio.json',
         dict(
-            command=f'python docs/measured/fast/ratio.py {" ".join(sys.argv[1:])}',
+            command=
+            f'python docs/measured/fast/ratio.py {" ".join(sys.argv[1:])}',
             threads=torch.get_num_threads(),
             variants=result),
         name=sys.argv[1].rpartition('/')[2].removesuffix('.py'))
