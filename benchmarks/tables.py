@@ -118,23 +118,16 @@ def _fast_ratio(record: dict[str, Any]) -> str:
 
 def _fast_accuracy(record: list[dict[str, Any]]) -> str:
     """One row per setting: the last epoch of each seed, and the mean."""
-    rows: dict[str, dict[int, dict[str, Any]]] = {}
+    rows: dict[str, dict[int, float]] = {}
     for entry in record:
-        rows.setdefault(entry['setting'], {})[entry['seed']] = entry['summary']
+        rows.setdefault(
+            entry['setting'],
+            {})[entry['seed']] = entry['summary']['student_top1_last']
     seeds = sorted({seed for row in rows.values() for seed in row})
-    return _table(
-        ('setting', *(f'seed {seed}'
-                      for seed in seeds), 'mean', 'seconds, one thread'),
-        ([
-            setting,
-            *(f'{row[seed]["student_top1_last"]:.2f}' if seed in row else '-'
-              for seed in seeds), f'{_mean(row, "student_top1_last"):.2f}',
-            f'{_mean(row, "wall_seconds"):.0f}'
-        ] for setting, row in sorted(rows.items(), reverse=True)))
-
-
-def _mean(row: dict[int, dict[str, Any]], name: str) -> float:
-    return statistics.fmean(summary[name] for summary in row.values())
+    return _table(('setting', *(f'seed {seed}' for seed in seeds), 'mean'), ([
+        setting, *(f'{row[seed]:.2f}' if seed in row else '-'
+                   for seed in seeds), f'{statistics.fmean(row.values()):.2f}'
+    ] for setting, row in sorted(rows.items(), reverse=True)))
 
 
 def _scale(record: dict[str, Any]) -> str:
