@@ -9,23 +9,28 @@ def use_channels_last(**networks: nn.Module | None) -> None:
     """Order the weights of networks in place, if that is safe.
 
     The weights decide: a convolution's output is ordered like them, and
-    loaded values are copied in their order. On a processor, a network that
-    :func:`unsafe_layer` names keeps its order, which is logged.
+    loaded values are copied in their order. The order of a network's images
+    goes on into the next network. So if a processor cannot train one of the
+    networks in this order (:func:`unsafe_layer`), all keep theirs, which is
+    logged.
 
     Args:
         **networks: By the name that the log has; None is skipped.
     """
-    for name, network in networks.items():
-        if network is None:
-            continue
+    there = {
+        name: network
+        for name, network in networks.items() if network is not None
+    }
+    for name, network in there.items():
         layer = unsafe_layer(network) if get_device() == 'cpu' else None
-        if layer is None:
-            network.to(memory_format=torch.channels_last)
-        else:
+        if layer is not None:
             print_log(
-                f'the {name} keeps its channels apart in memory: oneDNN would '
-                f'damage memory in the backward pass of {layer}',
+                'channels stay apart in memory: oneDNN would damage memory '
+                f'in the backward pass of {layer} of the {name}',
                 logger='current')
+            return
+    for network in there.values():
+        network.to(memory_format=torch.channels_last)
 
 
 def unsafe_layer(network: nn.Module) -> str | None:

@@ -26,13 +26,23 @@ def test_a_trained_narrow_shortcut_is_unsafe(monkeypatch: pytest.MonkeyPatch,
     assert unsafe_layer(shortcut(least - 1).requires_grad_(False)) is None
 
 
-def test_an_unsafe_network_keeps_its_order_and_the_others_do_not(
-        capsys: pytest.CaptureFixture) -> None:
-    networks = dict(student=shortcut(4), generator=shortcut(16))
-    use_channels_last(**networks, teacher=None)
-    assert 'the student keeps its channels apart in memory' in \
-        capsys.readouterr().out
-    first, second = (
+def are_last(*networks: nn.Module) -> list[bool]:
+    return [
         network[0].weight.is_contiguous(memory_format=torch.channels_last)
-        for network in networks.values())
-    assert (first, second) == (False, True)
+        for network in networks
+    ]
+
+
+def test_safe_networks_keep_channels_together() -> None:
+    networks = shortcut(16), shortcut(16)
+    use_channels_last(student=networks[0], generator=networks[1], teacher=None)
+    assert are_last(*networks) == [True, True]
+
+
+# The images of a network with channels last would be in that order too.
+def test_one_unsafe_network_keeps_the_order_of_all(
+        capsys: pytest.CaptureFixture) -> None:
+    networks = shortcut(16), shortcut(4)
+    use_channels_last(generator=networks[0], student=networks[1])
+    assert 'backward pass of 1 of the student' in capsys.readouterr().out
+    assert are_last(*networks) == [False, False]
