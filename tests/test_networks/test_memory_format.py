@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from tadfkd.networks import memory_format
 from tadfkd.networks.memory_format import unsafe_layer, use_channels_last
 
 
@@ -41,8 +42,11 @@ def test_safe_networks_keep_channels_together() -> None:
 
 # The images of a network with channels last would be in that order too.
 def test_one_unsafe_network_keeps_the_order_of_all(
-        capsys: pytest.CaptureFixture) -> None:
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(memory_format, 'print_log',
+                        lambda line, logger: lines.append(line))
     networks = shortcut(16), shortcut(4)
     use_channels_last(generator=networks[0], student=networks[1])
-    assert 'backward pass of 1 of the student' in capsys.readouterr().out
+    assert 'backward pass of 1 of the student' in lines[0]
     assert are_last(*networks) == [False, False]
