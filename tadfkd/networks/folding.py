@@ -30,14 +30,16 @@ def lean_copy(network: nn.Module, dtype: torch.dtype) -> nn.Module | None:
     if isinstance(network, torch.jit.ScriptModule) \
             or not (folds or dtype != torch.float32):
         return None
-    lean = copy.deepcopy(network)
-    if folds:
-        try:
+    try:
+        lean = copy.deepcopy(network)
+        if folds:
             fuse_conv_bn(lean)
-        except (AttributeError, RuntimeError, TypeError):
-            # A batch norm after a convolution that it does not fit.
-            return None
+    except (AttributeError, RuntimeError, TypeError):
+        # It holds what cannot be copied, or has a batch norm after a
+        # convolution that it does not fit.
+        return None
     for layer in lean.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        # A network in float64 stays as it is.
+        if dtype != torch.float32 and isinstance(layer, nn.Conv2d | nn.Linear):
             layer.to(dtype)
     return lean.eval().requires_grad_(False)

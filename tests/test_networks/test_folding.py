@@ -1,4 +1,6 @@
 """Lean copies answer as their networks do."""
+import threading
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -88,6 +90,40 @@ def test_a_batch_norm_that_does_not_fit_its_neighbour_is_no_error() -> None:
     assert lean_copy(
         nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(3)),
         torch.float32) is None
+
+
+class Locked(Ordered):
+    """Cannot be copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+class Strict(Ordered):
+    """Takes weights in float32 only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.head.weight.dtype != torch.float32:
+            raise ValueError('not float32')
+        return super().forward(x)
+
+
+@pytest.mark.parametrize('network, dtype', [(Locked(), torch.float32),
+                                            (Strict(), torch.bfloat16)])
+def test_a_network_without_a_usable_copy_answers_itself(
+        images_BCHW: Tensor, network: nn.Module, dtype: torch.dtype) -> None:
+    teacher = Teacher(network)
+    expected = teacher(images_BCHW).logits_BK
+    teacher.make_lean(dtype)
+    assert teacher.lean is None
+    assert teacher(images_BCHW).logits_BK.equal(expected)
+
+
+def test_a_copy_of_a_network_in_float64_is_in_float64() -> None:
+    lean = lean_copy(Ordered().double().eval(), torch.float32)
+    assert lean.conv.weight.dtype == torch.float64
+    assert lean(torch.rand(2, 1, 6, 6).double()).dtype == torch.float64
 
 
 def test_a_copy_in_bfloat16_answers_within_autocast_only(
