@@ -157,7 +157,11 @@ def parse_arguments() -> argparse.Namespace:
         metavar='CONFIG',
         help='configs of teachers, in place of those of the configs')
     compare.add_argument('--teacher-checkpoint', metavar='FILE')
-    compare.add_argument('--fast', action='store_true')
+    compare.add_argument(
+        '--fast',
+        action='store_true',
+        help="take the settings that are fast on this machine; the default of "
+        "--setting is then 'fast'")
     compare.add_argument(
         '--setting',
         metavar='NAME',
@@ -289,8 +293,9 @@ def main() -> None:
     elif arguments.command == 'compare':
         from benchmarks.comparison import Run, comparison_table, complete
         runs = [
-            Run(config, seed, arguments.cfg_options, teacher,
-                arguments.setting, arguments.fast) for seed in arguments.seeds
+            Run(config, seed, arguments.cfg_options, teacher, arguments.setting
+                or ('fast' if arguments.fast else None), arguments.fast)
+            for seed in arguments.seeds
             for teacher in arguments.teachers or [None]
             for config in arguments.configs
         ]

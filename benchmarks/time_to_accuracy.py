@@ -72,27 +72,29 @@ def benchmark_times(tasks: Sequence[str] | None, methods: Sequence[str] | None,
             if name not in known:
                 raise UserError(f'there is no {kind} {name!r}: '
                                 f'{nearest(name, known)}')
+    chosen = [(task, method) for task in tasks or TASKS
+              for method in methods or TASKS[task] if method in TASKS[task]]
+    if not chosen:
+        raise UserError(f'no task has one of the methods {methods}: name '
+                        'another task or method')
     path = Path(record)
     entries = json.loads(path.read_text()) if path.is_file() else []
     done = {_key(entry) for entry in entries}
     for seed in seeds:
-        for task in tasks or TASKS:
-            for method in methods or TASKS[task]:
-                if method not in TASKS[task]:
+        for task, method in chosen:
+            for fast in False, True:
+                if (task, method, fast, seed) in done:
                     continue
-                for fast in False, True:
-                    if (task, method, fast, seed) in done:
-                        continue
-                    # A fresh process, as that of a user.
-                    with ProcessPoolExecutor(
-                            1, mp_context=multiprocessing.get_context(
-                                'spawn')) as pool:
-                        entries.append(
-                            described(
-                                dict(task=task, method=method)
-                                | pool.submit(timed_run, *TASKS[task][method],
-                                              fast, seed, threads).result()))
-                    write_json(path, entries)
+                # A fresh process, as that of a user.
+                with ProcessPoolExecutor(
+                        1, mp_context=multiprocessing.get_context(
+                            'spawn')) as pool:
+                    entries.append(
+                        described(
+                            dict(task=task, method=method)
+                            | pool.submit(timed_run, *TASKS[task][method],
+                                          fast, seed, threads).result()))
+                write_json(path, entries)
     if plot is not None:
         draw_times(entries, plot)
     return entries
@@ -195,9 +197,11 @@ def draw_times(entries: Sequence[dict[str, Any]],
     figure = Figure(figsize=(5 * len(tasks), 4), layout='constrained')
     for place, task in enumerate(tasks):
         axes = figure.add_subplot(1, len(tasks), place + 1)
+        seen: set[str] = set()
         for entry in entries:
             if entry['task'] != task:
                 continue
+            label = entry['method'] + ', --fast' * entry['fast']
             _, seconds, top1 = zip(*entry['points'])
             axes.plot(
                 seconds,
@@ -205,8 +209,8 @@ def draw_times(entries: Sequence[dict[str, Any]],
                 '-' if entry['fast'] else ':',
                 marker='.',
                 color=f'C{_NAMES.index(entry["method"])}',
-                label=entry['method'] + ', --fast' * entry['fast']
-                if entry['seed'] == entries[0]['seed'] else None)
+                label=None if label in seen else label)
+            seen.add(label)
         axes.axhline(100 * SHARE, color='0.6', linewidth=0.8)
         axes.set(title=task, xlabel='seconds', ylim=(0, 103))
         axes.legend(frameon=False, fontsize=8)

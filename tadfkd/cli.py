@@ -105,7 +105,7 @@ def _add_fast(parser: ArgumentParser) -> None:
         '--fast',
         action='store_true',
         help='take the settings that are fast on this machine; results '
-        'change by rounding')
+        'change by rounding, and more in bfloat16')
 
 
 def _add_check(parser: ArgumentParser) -> None:

@@ -34,7 +34,7 @@ from tadfkd.networks.capture import has_running_statistics
 from tadfkd.networks.compiling import compile_in_place
 from tadfkd.networks.feature_maps import find_classification_layer
 from tadfkd.networks.freezing import frozen
-from tadfkd.networks.memory_format import use_channels_last
+from tadfkd.networks.memory_format import plain_order, use_channels_last
 from tadfkd.registry import SELECTORS
 from tadfkd.selectors import BaseSelector
 from tadfkd.structures import Counters, TeacherOutput
@@ -203,10 +203,15 @@ class BaseDFKD(BaseModel):
         share_normalization(self.teacher, self.generator)
         require_choice('model', 'lean_teacher', lean_teacher,
                        (None, 'float32', 'bfloat16'))
-        if lean_teacher is not None and self.teacher is not None:
-            self.teacher.make_lean(getattr(torch, lean_teacher))
+        if self.teacher is not None:
+            # One that is built already may have a copy.
+            self.teacher.lean = None
+            if lean_teacher is not None:
+                self.teacher.make_lean(getattr(torch, lean_teacher))
+        # Why a layout that was asked for was not taken, or None.
+        self.unsafe_channels_last: str | None = None
         if channels_last:
-            use_channels_last(
+            self.unsafe_channels_last = use_channels_last(
                 student=self.student,
                 generator=self.generator,
                 teacher=self.teacher)
@@ -250,6 +255,11 @@ class BaseDFKD(BaseModel):
         self.register_load_state_dict_post_hook(_note_loading)
         self._register_state_dict_hook(drop_teacher)
         self.register_load_state_dict_post_hook(ignore_missing_teacher)
+
+    def init_weights(self) -> None:
+        """Draw the initial weights; the Runner calls it."""
+        with plain_order(self):
+            super().init_weights()
 
     @abstractmethod
     def train_step(self, data: Any, optim_wrapper: OptimWrapperDict) -> Losses:

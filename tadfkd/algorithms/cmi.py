@@ -92,8 +92,9 @@ class CMI(InversionDFKD):
     def _build_projection(self, embedding_size: int) -> nn.Sequential:
         images_BCHW = blank_images(self.generator)
         if self.features == 'stages':
-            layers = find_map_layers(self.teacher.network,
-                                     lambda: self.teacher(images_BCHW))
+            layers = find_map_layers(
+                self.teacher.network, lambda: self.teacher.logits(
+                    self.teacher.input_adapter(images_BCHW)))
             if not layers:
                 raise UserError(
                     f'{type(self.teacher.network).__name__} has no feature '

@@ -37,8 +37,9 @@ class StageMaps:
         if model.teacher is None:
             return cls()
         images_BCHW = blank_images(model.generator)
-        teacher = find_map_layers(model.teacher.network,
-                                  lambda: model.teacher(images_BCHW))
+        teacher = find_map_layers(
+            model.teacher.network, lambda: model.teacher.logits(
+                model.teacher.input_adapter(images_BCHW)))
         with frozen(model.student):
             student = find_map_layers(
                 model.student, lambda: model.student_logits(images_BCHW))

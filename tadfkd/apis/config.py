@@ -71,7 +71,8 @@ def load_config(
             newest intact checkpoint in ``work_dir``, if there is one.
         amp: Whether forward passes run in bfloat16.
         fast: Whether a distillation takes the settings that are fast on this
-            machine: see :mod:`tadfkd.apis.fast`. Results change by rounding.
+            machine: see :mod:`tadfkd.apis.fast`. Results change by rounding,
+            and more in bfloat16.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         teacher: Replaces that of the config: a config with a ``teacher`` or
             ``model.teacher``, such as ``tadfkd::teachers/vitw64_digits.py``,

@@ -5,12 +5,15 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from tadfkd.algorithms import BaseDFKD
 from tadfkd.classifiers.configs import bare_type
 
 #: Student steps from which torch.compile saves more time than it takes.
 LONG_RUN = 20_000
 #: Optimisers that update all weights in one kernel, on CPUs and GPUs.
 _FUSED = ('SGD', 'Adam', 'AdamW')
+#: Their settings that a fused one cannot have.
+_NOT_FUSED = ('foreach', 'differentiable')
 
 
 def has_bfloat16() -> bool:
@@ -29,9 +32,12 @@ def has_bfloat16() -> bool:
 
 
 def can_compile() -> bool:
-    """Whether torch.compile finds what it needs: on a CPU, a compiler."""
-    return torch.cuda.is_available() or any(
-        map(shutil.which, ('c++', 'g++', 'clang++')))
+    """Whether torch.compile finds what it needs: a compiler, and a GPU that
+    is not too old for it."""
+    if torch.cuda.is_available() \
+            and torch.cuda.get_device_capability()[0] < 7:
+        return False
+    return any(map(shutil.which, ('c++', 'g++', 'clang++')))
 
 
 def use_fast_settings(config: Config) -> None:
@@ -51,28 +57,45 @@ def use_fast_settings(config: Config) -> None:
         model.setdefault('compile', True)
     for wrapper in _wrappers(config):
         optimizer = wrapper.get('optimizer')
-        if isinstance(optimizer, dict) and bare_type(optimizer) in _FUSED:
+        if isinstance(optimizer, dict) and bare_type(optimizer) in _FUSED \
+                and not any(map(optimizer.get, _NOT_FUSED)):
             optimizer.setdefault('fused', True)
 
 
-def fast_settings(config: Config) -> str:
-    """One line on what a distillation computes with, for its log."""
-    model = config.model
-    compiles = model.get('compile')
-    parts = [
-        'bfloat16' if uses_autocast(config) else 'float32' +
-        ('' if has_bfloat16() else ' (no bfloat16 instructions here)')
-    ]
-    if model.get('channels_last'):
+def fast_settings(config: Config, model: BaseDFKD) -> str | None:
+    """One line on what a distillation computes with, for its log.
+
+    Args:
+        config: That of the run.
+        model: Built from it.
+
+    Returns:
+        The line, or None if every setting is the plain one.
+    """
+    types = {bare_type(wrapper) for wrapper in _wrappers(config)}
+    parts = []
+    if 'AutocastOptimWrapper' in types:
+        parts.append('bfloat16')
+    elif 'AmpOptimWrapper' in types:
+        parts.append('the precision of AmpOptimWrapper')
+    else:
+        parts.append('float32' + (
+            '' if has_bfloat16() else ' (no bfloat16 instructions here)'))
+    if model.unsafe_channels_last is not None:
+        parts.append('channels apart in memory (together, oneDNN would damage '
+                     'memory in the backward pass of '
+                     f'{model.unsafe_channels_last})')
+    elif config.model.get('channels_last'):
         parts.append('channels last')
-    if model.get('lean_teacher'):
+    if model.teacher.lean is not None:
         parts.append('a lean copy of the teacher')
     if any((wrapper.get('optimizer') or {}).get('fused')
            for wrapper in _wrappers(config)):
         parts.append('fused optimisers')
-    parts.append('compiled networks' if compiles else 'not compiled' +
-                 (f' (from {LONG_RUN} student steps)'
-                  if student_steps(config) < LONG_RUN else ''))
+    if model.compiled_with:
+        parts.append('compiled networks')
+    if len(parts) == 1 and parts[0].startswith('float32'):
+        return None
     return 'computes with: ' + ', '.join(parts)
 
 
@@ -84,11 +107,16 @@ def uses_autocast(config: Config) -> bool:
 
 
 def student_steps(config: Config) -> int:
-    """Student steps of a run by epochs; 0 if its schedule is another one."""
+    """Student steps of a run by epochs; 0 if its schedule is another one, or
+    is not in numbers."""
     loader = config.get('train_dataloader') or {}
-    iterations = (loader.get('dataset') or {}).get('num_steps', 0)
-    epochs = (config.get('train_cfg') or {}).get('max_epochs', 0)
-    return epochs * iterations * config.model.get('num_student_steps', 1)
+    iterations = (loader.get('dataset') or {}).get('num_steps')
+    epochs = (config.get('train_cfg') or {}).get('max_epochs')
+    steps = config.model.get('num_student_steps', 1)
+    if isinstance(iterations, int) and isinstance(epochs, int) \
+            and isinstance(steps, int):
+        return iterations * epochs * steps
+    return 0
 
 
 def _wrappers(config: Config) -> list[Any]:

@@ -181,8 +181,10 @@ def train(config: Config,
             **loaders)
         for note in notes:
             runner.logger.warning(note)
-        if is_distillation(config) and config.model.get('lean_teacher'):
-            runner.logger.info(fast_settings(config))
+        if is_distillation(config):
+            settings = fast_settings(config, model)
+            if settings is not None:
+                runner.logger.info(settings)
         first_epoch, progress = _FirstEpoch(), ProgressHook()
         for hook in (*hooks, first_epoch, *([] if verbose else [progress])):
             runner.register_hook(hook, 'LOWEST')

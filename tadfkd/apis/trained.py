@@ -57,7 +57,11 @@ def trained_model(config: Config, checkpoint: str | os.PathLike) -> Any:
 
 
 def _student_only(model: dict, meta: Any) -> dict:
-    """The model without teacher. It has as many classes as the checkpoint."""
+    """The model without teacher, as nothing is trained: not compiled. It has
+    as many classes as the checkpoint."""
     num_classes = meta.get('num_classes') if isinstance(meta, dict) else None
     return dict(
-        model, teacher=None, num_classes=model.get('num_classes', num_classes))
+        model,
+        teacher=None,
+        compile=False,
+        num_classes=model.get('num_classes', num_classes))

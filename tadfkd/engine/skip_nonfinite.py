@@ -57,6 +57,25 @@ class GuardedOptimWrapper(OptimWrapper):
         self._in_step = False
         self._loss: Tensor | float = 0.0
 
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Load the state of a checkpoint.
+
+        The order of its values in memory becomes that of the weights, and
+        ``fused`` stays as it is: torch's fused kernels on a CPU read both
+        one after the other, and would mix up values of different orders.
+        """
+        groups = self.optimizer.param_groups
+        fused = [group.get('fused') for group in groups]
+        super().load_state_dict(state_dict)
+        for group, own in zip(self.optimizer.param_groups, fused):
+            if 'fused' in group:
+                group['fused'] = own
+        for weight, state in self.optimizer.state.items():
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.shape == weight.shape:
+                    state[name] = torch.empty_like(
+                        weight, dtype=value.dtype).copy_(value)
+
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """The context of the step's forward passes."""

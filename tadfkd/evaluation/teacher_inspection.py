@@ -80,6 +80,8 @@ def calibrate_batch_norm(teacher: BaseTeacher, images_BCHW: Tensor) -> None:
     layers = [
         layer for layer in teacher.bn_layers if isinstance(layer, _BatchNorm)
     ]
+    # A copy of the network as it was.
+    teacher.lean = None
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()

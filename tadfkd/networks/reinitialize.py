@@ -7,6 +7,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
+from tadfkd.networks.memory_format import plain_order
+
 #: Of which distribution new weights are.
 InitialWeights = Literal['default', 'normal']
 
@@ -34,7 +36,7 @@ def reinitialize(network: nn.Module,
         for parameter in network.parameters()
         if parameter.device.type == 'cuda'
     }
-    with torch.random.fork_rng(devices=list(devices)):
+    with torch.random.fork_rng(devices=list(devices)), plain_order(network):
         torch.manual_seed(seed)
         layers: list[Any] = [
             layer for layer in network.modules()

@@ -12,7 +12,7 @@ from tadfkd.classifiers.outputs import OutputPart, as_logits
 from tadfkd.errors import UserError
 from tadfkd.networks.capture import (capture, has_running_statistics,
                                      read_bn_statistics, read_features)
-from tadfkd.networks.folding import lean_copy
+from tadfkd.networks.folding import folded, with_weights_in
 from tadfkd.structures import TeacherOutput
 from tadfkd.teachers.requirements import resolve_facts
 
@@ -218,35 +218,52 @@ class BaseTeacher(nn.Module):
 
     @torch.no_grad()
     def make_lean(self, dtype: torch.dtype) -> None:
-        """Let a copy answer where nothing but logits is asked for: see
-        :func:`~tadfkd.networks.folding.lean_copy`.
+        """Let a copy of the network answer where nothing but logits is asked
+        for: see :mod:`tadfkd.networks.folding`.
 
         A copy that gives other logits is not used.
 
         Args:
-            dtype: Of the copy's weights. Unless it is float32, the copy
-                answers within :class:`torch.autocast` of this type only.
+            dtype: Of the copy's weights. float32 keeps those of the network.
+                With another type, the copy answers within
+                :class:`torch.autocast` of this type only.
         """
-        lean = lean_copy(self.network, dtype)
-        if lean is None:
-            return
-        device = next(lean.parameters()).device
-        inputs_BCHW = self.input_adapter(
-            torch.rand(
-                8, *self._shape(),
-                generator=torch.Generator().manual_seed(0)).to(device))
-        is_half = dtype != torch.float32
-        with torch.autocast(device.type, dtype, enabled=is_half):
-            expected_BK = self.logits(inputs_BCHW).float()
-            try:
-                difference_BK = self.logits(inputs_BCHW, lean) - expected_BK
-            except Exception:
-                # A network of a user that computes with weights of its
-                # layers itself may need them as they were.
-                return
-        if difference_BK.abs().max() \
-                <= (0.1 if is_half else 1e-3) * expected_BK.abs().max():
-            self.lean, self._lean_dtype = lean, dtype
+        self.lean, self._lean_dtype = None, dtype
+        lean = folded(self.network)
+        if lean is not None and not self._has_my_logits(lean):
+            lean = None
+        if dtype != torch.float32 and not isinstance(self.network,
+                                                     torch.jit.ScriptModule):
+            lean = with_weights_in(lean or self.network, dtype)
+            if lean is not None and not self._can_call(lean, dtype):
+                lean = None
+        self.lean = lean
+
+    def _has_my_logits(self, copied: nn.Module) -> bool:
+        """Whether a copy answers some images as the network does."""
+        inputs_BCHW = self._random_inputs(8)
+        expected_BK = self.logits(inputs_BCHW)
+        difference_BK = self.logits(inputs_BCHW, copied) - expected_BK
+        return bool(difference_BK.abs().max() <= 1e-3 *
+                    expected_BK.abs().max())
+
+    def _can_call(self, copied: nn.Module, dtype: torch.dtype) -> bool:
+        """Whether a copy takes an image within autocast."""
+        inputs_BCHW = self._random_inputs(1)
+        try:
+            with torch.autocast(inputs_BCHW.device.type, dtype):
+                return bool(self.logits(inputs_BCHW, copied).isfinite().all())
+        except Exception:
+            # A network of a user that computes with the weights of its
+            # layers itself may need them as they were.
+            return False
+
+    def _random_inputs(self, size: int) -> Tensor:
+        """Adapted images of noise, the same at each call."""
+        stream = torch.Generator().manual_seed(0)
+        images_BCHW = torch.rand(size, *self._shape(), generator=stream)
+        return self.input_adapter(
+            images_BCHW.to(self.input_adapter.mean.device))
 
     def _lean_now(self, device: torch.device) -> nn.Module | None:
         """The lean copy, if it can answer."""

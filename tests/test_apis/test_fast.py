@@ -1,8 +1,11 @@
 """Settings that are fast on this machine."""
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from algorithm_helpers import (ALGORITHMS, make_algorithm, optimisers,
+                               real_batch)
 
 from tadfkd.apis import distill, fast, load_config
 from tadfkd.errors import UserError
@@ -34,9 +37,82 @@ def test_the_switch_sets_what_the_machine_carries(digits_config: str,
         wrapper = config.optim_wrapper[network]
         assert wrapper.optimizer.fused
         assert (wrapper.type == 'tadfkd.AutocastOptimWrapper') == bfloat16
-    line = fast.fast_settings(config)
+    model = SimpleNamespace(
+        unsafe_channels_last=None,
+        teacher=SimpleNamespace(lean=None),
+        compiled_with=False)
+    line = fast.fast_settings(config, model)
     assert line.startswith(f'computes with: {dtype}')
+    assert line.endswith('channels last, fused optimisers')
     assert ('no bfloat16 instructions' in line) != bfloat16
+    model.unsafe_channels_last = 'conv of the student'
+    model.teacher.lean = object()
+    assert 'backward pass of conv of the student), a lean copy' in \
+        fast.fast_settings(config, model)
+
+
+def test_a_plain_run_has_no_such_line(digits_config: str) -> None:
+    model = SimpleNamespace(
+        unsafe_channels_last=None,
+        teacher=SimpleNamespace(lean=None),
+        compiled_with=False)
+    assert fast.fast_settings(load_config(digits_config), model) is None
+
+
+@pytest.mark.parametrize('option', [{
+    'train_cfg.max_epochs': 'ten'
+}, {
+    'train_dataloader.dataset.num_steps': None
+}, {
+    'model.num_student_steps': None
+}])
+def test_a_length_that_is_no_number_is_not_compiled(
+        digits_config: str, option: dict[str, Any]) -> None:
+    plain = load_config(digits_config)
+    plain.merge_from_dict(option)
+    assert fast.student_steps(plain) == 0
+
+
+def test_an_optimiser_that_cannot_be_fused_is_not(digits_config: str) -> None:
+    config = load_config(
+        digits_config, {'optim_wrapper.student.optimizer.foreach': True},
+        fast=True)
+    assert 'fused' not in config.optim_wrapper.student.optimizer
+
+
+# Features and maps are read from the network, not from its copy.
+@pytest.mark.parametrize('type', ALGORITHMS)
+def test_every_algorithm_can_be_built_with_a_lean_teacher(type: str) -> None:
+    model = make_algorithm(type, lean_teacher='float32', channels_last=True)
+    # The helper has given the teacher other statistics since.
+    model.teacher.make_lean(torch.float32)
+    assert model.teacher.lean is not None
+    model.train_step(real_batch(), optimisers(model))
+
+
+def test_a_fast_run_resumes_as_a_plain_one(digits_config: str,
+                                           tiny_options: dict[str, Any],
+                                           tmp_path: Any) -> None:
+    students = []
+    for name, fasts in dict(
+            resumed=(True, False), whole=(False, False)).items():
+        for is_fast, epochs in zip(fasts, (1, 2)):
+            run = distill(
+                digits_config,
+                options=tiny_options | {
+                    'model.student.backbone.base_channels': 8,
+                    'model.student.backbone.stem_channels': 8,
+                    'model.student.head.in_channels': 64,
+                    'train_cfg.max_epochs': epochs
+                },
+                work_dir=str(tmp_path / name),
+                resume=epochs == 2,
+                fast=is_fast)
+        students.append(
+            torch.cat([one.flatten() for one in run.student.parameters()]))
+    resumed, whole = students
+    # Rounding grows in each step. A mixed-up state differs by much more.
+    assert (resumed - whole).norm() < 0.01 * whole.norm()
 
 
 def test_a_long_run_is_compiled_if_there_is_a_compiler(

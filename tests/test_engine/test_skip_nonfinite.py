@@ -166,3 +166,45 @@ def test_a_loss_scaler_lowers_its_scale_after_a_skipped_step(
     assert wrapper.loss_scaler.get_scale() == 512
     step(wrapper, model)
     assert not equal(everything(wrapper, model), before)
+
+
+@pytest.mark.parametrize('kind', [torch.optim.SGD, torch.optim.Adam])
+@pytest.mark.parametrize('saved_fused, fused', [(True, False), (False, True),
+                                                (True, True)])
+@pytest.mark.parametrize('saved_last', [True, False])
+def test_a_state_in_another_order_in_memory_goes_to_its_weights(
+        kind: type, saved_fused: bool, fused: bool, saved_last: bool) -> None:
+    torch.manual_seed(0)
+    images_BCHW = torch.rand(3, 4, 5, 5)
+    first = nn.Conv2d(4, 6, 3)
+    second = copy.deepcopy(first)
+    plain = copy.deepcopy(first)
+    if saved_last:
+        first.to(memory_format=torch.channels_last)
+    else:
+        second.to(memory_format=torch.channels_last)
+    more = dict(momentum=0.9) if kind is torch.optim.SGD else {}
+
+    def made(network: nn.Module, fused: bool) -> GuardedOptimWrapper:
+        wrapper = GuardedOptimWrapper(
+            optimizer=kind(network.parameters(), 0.1, fused=fused, **more))
+        wrapper.attach('student', Counters(), [network])
+        return wrapper
+
+    def train(network: nn.Module, wrapper: GuardedOptimWrapper) -> None:
+        for _ in range(3):
+            wrapper.update_params(network(images_BCHW).square().mean())
+
+    wrappers = [
+        made(first, saved_fused),
+        made(second, fused),
+        made(plain, False)
+    ]
+    train(first, wrappers[0])
+    second.load_state_dict(first.state_dict())
+    wrappers[1].load_state_dict(wrappers[0].state_dict())
+    assert bool(wrappers[1].optimizer.param_groups[0]['fused']) == fused
+    train(second, wrappers[1])
+    train(plain, wrappers[2])
+    train(plain, wrappers[2])
+    torch.testing.assert_close(second.weight, plain.weight)

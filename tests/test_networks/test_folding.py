@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tadfkd.networks.folding import lean_copy
+from tadfkd.evaluation import calibrate_batch_norm
+from tadfkd.networks.folding import folded
 from tadfkd.teachers import BaseTeacher
 
 
@@ -83,13 +84,44 @@ def test_layers_in_another_order_are_not_folded() -> None:
     torch.jit.trace(Ordered().eval(), torch.rand(2, 1, 6, 6))
 ])
 def test_without_batch_norm_there_is_no_copy(network: nn.Module) -> None:
-    assert lean_copy(network, torch.float32) is None
+    assert folded(network) is None
 
 
 def test_a_batch_norm_that_does_not_fit_its_neighbour_is_no_error() -> None:
-    assert lean_copy(
-        nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(3)),
-        torch.float32) is None
+    assert folded(nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(3))) is None
+
+
+def test_weights_that_are_computed_are_not_folded() -> None:
+    network = Ordered()
+    nn.utils.parametrizations.weight_norm(network.conv)
+    assert folded(network) is None
+
+
+def test_without_a_convolution_before_it_nothing_is_folded() -> None:
+    assert folded(
+        nn.Sequential(nn.Flatten(), nn.Linear(36, 3),
+                      nn.BatchNorm1d(3))) is None
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_a_small_branch_that_would_be_folded_wrongly_is_noticed(
+        images_BCHW: Tensor, dtype: torch.dtype) -> None:
+
+    class Branch(Ordered):
+        """Its norm is called before its convolution, and counts little."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            x = x[..., 1:-1, 1:-1] + 0.05 * self.conv(self.norm(x))
+            return self.head(x.relu().mean((2, 3)))
+
+    teacher = Teacher(Branch())
+    teacher.make_lean(dtype)
+    if dtype == torch.float32:
+        assert teacher.lean is None
+    else:
+        # Its weights are in bfloat16, and nothing is folded.
+        assert isinstance(teacher.lean.norm, nn.BatchNorm2d)
 
 
 class Locked(Ordered):
@@ -121,7 +153,7 @@ def test_a_network_without_a_usable_copy_answers_itself(
 
 
 def test_a_copy_of_a_network_in_float64_is_in_float64() -> None:
-    lean = lean_copy(Ordered().double().eval(), torch.float32)
+    lean = folded(Ordered().double().eval())
     assert lean.conv.weight.dtype == torch.float64
     assert lean(torch.rand(2, 1, 6, 6).double()).dtype == torch.float64
 
@@ -139,3 +171,14 @@ def test_a_copy_in_bfloat16_answers_within_autocast_only(
         lean = teacher(images_BCHW).logits_BK
     assert not lean.equal(autocast)
     torch.testing.assert_close(lean, autocast, rtol=0.05, atol=0.05)
+
+
+def test_a_teacher_is_calibrated_itself_not_its_copy(
+        images_BCHW: Tensor) -> None:
+    teacher = Teacher(Ordered())
+    teacher.make_lean(torch.float32)
+    before = teacher.network.norm.running_mean.clone()
+    calibrate_batch_norm(teacher, images_BCHW)
+    assert not teacher.network.norm.running_mean.equal(before)
+    assert teacher.network.norm.running_mean.any()
+    assert teacher.lean is None

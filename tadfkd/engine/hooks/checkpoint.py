@@ -42,7 +42,14 @@ def _restored_settings(config: Config) -> dict[str, str]:
                       for key, item in enumerate(value)]
         elif isinstance(value, bool | int | float | str):
             found[path] = str(value)
-    # The other arguments of a wrapper, such as clip_grad, are no state.
+    # The other arguments of a wrapper, such as clip_grad, are no state. The
+    # wrappers of a distillation take ``fused`` from the config.
+    found = {
+        path: value
+        for path, value in found.items()
+        if path == 'optim_wrapper.optimizer.fused'
+        or not path.endswith('.optimizer.fused')
+    }
     return {
         path: value
         for path, value in found.items()
