@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from tadfkd.networks.channel_statistics import channel_statistics
 from tadfkd.structures import BNStatistics
 
 Module = TypeVar('Module', bound=nn.Module)
@@ -58,13 +59,7 @@ def has_running_statistics(module: nn.Module) -> bool:
 
 def read_bn_statistics(layer: nn.Module, inputs: Tensor) -> BNStatistics:
     """Mean and biased variance over all dimensions but the second."""
-    if inputs.dtype in (torch.float16, torch.bfloat16):
-        # Sums over a batch are too coarse in half precision.
-        inputs = inputs.float()
-    variance_F, mean_F = torch.var_mean(
-        inputs,
-        dim=[dim for dim in range(inputs.ndim) if dim != 1],
-        unbiased=False)
+    mean_F, variance_F = channel_statistics(inputs)
     assert isinstance(layer.running_mean, Tensor)
     assert isinstance(layer.running_var, Tensor)
     return BNStatistics(mean_F, variance_F, layer.running_mean,
