@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tadfkd.algorithms import TADFKD
 from tadfkd.engine import AutocastOptimWrapper
 from tadfkd.networks.compiling import compile_in_place
+from tadfkd.networks.padding import padded
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class Floor(Copies):
         selects = model.candidates.selector.reads_teacher
         changes_view = model.candidates.augment is not None and \
             model.candidates.select_on == 'plain'
-        images_MCHW = self.images_BCHW[:selected]
+        # As many as the framework's passes have.
+        images_MCHW = padded(self.images_BCHW[:selected], model.pad_to)
         return dict(
             student={
                 'generator forward': (needs.rounds, self.generate),
