@@ -35,6 +35,8 @@ from tadfkd.networks.compiling import compile_in_place
 from tadfkd.networks.feature_maps import find_classification_layer
 from tadfkd.networks.freezing import frozen
 from tadfkd.networks.memory_format import plain_order, use_channels_last
+from tadfkd.networks.padding import padded
+from tadfkd.networks.small_maps import use_small_map_gradients
 from tadfkd.registry import SELECTORS
 from tadfkd.selectors import BaseSelector
 from tadfkd.structures import Counters, TeacherOutput
@@ -119,6 +121,13 @@ class BaseDFKD(BaseModel):
             folded batch norms, which answers where nothing but logits is
             asked for, or None for no copy. ``'bfloat16'`` is for forward
             passes in bfloat16. Results change by rounding.
+        small_map_gradients: Whether convolutions on small maps get their
+            gradients by a matrix product, where passes are in bfloat16 on a
+            CPU. Results change by rounding.
+        pad_to: The teacher, and a student in eval mode, see a multiple of so
+            many images, >= 1. Blank images are added where a step selected
+            another number, and their answers are dropped. On a CPU, each new
+            number of images takes up to half a second.
         compile: Whether student, generator and teacher go through
             ``torch.compile``. A dict holds its arguments. The first steps
             then take minutes, and results change by rounding.
@@ -171,6 +180,8 @@ class BaseDFKD(BaseModel):
                                                          'train'] = 'eval',
                  channels_last: bool = False,
                  lean_teacher: Literal['float32', 'bfloat16'] | None = None,
+                 small_map_gradients: bool = False,
+                 pad_to: int = 1,
                  compile: bool | dict = False,
                  procedural: dict | None = None,
                  loss_shares: dict[str, float] | None = None,
@@ -181,6 +192,8 @@ class BaseDFKD(BaseModel):
         require_choice('model', 'student_mode_in_generator_step',
                        student_mode_in_generator_step, ('eval', 'train'))
         self.student_mode_in_generator_step = student_mode_in_generator_step
+        require_at_least('model', 'pad_to', pad_to, 1)
+        self.pad_to = pad_to
         # Student steps train batch norm, which needs two samples.
         require_at_least('model', 'batch_size', batch_size, 2)
         self.batch_size = batch_size
@@ -208,6 +221,7 @@ class BaseDFKD(BaseModel):
             self.teacher.lean = None
             if lean_teacher is not None:
                 self.teacher.make_lean(getattr(torch, lean_teacher))
+            self.teacher.pad_batches(pad_to)
         # Why a layout that was asked for was not taken, or None.
         self.unsafe_channels_last: str | None = None
         if channels_last:
@@ -215,6 +229,8 @@ class BaseDFKD(BaseModel):
                 student=self.student,
                 generator=self.generator,
                 teacher=self.teacher)
+        if small_map_gradients:
+            use_small_map_gradients(self.student, self.generator)
         self.compiled_with = compile
         if compile:
             compile_in_place(compile, self.student, self.generator,
@@ -513,8 +529,11 @@ class BaseDFKD(BaseModel):
         return self._classified(self.result, images_BCHW)
 
     def _classified(self, network: Any, images_BCHW: Tensor) -> Tensor:
+        count = len(images_BCHW)
+        if not self.student.training:
+            images_BCHW = padded(images_BCHW, self.pad_to)
         logits_BK = classifier_logits(network, self.student_input(images_BCHW),
-                                      self._student_part)
+                                      self._student_part)[:count]
         return logits_BK * self.logit_scale if self.scale_targets \
             else logits_BK
 

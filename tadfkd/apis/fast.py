@@ -53,6 +53,12 @@ def use_fast_settings(config: Config) -> None:
     model.setdefault('channels_last', True)
     in_bfloat16 = uses_autocast(config)
     model.setdefault('lean_teacher', 'bfloat16' if in_bfloat16 else 'float32')
+    batch_size = model.get('batch_size')
+    if not torch.cuda.is_available() and isinstance(batch_size, int):
+        # Few sizes, and an eighth of a batch of padding at most.
+        model.setdefault('pad_to', max(1, batch_size // 8))
+    if not torch.cuda.is_available() and in_bfloat16:
+        model.setdefault('small_map_gradients', True)
     if student_steps(config) >= LONG_RUN and can_compile():
         model.setdefault('compile', True)
     for wrapper in _wrappers(config):
@@ -89,6 +95,10 @@ def fast_settings(config: Config, model: BaseDFKD) -> str | None:
         parts.append('channels last')
     if model.teacher.lean is not None:
         parts.append('a lean copy of the teacher')
+    if config.model.get('small_map_gradients'):
+        parts.append('gradients of small maps by matrix products')
+    if model.pad_to > 1:
+        parts.append(f'batches padded to multiples of {model.pad_to}')
     if any((wrapper.get('optimizer') or {}).get('fused')
            for wrapper in _wrappers(config)):
         parts.append('fused optimisers')

@@ -13,7 +13,8 @@ from tadfkd.errors import UserError
 from tadfkd.networks.capture import (capture, has_running_statistics,
                                      read_bn_statistics, read_features)
 from tadfkd.networks.folding import folded, with_weights_in
-from tadfkd.structures import TeacherOutput
+from tadfkd.networks.padding import padded
+from tadfkd.structures import BNStatistics, TeacherOutput
 from tadfkd.teachers.requirements import resolve_facts
 
 # What torch says if weights and images differ in precision.
@@ -56,6 +57,7 @@ class BaseTeacher(nn.Module):
     Attributes:
         facts: By name of a field, its value and where the value is from.
         lean: The copy that :meth:`make_lean` made, or None.
+        pad_to: What :meth:`pad_batches` was given; 1 for no padding.
 
     Raises:
         UserError: If a needed fact is unknown, a field is not allowed, or the
@@ -101,6 +103,7 @@ class BaseTeacher(nn.Module):
             network = network.to(precision)
         self.network = network
         self.lean: nn.Module | None = None
+        self.pad_to = 1
         self._lean_dtype = torch.float32
         # TorchScript modules have no requires_grad_() of their own.
         for parameter in network.parameters():
@@ -203,7 +206,15 @@ class BaseTeacher(nn.Module):
             raise UserError(f'{type(self.network).__name__} has no layer with '
                             'one output per class, so it has no penultimate '
                             'features: use an algorithm that needs none')
-        with capture(bn_layers, read_bn_statistics) as statistics, \
+        count = len(images_BCHW)
+        images_BCHW = padded(images_BCHW, self.pad_to)
+
+        def read_own(layer: nn.Module, inputs: Tensor) -> BNStatistics:
+            # A layer may see each image as several rows.
+            own = len(inputs) * count // len(images_BCHW)
+            return read_bn_statistics(layer, inputs[:own])
+
+        with capture(bn_layers, read_own) as statistics, \
                 capture(heads, read_features) as features, \
                 capture(maps_at, lambda _, inputs: inputs) as maps:
             reads_layers = bn_layers or heads or maps_at
@@ -211,10 +222,34 @@ class BaseTeacher(nn.Module):
                 self.input_adapter(images_BCHW),
                 None if reads_layers else self._lean_now(images_BCHW.device))
         return TeacherOutput(
-            logits_BK=logits_BK,
-            features_BF=features[-1] if with_features else None,
+            logits_BK=logits_BK[:count],
+            features_BF=features[-1][:count] if with_features else None,
             bn_statistics=tuple(statistics) if with_bn else None,
-            maps=tuple(maps) if maps_at else None)
+            maps=tuple(map_[:count] for map_ in maps) if maps_at else None)
+
+    @torch.no_grad()
+    def pad_batches(self, multiple: int) -> None:
+        """Let :meth:`forward` add blank images, whose answers nobody sees, up
+        to a multiple: see :mod:`tadfkd.networks.padding`.
+
+        A network that then answers differently gets no padding.
+
+        Args:
+            multiple: >= 1. 1 ends the padding.
+        """
+        images_BCHW = self._random_images(3)
+        answers = []
+        for self.pad_to in (1, multiple):
+            output = self(images_BCHW, with_bn=True)
+            answers.append([
+                output.logits_BK,
+                *(moment_F for layer in output.bn_statistics
+                  for moment_F in (layer.mean_F, layer.variance_F))
+            ])
+        if not all(
+                torch.allclose(new, old, rtol=1e-3, atol=1e-3)
+                for old, new in zip(*answers)):
+            self.pad_to = 1
 
     @torch.no_grad()
     def make_lean(self, dtype: torch.dtype) -> None:
@@ -241,7 +276,7 @@ class BaseTeacher(nn.Module):
 
     def _has_my_logits(self, copied: nn.Module) -> bool:
         """Whether a copy answers some images as the network does."""
-        inputs_BCHW = self._random_inputs(8)
+        inputs_BCHW = self.input_adapter(self._random_images(8))
         expected_BK = self.logits(inputs_BCHW)
         difference_BK = self.logits(inputs_BCHW, copied) - expected_BK
         return bool(difference_BK.abs().max() <= 1e-3 *
@@ -249,7 +284,7 @@ class BaseTeacher(nn.Module):
 
     def _can_call(self, copied: nn.Module, dtype: torch.dtype) -> bool:
         """Whether a copy takes an image within autocast."""
-        inputs_BCHW = self._random_inputs(1)
+        inputs_BCHW = self.input_adapter(self._random_images(1))
         try:
             with torch.autocast(inputs_BCHW.device.type, dtype):
                 return bool(self.logits(inputs_BCHW, copied).isfinite().all())
@@ -258,12 +293,11 @@ class BaseTeacher(nn.Module):
             # layers itself may need them as they were.
             return False
 
-    def _random_inputs(self, size: int) -> Tensor:
-        """Adapted images of noise, the same at each call."""
+    def _random_images(self, size: int) -> Tensor:
+        """Noise, the same at each call."""
         stream = torch.Generator().manual_seed(0)
         images_BCHW = torch.rand(size, *self._shape(), generator=stream)
-        return self.input_adapter(
-            images_BCHW.to(self.input_adapter.mean.device))
+        return images_BCHW.to(self.input_adapter.mean.device)
 
     def _lean_now(self, device: torch.device) -> nn.Module | None:
         """The lean copy, if it can answer."""

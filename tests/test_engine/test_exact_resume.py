@@ -73,11 +73,11 @@ def test_an_algorithm_with_memory_resumes_within_an_epoch(
         tiny(type, tiny_teacher_checkpoint, evaluate=False), tmp_path, WITHIN)
 
 
-def test_averaged_weights_bfloat16_and_dropout_resume_after_an_epoch(
+def test_a_fast_run_with_averaged_weights_and_dropout_resumes(
         tiny_teacher_checkpoint: str, tmp_path: Path) -> None:
     # Dropout draws from the global generators, and so does the evaluation in
     # between, which uses the averaged weights.
-    make = tiny('TADFKD', tiny_teacher_checkpoint, amp=True)
+    make = tiny('TADFKD', tiny_teacher_checkpoint, amp=True, fast=True)
 
     def make_config(work_dir: Path) -> Config:
         config = make(work_dir)
