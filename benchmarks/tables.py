@@ -121,7 +121,7 @@ def _fast_accuracy(record: list[dict[str, Any]]) -> str:
     rows: dict[str, dict[int, float]] = {}
     for entry in record:
         rows.setdefault(
-            entry['setting'],
+            f'{entry["summary"]["dataset"]}, {entry["setting"]}',
             {})[entry['seed']] = entry['summary']['student_top1_last']
     seeds = sorted({seed for row in rows.values() for seed in row})
     return _table(('setting', *(f'seed {seed}' for seed in seeds), 'mean'), ([

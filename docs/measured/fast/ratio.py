@@ -3,6 +3,7 @@ import multiprocessing
 import statistics
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -122,4 +123,4 @@ if __name__ == '__main__':
             f'python docs/measured/fast/ratio.py {" ".join(sys.argv[1:])}',
             threads=torch.get_num_threads(),
             variants=result),
-        name=sys.argv[1].rpartition('/')[2].removesuffix('.py'))
+        name=f'{Path(sys.argv[1]).stem}, {sys.argv[3]}')
