@@ -42,14 +42,14 @@ def distill(config: str | os.PathLike | Config | dict | None = None,
             std: Sequence[float] | None = None,
             value_range: float | None = None,
             steps: int | None = None,
+            test_data: Any = None,
             verbose: bool = False,
             **changes: Any) -> Run:
     """Distil a student from a teacher, or as a config says.
 
     Without a config, :class:`~tadfkd.algorithms.AgnosticDFKD` distils the
-    teacher with the setting that it has for any teacher, and there are no
-    evaluation data. Objects that are given stay as they are: the run trains a
-    copy of the student.
+    teacher with the setting that it has for any teacher. Objects that are
+    given stay as they are: the run trains a copy of the student.
 
     Args:
         config: A config file, the name of a shipped config, the content of a
@@ -72,6 +72,9 @@ def distill(config: str | os.PathLike | Config | dict | None = None,
             is 255.
         steps: Student steps, >= 1; a few are added where epochs would not be
             whole. The default is 50000.
+        test_data: A data set of images and labels, on which teacher and
+            student are evaluated; nothing learns from it. See
+            :class:`~tadfkd.datasets.LabelledImages`. The default is none.
         verbose: As for :func:`train`.
         **changes: Further arguments of :func:`load_config`. A config that is
             loaded already cannot be changed.
@@ -105,11 +108,13 @@ def distill(config: str | os.PathLike | Config | dict | None = None,
             teacher_checkpoint=teacher_checkpoint).items() if value is not None
     }
     if config is None:
-        loaded = config_for_teacher(fields=fields, steps=steps, **changes)
-    elif fields or steps is not None:
-        raise UserError('image_size, channels, mean, std, value_range and '
-                        'steps are for a teacher without config: set them in '
-                        'the config')
+        loaded = config_for_teacher(
+            fields=fields, steps=steps, test_data=test_data, **changes)
+    elif fields or steps is not None or test_data is not None:
+        raise UserError(
+            'image_size, channels, mean, std, value_range, steps '
+            'and test_data are for a teacher without config: set them in '
+            'the config')
     elif not isinstance(config, Config):
         loaded = load_config(config, **changes)
     elif changes:

@@ -19,7 +19,7 @@ from tadfkd.apis.config import (EVALUATION, is_distillation, load_config,
 from tadfkd.apis.config_checks import check_class_count
 from tadfkd.classifiers.configs import as_own_network
 from tadfkd.classifiers.facts import Facts
-from tadfkd.classifiers.own_network import name_of
+from tadfkd.classifiers.own_network import LiveObject, name_of
 from tadfkd.errors import UserError, require_at_least
 from tadfkd.evaluation import (TeacherReport, calibrate_batch_norm,
                                first_images, inspect_teacher, teacher_metrics,
@@ -197,6 +197,7 @@ def config_for_teacher(teacher: Any = None,
                        fields: dict[str, Any] = {},
                        steps: int | None = None,
                        student: Any = None,
+                       test_data: Any = None,
                        teacher_checkpoint: str | None = None,
                        options: dict[str, Any] | None = None,
                        **changes: Any) -> Config:
@@ -207,6 +208,8 @@ def config_for_teacher(teacher: Any = None,
         fields: Of ``model.teacher``.
         steps: Student steps, >= 1; None is for 50000.
         student: As in :func:`recommended_config`.
+        test_data: See :class:`~tadfkd.datasets.LabelledImages`; None is for
+            no evaluation.
         teacher_checkpoint: The teacher's weights.
         options: New values by dotted key.
         **changes: Further arguments of :func:`load_config`.
@@ -247,7 +250,36 @@ def config_for_teacher(teacher: Any = None,
     if steps is not None:
         require_at_least('distill', 'steps', steps, 1)
         _set_steps(config, steps)
+    if test_data is not None:
+        _evaluate_on(config, test_data)
     return load_config(config.to_dict(), options, **changes)
+
+
+def _evaluate_on(config: Config, test_data: Any) -> None:
+    """Let teacher and student be evaluated on images of a user, in place."""
+    generator = config.model.generator
+    parts = dict(
+        dataloader=dict(
+            batch_size=256,
+            num_workers=0,
+            dataset=dict(
+                type='LabelledImages',
+                pairs=LiveObject(test_data),
+                image_size=generator.image_size,
+                num_channels=generator.image_channels,
+                num_classes=generator.num_classes),
+            sampler=dict(type='DefaultSampler', shuffle=False)),
+        evaluator=dict(type='mmpretrain.Accuracy', topk=(1, )),
+        cfg=dict())
+    for stage in 'val', 'test':
+        for name, part in parts.items():
+            config[f'{stage}_{name}'] = part
+    config.model.data_preprocessor = dict(
+        type='mmpretrain.ClsDataPreprocessor',
+        mean=[0.0],
+        std=[255.0],
+        to_rgb=False)
+    config.dataset_name = name_of(test_data)
 
 
 def _in_arguments(message: str) -> str:

@@ -1,9 +1,12 @@
 """A run in one line, from live networks to a student that is used again."""
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_networks import convolutional
 from torch import nn
 
@@ -11,6 +14,7 @@ from tadfkd.apis import (Run, distill, export_student, load_config,
                          load_student, train)
 from tadfkd.apis.teacher_check import config_for_teacher
 from tadfkd.checkpoints.reading import read_checkpoint
+from tadfkd.datasets import LabelledImages
 from tadfkd.errors import UserError
 
 #: A run of seconds, whose student learns nothing.
@@ -149,3 +153,67 @@ def test_a_mistake_is_named_by_the_argument(arguments: dict[str, Any],
                                             message: str) -> None:
     with pytest.raises(UserError, match=message):
         distill(**arguments)
+
+
+@pytest.fixture
+def pairs() -> list[tuple[torch.Tensor, int]]:
+    """Eight images of another size than the teacher's, each with a label."""
+    stream = torch.Generator().manual_seed(0)
+    return [(torch.rand(1, 12, 12, generator=stream), label % 5)
+            for label in range(8)]
+
+
+def test_teacher_and_student_are_evaluated_on_a_data_set(
+        teacher: nn.Module, pairs: list, tmp_path: Path) -> None:
+    run = distill(
+        teacher=teacher,
+        student=grey_network,
+        steps=1,
+        test_data=pairs,
+        # The teacher knows nothing.
+        options=TINY | {'default_hooks.teacher_sanity.min_top1': 0},
+        work_dir=str(tmp_path),
+        **FIELDS)
+    images_BCHW = torch.stack([image for image, _ in pairs])
+    labels_B = torch.tensor([label for _, label in pairs])
+    resized_BCHW = run.student.adapter.resize(images_BCHW)
+    for name, network in dict(
+            teacher_top1=teacher.eval(),
+            student_top1_last=run.student.network.network).items():
+        with torch.no_grad():
+            guesses_B = network((resized_BCHW - 0.286) / 0.353).argmax(1)
+        expected = 100 * (guesses_B == labels_B).float().mean().item()
+        assert run.summary[name] == pytest.approx(expected)
+    assert run.summary['dataset'] == 'list'
+
+
+def test_the_images_of_a_data_set_are_those_of_the_run() -> None:
+    grey = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    found = [
+        LabelledImages([(image, 2)], (4, 4), 1, 3)[0]['inputs']
+        for image in (grey, Image.fromarray(grey), grey[..., None],
+                      torch.tensor(grey)[None] / 255, torch.tensor(grey) / 255)
+    ]
+    for image_CHW in found:
+        np.testing.assert_allclose(image_CHW, grey[None], atol=1e-4)
+
+
+@pytest.mark.parametrize('test_data, message', [
+    ([], 'test_data is empty'),
+    ('folder', "test_data is 'folder', but must be a data set"),
+    (iter([]), 'give such a data set, not its loader'),
+    ([1], 'item 0 of test_data is 1, but must be a pair'),
+    ([(torch.ones(1, 4, 4), 3)
+      ], 'label 3 of item 0 .* whole number of 0 to 2'),
+    ([(torch.ones(1, 4, 4), 'cat')], "label 'cat' of item 0"),
+    ([(torch.full((1, 4, 4), -1.0), 0)
+      ], 'image 0 of test_data has values from -1 to -1, but .* in .0, 1.'),
+    ([(np.ones((4, 4)), 0)], 'is a ndarray, but must be a PIL image'),
+    ([('photo.png', 0)], "is 'photo.png', but must be a PIL image"),
+    ([(torch.ones(3, 4, 4), 0)], r'shape \(3, 4, 4\) .* of 1 channels'),
+    ([(torch.ones(4), 0)], r'shape \(4,\)'),
+])
+def test_a_data_set_that_cannot_be_used_is_named(test_data: Any,
+                                                 message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        LabelledImages(test_data, (4, 4), 1, 3)[0]
