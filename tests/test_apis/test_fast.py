@@ -105,14 +105,14 @@ def test_every_algorithm_trains_with_the_fast_settings(type: str) -> None:
     model.train_step(real_batch(), optimisers(model))
 
 
-def test_a_run_can_become_fast_and_plain_again(
+def test_a_run_that_was_begun_plain_can_become_fast(
         digits_config: str, tiny_options: dict[str, Any], tmp_path: Any,
         monkeypatch: pytest.MonkeyPatch) -> None:
     # In bfloat16, rounding alone changes more than the limit below.
     monkeypatch.setattr('tadfkd.apis.config.has_bfloat16', lambda: False)
     students = []
     for name, fasts in dict(
-            changed=(False, True, False), plain=(False, ) * 3).items():
+            changed=(False, True), plain=(False, False)).items():
         for epochs, is_fast in enumerate(fasts, 1):
             run = distill(
                 digits_config,
