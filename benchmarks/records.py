@@ -68,6 +68,13 @@ def write_record(path: str | os.PathLike,
     write_json(path, record)
 
 
+def processor_of(record: dict[str, Any]) -> str:
+    """The last instructions in :data:`_FLAGS` that a record's machine has,
+    which name its kind of processor; an empty string if it has none."""
+    instructions = record.get('machine', {}).get('instructions', [])
+    return instructions[-1] if instructions else ''
+
+
 def _machine() -> dict[str, Any]:
     """The cores, the processor with its instructions, and the GPU."""
     lines: dict[str, str] = {}

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from benchmarks.records import described
+from benchmarks.records import described, processor_of
 from benchmarks.teachers import FASHION_METHODS, METHODS
 from tadfkd.apis import load_config, train
 from tadfkd.engine.hooks import SummaryHook
@@ -79,11 +79,12 @@ def benchmark_times(tasks: Sequence[str] | None, methods: Sequence[str] | None,
                         'another task or method')
     path = Path(record)
     entries = json.loads(path.read_text()) if path.is_file() else []
-    done = {_key(entry) for entry in entries}
+    here = processor_of(described({}))
+    done = {(processor_of(entry), *_key(entry)) for entry in entries}
     for seed in seeds:
         for task, method in chosen:
             for fast in False, True:
-                if (task, method, fast, seed) in done:
+                if (here, task, method, fast, seed) in done:
                     continue
                 # A fresh process, as that of a user.
                 with ProcessPoolExecutor(
@@ -102,6 +103,11 @@ def benchmark_times(tasks: Sequence[str] | None, methods: Sequence[str] | None,
 
 def _key(entry: dict[str, Any]) -> tuple[str, str, bool, int]:
     return entry['task'], entry['method'], entry['fast'], entry['seed']
+
+
+def _place(entry: dict[str, Any]) -> str:
+    """The task, and the kind of processor if it is known."""
+    return ', '.join(filter(None, (entry['task'], processor_of(entry))))
 
 
 def timed_run(config: str, options: dict[str, Any], fast: bool, seed: int,
@@ -158,17 +164,17 @@ def reached(entry: dict[str, Any]) -> tuple[int, float] | None:
 
 
 def times_table(entries: Sequence[dict[str, Any]]) -> str:
-    """A Markdown table with one row per task and method.
+    """A Markdown table with one row per task, processor and method.
 
     Seconds and steps are medians over the seeds that reached the accuracy.
     """
     lines = [[
-        'task', 'method', 'seeds', 'seconds', 'seconds, `--fast`',
+        'task, processor', 'method', 'seeds', 'seconds', 'seconds, `--fast`',
         'student steps', 'student steps, `--fast`'
     ], ['---'] * 7]
     rows: dict[tuple[str, str], dict[bool, list[dict[str, Any]]]] = {}
     for entry in entries:
-        rows.setdefault((entry['task'], entry['method']),
+        rows.setdefault((_place(entry), entry['method']),
                         {}).setdefault(entry['fast'], []).append(entry)
     for (task, method), row in rows.items():
         found = [[reached(entry) for entry in row.get(fast, [])]
@@ -192,14 +198,14 @@ def _median(found: Sequence[tuple[int, float] | None], which: int) -> str:
 
 def draw_times(entries: Sequence[dict[str, Any]],
                path: str | os.PathLike) -> None:
-    """Draw accuracy over time, one panel per task."""
-    tasks = list(dict.fromkeys(entry['task'] for entry in entries))
+    """Draw accuracy over time, one panel per task and processor."""
+    tasks = list(dict.fromkeys(map(_place, entries)))
     figure = Figure(figsize=(5 * len(tasks), 4), layout='constrained')
     for place, task in enumerate(tasks):
         axes = figure.add_subplot(1, len(tasks), place + 1)
         seen: set[str] = set()
         for entry in entries:
-            if entry['task'] != task:
+            if _place(entry) != task:
                 continue
             label = entry['method'] + ', --fast' * entry['fast']
             _, seconds, top1 = zip(*entry['points'])

@@ -42,12 +42,17 @@ def test_the_table_says_when_and_the_picture_is_drawn(tmp_path: Path) -> None:
               (30, 15.0, 80.0)),
         entry('NAYER', False, (10, 5.0, 20.0), seed=1),
         entry('NAYER', True, (10, 3.0, 79.0)),
-        entry('TA-DFKD', False, (10, 5.0, 20.0))
+        entry('TA-DFKD', False, (10, 5.0, 20.0)),
+        entry(
+            'NAYER',
+            False, (10, 7.0, 79.0),
+            machine=dict(instructions=['avx2', 'amx_bf16']))
     ]
     lines = times_table(entries).splitlines()
     assert lines[2:] == [
         '| digits | NAYER | 0, 1 | 10 (1 of 2 runs) | 3 | 20 (1 of 2 runs) | '
-        '10 |', '| digits | TA-DFKD | 0 | never | - | never | - |'
+        '10 |', '| digits | TA-DFKD | 0 | never | - | never | - |',
+        '| digits, amx_bf16 | NAYER | 0 | 7 | - | 10 | - |'
     ]
     draw_times(entries, tmp_path / 'times.png')
     assert (tmp_path / 'times.png').stat().st_size > 5000
