@@ -53,10 +53,18 @@ def use_fast_settings(config: Config) -> None:
     model.setdefault('channels_last', True)
     in_bfloat16 = uses_autocast(config)
     model.setdefault('lean_teacher', 'bfloat16' if in_bfloat16 else 'float32')
-    batch_size = model.get('batch_size')
-    if not torch.cuda.is_available() and isinstance(batch_size, int):
-        # Few sizes, and an eighth of a batch of padding at most.
-        model.setdefault('pad_to', max(1, batch_size // 8))
+    sizes = [
+        size for name, size in model.items()
+        if name.endswith('batch_size') and size is not None
+    ]
+    if not torch.cuda.is_available() and isinstance(
+            model.get('batch_size'), int) and all(
+                isinstance(size, int) for size in sizes):
+        # Few sizes, and an eighth of a batch of padding at most. Batches
+        # whose size is fixed shall need none.
+        multiple = max(1, model.batch_size // 8)
+        if not any(size % multiple for size in sizes):
+            model.setdefault('pad_to', multiple)
     if not torch.cuda.is_available() and in_bfloat16:
         model.setdefault('small_map_gradients', True)
     if student_steps(config) >= LONG_RUN and can_compile():

@@ -237,6 +237,9 @@ class BaseTeacher(nn.Module):
         Args:
             multiple: >= 1. 1 ends the padding.
         """
+        self.pad_to = 1
+        if multiple == 1:
+            return
         images_BCHW = self._random_images(3)
         answers = []
         for self.pad_to in (1, multiple):

@@ -59,6 +59,14 @@ def test_the_switch_sets_what_the_machine_carries(digits_config: str,
         fast.fast_settings(config, model)
 
 
+def test_batches_of_a_fixed_size_are_not_padded() -> None:
+    # Its syntheses have 130 images.
+    config = load_config(
+        'tadfkd::agnostic/resnet18w16_to_resnet18w8_digits.py', fast=True)
+    assert config.model.synthesis_batch_size == 130
+    assert 'pad_to' not in config.model
+
+
 def test_a_plain_run_has_no_such_line(digits_config: str) -> None:
     model = SimpleNamespace(
         unsafe_channels_last=None,
