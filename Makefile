@@ -74,7 +74,8 @@ lower-bounds:
 	.venv-lower/bin/python -m benchmarks smoke
 	.venv-lower/bin/python -m pytest -q tests/test_losses tests/test_selectors \
 		tests/test_generators tests/test_augmentations tests/test_memory tests/test_utils \
-		tests/test_checkpoints
+		tests/test_checkpoints tests/test_networks tests/test_report \
+		tests/test_apis/test_fast.py tests/test_apis/test_result.py
 
 clean:
 	rm -rf $(VENV) .venv-lock .venv-onedl .venv-lower docs/_build

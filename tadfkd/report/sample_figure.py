@@ -126,7 +126,10 @@ def _tile(image_HWC: np.ndarray, min_side: int) -> Image.Image:
 def _font(size: int) -> ImageFont.FreeTypeFont:
     import matplotlib
     return ImageFont.truetype(
-        Path(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf'),
+        # Pillow takes a Path only from 10.1 on.
+        str(
+            Path(matplotlib.get_data_path(), 'fonts', 'ttf',
+                 'DejaVuSans.ttf')),
         size)
 
 

@@ -207,7 +207,9 @@ class BaseTeacher(nn.Module):
                             'one output per class, so it has no penultimate '
                             'features: use an algorithm that needs none')
         count = len(images_BCHW)
-        images_BCHW = padded(images_BCHW, self.pad_to)
+        if not heads and not maps_at:
+            # Losses differentiate with respect to maps, so these stay whole.
+            images_BCHW = padded(images_BCHW, self.pad_to)
 
         def read_own(layer: nn.Module, inputs: Tensor) -> BNStatistics:
             # A layer may see each image as several rows.
@@ -223,9 +225,9 @@ class BaseTeacher(nn.Module):
                 None if reads_layers else self._lean_now(images_BCHW.device))
         return TeacherOutput(
             logits_BK=logits_BK[:count],
-            features_BF=features[-1][:count] if with_features else None,
+            features_BF=features[-1] if with_features else None,
             bn_statistics=tuple(statistics) if with_bn else None,
-            maps=tuple(map_[:count] for map_ in maps) if maps_at else None)
+            maps=tuple(maps) if maps_at else None)
 
     @torch.no_grad()
     def pad_batches(self, multiple: int) -> None:

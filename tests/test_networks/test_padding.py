@@ -40,6 +40,14 @@ def test_the_generator_gets_the_same_gradients() -> None:
     torch.testing.assert_close(full, plain, rtol=1e-4, atol=1e-6)
 
 
+def test_maps_have_the_gradients_of_their_logits() -> None:
+    model = make_algorithm('SpaceshipNet', pad_to=4)
+    images_BCHW = torch.rand_like(model.candidates.fresh(6).images_BCHW)
+    output = model.stage_maps.of_teacher(model, images_BCHW)
+    assert [len(map_) for map_ in output.maps] == [6] * len(output.maps)
+    assert all(gradient.any() for gradient in output.map_gradients)
+
+
 class Centred(nn.Module):
     """Sees each image less the mean of the batch, as no classifier should."""
 
