@@ -1,6 +1,7 @@
 """CMI (arXiv 2105.08584) in one file: python examples/cmi_plain.py
 
-A test shows that the two steps equal those of the framework bit for bit.
+A test shows that the two steps equal those of the framework, but for the
+rounding of batch statistics.
 """
 import torch
 from mmpretrain.models import ResNet_CIFAR

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from mmengine.optim import OptimWrapperDict
 from mmengine.registry import init_default_scope
-from torch import nn
+from torch import Tensor, nn
 
 from tadfkd.algorithms import BaseDFKD
 from tadfkd.apis import load_config
@@ -63,6 +63,13 @@ def with_weights_of(source: nn.Module, target: nn.Module) -> nn.Module:
             zip(target.state_dict(), source.state_dict().values(),
                 strict=True)))
     return target
+
+
+def plain_statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance as the plain scripts compute them. The framework's
+    own differ in the last bit; ``test_channel_statistics`` compares them."""
+    variance_F, mean_F = torch.var_mean(inputs, (0, 2, 3), correction=0)
+    return mean_F, variance_F
 
 
 def assert_equal_weights(first: nn.Module, second: nn.Module) -> None:

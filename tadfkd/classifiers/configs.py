@@ -300,6 +300,8 @@ def class_names_of(config: Config, stage: str = 'test') -> list[str] | None:
 def _dataset(config: Config, stage: str = 'test') -> dict:
     dataset = (config.get(f'{stage}_dataloader') or {}).get('dataset', {})
     # Wrappers such as RepeatDataset hold the data set as ``dataset``.
-    while 'pipeline' not in dataset and 'dataset' in dataset:
+    while isinstance(dataset, dict) and 'pipeline' not in dataset \
+            and 'dataset' in dataset:
         dataset = dataset['dataset']
-    return dataset
+    # What is no config of a data set is refused where the set is built.
+    return dataset if isinstance(dataset, dict) else {}

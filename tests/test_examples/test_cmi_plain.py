@@ -1,7 +1,8 @@
 """The plain script trains as the framework does."""
+import pytest
 import torch
 from example_helpers import (assert_equal_weights, digits_algorithm,
-                             with_weights_of)
+                             plain_statistics, with_weights_of)
 from torch.optim import SGD, Adam
 
 from examples.cmi_plain import (Memory, ResNet18, make_generator,
@@ -9,7 +10,10 @@ from examples.cmi_plain import (Memory, ResNet18, make_generator,
 from tadfkd.utils.randomness import RandomStreams
 
 
-def test_20_iterations_give_the_weights_of_the_framework() -> None:
+def test_20_iterations_give_the_weights_of_the_framework(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('tadfkd.networks.capture.channel_statistics',
+                        plain_statistics)
     # Pool and bank hold less than three syntheses, so that both run over.
     model, wrappers = digits_algorithm(
         'cmi',

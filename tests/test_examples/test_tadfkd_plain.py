@@ -1,14 +1,18 @@
 """The plain script trains as the framework does."""
+import pytest
 import torch
 from example_helpers import (assert_equal_weights, digits_algorithm,
-                             with_weights_of)
+                             plain_statistics, with_weights_of)
 
 from examples.tadfkd_plain import (ResNet18, generator_step, make_generator,
                                    student_step)
 from tadfkd.utils.randomness import RandomStreams
 
 
-def test_20_iterations_give_the_weights_of_the_framework() -> None:
+def test_20_iterations_give_the_weights_of_the_framework(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('tadfkd.networks.capture.channel_statistics',
+                        plain_statistics)
     model, wrappers = digits_algorithm('tadfkd', dict(num_student_steps=2))
     teacher = with_weights_of(model.teacher.network, ResNet18(width=4))
     teacher.eval().requires_grad_(False)
