@@ -25,8 +25,8 @@ pytest: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
 		--dist worksteal -m "not long"
 
-# Two hosts, Slurm's launcher, torch.compile, a process that hangs, and two that
-# resume.
+# Two hosts, Slurm's launcher, a cluster's page, torch.compile, a process that
+# hangs, and two that resume.
 test-long: $(VENV)/.installed
 	$(BIN)/python -m pytest -m long
 

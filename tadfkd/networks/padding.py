@@ -6,8 +6,8 @@ from torch import Tensor
 def padded(images_BCHW: Tensor, multiple: int) -> Tensor:
     """The images and as many blank ones as a full multiple needs.
 
-    oneDNN prepares the convolutions of a network anew for each number of
-    images, which takes up to half a second.
+    For each number of images that is new, oneDNN compiles each convolution of
+    a network once more, which takes milliseconds per convolution.
 
     Args:
         images_BCHW: At least one image.

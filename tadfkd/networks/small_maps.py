@@ -16,9 +16,9 @@ _HALF = (torch.bfloat16, torch.float16)
 class SmallMapConv2d(nn.Conv2d):
     """A convolution whose weights get their gradient by one matrix product.
 
-    On a CPU with bfloat16 instructions it takes a fifth of oneDNN's time for
-    512 channels of 4x4. Larger maps, other precisions and other devices go
-    the usual way.
+    On a CPU with AMX, forward and weight gradient of 512 channels of 4x4 take
+    less than half the time (``docs/measured/fast/kernels.py``). Larger maps,
+    other precisions and other devices go the usual way.
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor,

@@ -135,6 +135,8 @@ def test_shipping(own: Path) -> None:
     assert abs(float(row['probability']) - logits_K.softmax(0).max()) < 1e-4
 
 
+# `tests/test_distributed` has short runs of two processes.
+@pytest.mark.long
 def test_two_processes_of_a_cluster(own: Path) -> None:
     run(blocks('seven_users.md', 'A cluster', ''), own, SHORT | NO_FILES)
     finished(own / 'work_dirs/two')

@@ -7,6 +7,7 @@ processor=${1:?give AVX2 or AMX}
 record=docs/measured/fast/record.json
 export PYTHONPATH=. OMP_NUM_THREADS=2
 python docs/measured/fast/ratio.py configs/tadfkd/resnet34_to_resnet18_cifar10.py 8 $processor
+python docs/measured/fast/kernels.py
 export OMP_NUM_THREADS=1
 compare() {
     python tools/train.py configs/teachers/resnet18w16_$1.py
