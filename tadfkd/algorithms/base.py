@@ -126,8 +126,8 @@ class BaseDFKD(BaseModel):
             CPU. Results change by rounding.
         pad_to: The teacher, and a student in eval mode, see a multiple of so
             many images, >= 1. Blank images are added where a step selected
-            another number, and their answers are dropped. On a CPU, each number
-            of images that is new takes some time.
+            another number, and their answers are dropped. On a CPU, each
+            number of images that is new takes some time.
         compile: Whether student, generator and teacher go through
             ``torch.compile``. A dict holds its arguments. The first steps
             then take minutes, and results change by rounding.
