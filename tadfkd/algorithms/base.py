@@ -35,7 +35,7 @@ from tadfkd.networks.compiling import compile_in_place
 from tadfkd.networks.feature_maps import find_classification_layer
 from tadfkd.networks.freezing import frozen
 from tadfkd.networks.memory_format import plain_order, use_channels_last
-from tadfkd.networks.padding import padded
+from tadfkd.networks.padding import padded, uses_batch_statistics
 from tadfkd.networks.small_maps import use_small_map_gradients
 from tadfkd.registry import SELECTORS
 from tadfkd.selectors import BaseSelector
@@ -530,7 +530,8 @@ class BaseDFKD(BaseModel):
 
     def _classified(self, network: Any, images_BCHW: Tensor) -> Tensor:
         count = len(images_BCHW)
-        if not self.student.training:
+        if self.pad_to > 1 and not uses_batch_statistics(
+                unwrapped(self.student)):
             images_BCHW = padded(images_BCHW, self.pad_to)
         logits_BK = classifier_logits(network, self.student_input(images_BCHW),
                                       self._student_part)[:count]

@@ -13,7 +13,7 @@ from tadfkd.errors import UserError
 from tadfkd.networks.capture import (capture, has_running_statistics,
                                      read_bn_statistics, read_features)
 from tadfkd.networks.folding import folded, with_weights_in
-from tadfkd.networks.padding import padded
+from tadfkd.networks.padding import padded, uses_batch_statistics
 from tadfkd.structures import BNStatistics, TeacherOutput
 from tadfkd.teachers.requirements import resolve_facts
 
@@ -207,7 +207,8 @@ class BaseTeacher(nn.Module):
                             'one output per class, so it has no penultimate '
                             'features: use an algorithm that needs none')
         count = len(images_BCHW)
-        if not heads and not maps_at:
+        if self.pad_to > 1 and not heads and not maps_at \
+                and not uses_batch_statistics(self.network):
             # Losses differentiate with respect to maps, so these stay whole.
             images_BCHW = padded(images_BCHW, self.pad_to)
 
@@ -242,7 +243,7 @@ class BaseTeacher(nn.Module):
         self.pad_to = 1
         if multiple == 1:
             return
-        images_BCHW = self._random_images(3)
+        images_BCHW = self._random_images(multiple + 1)
         answers = []
         for self.pad_to in (1, multiple):
             output = self(images_BCHW, with_bn=True)

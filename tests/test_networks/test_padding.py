@@ -59,8 +59,10 @@ class Centred(nn.Module):
         return self.head((x - x.mean(0)).flatten(1))
 
 
-def test_a_teacher_whose_images_affect_each_other_gets_no_padding() -> None:
+@pytest.mark.parametrize('multiple', [2, 3, 4])
+def test_a_teacher_whose_images_affect_each_other_gets_no_padding(
+        multiple: int) -> None:
     teacher = BaseTeacher(
         Centred(), {}, input_size=2, num_channels=1, mean=[0.0], std=[1.0])
-    teacher.pad_batches(4)
+    teacher.pad_batches(multiple)
     assert teacher.pad_to == 1
