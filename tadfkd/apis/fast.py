@@ -105,8 +105,9 @@ def fast_settings(config: Config, model: BaseDFKD) -> str | None:
         parts.append('a lean copy of the teacher')
     if config.model.get('small_map_gradients'):
         parts.append('gradients of small maps by matrix products')
-    if model.pad_to > 1:
-        parts.append(f'batches padded to multiples of {model.pad_to}')
+    if model.teacher.pad_to > 1:
+        parts.append('batches padded to multiples of '
+                     f'{model.teacher.pad_to}')
     if any((wrapper.get('optimizer') or {}).get('fused')
            for wrapper in _wrappers(config)):
         parts.append('fused optimisers')

@@ -41,7 +41,7 @@ def inspect_teacher(model: BaseDFKD, num_images: int = 64) -> TeacherReport:
     generated = teacher(
         generated_BCHW, with_bn=True, with_features=has_features)
     with FlopCounterMode(display=False) as counter:
-        teacher(generated_BCHW[:1])
+        teacher.logits(teacher.input_adapter(generated_BCHW[:1]))
     assert generated.bn_statistics is not None
     gradient, reason = _image_gradient(model, generated_BCHW)
     report = TeacherReport(

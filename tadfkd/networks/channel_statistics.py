@@ -24,7 +24,8 @@ def channel_statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
         >>> channel_statistics(torch.tensor([[1.0, 2.0], [3.0, 2.0]]))
         (tensor([2., 2.]), tensor([1., 0.]))
     """
-    if inputs.device.type == 'cpu':
+    # Without an image there is nothing to sum: var_mean gives NaN.
+    if inputs.device.type == 'cpu' and inputs.numel() > 0:
         mean_F, variance_F = _ChannelStatistics.apply(inputs)
         return mean_F, variance_F
     if inputs.dtype in (torch.float16, torch.bfloat16):

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input
+from torch.nn.modules.conv import _ConvNd
 
 #: Widths of output maps below this one are small. oneDNN gives each pixel of
 #: a row one of the 16 rows of a tile, so most of a tile stays empty.
@@ -13,7 +14,7 @@ SMALL_WIDTH = 8
 _HALF = (torch.bfloat16, torch.float16)
 
 
-class SmallMapConv2d(nn.Conv2d):
+class SmallMapConv2d(nn.Conv2d, _ConvNd):
     """A convolution whose weights get their gradient by one matrix product.
 
     On a CPU with AMX, forward and weight gradient of 512 channels of 4x4 take
@@ -21,13 +22,18 @@ class SmallMapConv2d(nn.Conv2d):
     other precisions and other devices go the usual way.
     """
 
+    # _ConvNd is named as a base because the init_cfg of mmengine looks for
+    # layers among the direct bases.
+
     def _conv_forward(self, input: Tensor, weight: Tensor,
                       bias: Tensor | None) -> Tensor:
         if torch.is_autocast_enabled(input.device.type):
             dtype = torch.get_autocast_dtype(input.device.type)
         else:
             dtype = weight.dtype
-        if dtype not in _HALF or not weight.requires_grad \
+        if dtype not in _HALF or input.ndim != 4 \
+                or torch.float64 in (input.dtype, weight.dtype) \
+                or not weight.requires_grad \
                 or input.device.type != 'cpu' or not torch.is_grad_enabled() \
                 or input.shape[3] // self.stride[1] >= SMALL_WIDTH:
             return super()._conv_forward(input, weight, bias)
@@ -76,8 +82,14 @@ class _Convolution(torch.autograd.Function):
             patches_NP = _patches(inputs, weight.shape[2:], ctx.stride,
                                   ctx.padding)
             out_channels, in_channels, height, width = weight.shape
-            weight_grad = (rows_NO.t() @ patches_NP).view(
-                out_channels, height, width, in_channels).permute(0, 3, 1, 2)
+            weight_grad = rows_NO.t() @ patches_NP
+            if (height, width) == (1, 1):
+                # With the strides that gradient buckets of DDP have.
+                weight_grad = weight_grad.view(weight.shape)
+            else:
+                weight_grad = weight_grad.view(out_channels, height, width,
+                                               in_channels).permute(
+                                                   0, 3, 1, 2)
         if ctx.needs_input_grad[2]:
             bias_grad = rows_NO.sum(0)
         return inputs_grad, weight_grad, bias_grad, None, None

@@ -213,9 +213,10 @@ class BaseTeacher(nn.Module):
             images_BCHW = padded(images_BCHW, self.pad_to)
 
         def read_own(layer: nn.Module, inputs: Tensor) -> BNStatistics:
-            # A layer may see each image as several rows.
-            own = len(inputs) * count // len(images_BCHW)
-            return read_bn_statistics(layer, inputs[:own])
+            if len(images_BCHW) > count:
+                # A layer may see each image as several rows.
+                inputs = inputs[:len(inputs) * count // len(images_BCHW)]
+            return read_bn_statistics(layer, inputs)
 
         with capture(bn_layers, read_own) as statistics, \
                 capture(heads, read_features) as features, \

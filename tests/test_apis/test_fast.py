@@ -41,15 +41,14 @@ def test_the_switch_sets_what_the_machine_carries(digits_config: str,
         assert (wrapper.type == 'tadfkd.AutocastOptimWrapper') == bfloat16
     model = SimpleNamespace(
         unsafe_channels_last=None,
-        teacher=SimpleNamespace(lean=None),
-        pad_to=1,
+        teacher=SimpleNamespace(lean=None, pad_to=1),
         compiled_with=False)
     line = fast.fast_settings(config, model)
     assert line.startswith(f'computes with: {dtype}')
     by_products = 'gradients of small maps by matrix products, ' \
         if bfloat16 else ''
     assert line.endswith(f'channels last, {by_products}fused optimisers')
-    model.pad_to = 8
+    model.teacher.pad_to = 8
     assert 'batches padded to multiples of 8, fused' in fast.fast_settings(
         config, model)
     assert ('no bfloat16 instructions' in line) != bfloat16
@@ -70,8 +69,7 @@ def test_batches_of_a_fixed_size_are_not_padded() -> None:
 def test_a_plain_run_has_no_such_line(digits_config: str) -> None:
     model = SimpleNamespace(
         unsafe_channels_last=None,
-        teacher=SimpleNamespace(lean=None),
-        pad_to=1,
+        teacher=SimpleNamespace(lean=None, pad_to=1),
         compiled_with=False)
     assert fast.fast_settings(load_config(digits_config), model) is None
 

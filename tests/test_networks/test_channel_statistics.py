@@ -53,3 +53,8 @@ def test_large_means_do_not_hide_the_variance() -> None:
 def test_results_are_in_float32_for_inputs_in_half_precision() -> None:
     for found in channel_statistics(torch.ones(4, 2, 3, 3).bfloat16()):
         assert found.dtype == torch.float32
+
+
+def test_statistics_of_no_image_are_no_numbers() -> None:
+    for found in channel_statistics(torch.zeros(0, 3, 2, 2)):
+        assert found.isnan().all()

@@ -66,3 +66,33 @@ def test_a_teacher_whose_images_affect_each_other_gets_no_padding(
         Centred(), {}, input_size=2, num_channels=1, mean=[0.0], std=[1.0])
     teacher.pad_batches(multiple)
     assert teacher.pad_to == 1
+
+
+def test_a_student_that_needs_its_batch_gets_no_padding() -> None:
+    model = make_algorithm('TADFKD', pad_to=4)
+    model.eval()
+    images_BCHW = torch.rand_like(model.candidates.fresh(6).images_BCHW)
+    sizes: list[int] = []
+    model.student.register_forward_pre_hook(
+        lambda _, inputs: sizes.append(len(inputs[0])))
+    model.student_logits(images_BCHW)
+    norm = next(module for module in model.student.modules()
+                if isinstance(module, nn.BatchNorm2d))
+    norm.training = True
+    model.student_logits(images_BCHW)
+    norm.training, norm.running_mean, norm.running_var = False, None, None
+    model.student_logits(images_BCHW)
+    assert sizes == [8, 6, 6]
+
+
+def test_a_frozen_script_is_padded() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).eval()
+    teacher = BaseTeacher(
+        torch.jit.freeze(torch.jit.script(network)), {},
+        input_size=2,
+        num_channels=1,
+        mean=[0.0],
+        std=[1.0])
+    teacher.pad_batches(4)
+    assert teacher.pad_to == 4
+    assert teacher(torch.rand(5, 1, 2, 2)).logits_BK.shape == (5, 3)

@@ -3,6 +3,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.model import initialize
 from torch import nn
 
 from tadfkd.networks.small_maps import SmallMapConv2d, use_small_map_gradients
@@ -38,6 +39,36 @@ def test_gradients_are_those_of_a_convolution(arguments: dict,
         assert mine.dtype == expected.dtype
         difference = (mine - expected).float().norm()
         assert difference < 0.01 * expected.float().norm()
+
+
+def test_weight_gradients_have_the_strides_of_the_weights() -> None:
+    layer = nn.Conv2d(6, 8, 1, stride=2)
+    use_small_map_gradients(layer)
+    with torch.autocast('cpu', torch.bfloat16):
+        layer(torch.randn(2, 6, 4, 4)).sum().backward()
+    assert layer.weight.grad.stride() == layer.weight.stride()
+
+
+@pytest.mark.parametrize('name', ['Conv2d', '_ConvNd'])
+def test_an_init_cfg_finds_the_layers(name: str) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 3, 3))
+    use_small_map_gradients(network)
+    initialize(network, dict(type='Constant', layer=name, val=2.0))
+    assert (network[0].weight == 2).all()
+
+
+@pytest.mark.parametrize('shape', [(3, 4, 4), (2, 3, 4, 4)])
+def test_an_image_without_batch_and_float64_go_the_usual_way(
+        shape: tuple[int, ...]) -> None:
+    layer = nn.Conv2d(3, 3, 3, padding=1)
+    if len(shape) == 4:
+        layer.double()
+    plain = copy.deepcopy(layer)
+    use_small_map_gradients(layer)
+    images = torch.randn(shape, dtype=layer.weight.dtype)
+    with torch.autocast('cpu', torch.bfloat16):
+        found, expected = layer(images), plain(images)
+    assert found.dtype == expected.dtype and found.equal(expected)
 
 
 @pytest.mark.parametrize('width, is_half', [(8, True), (4, False)])
