@@ -23,8 +23,7 @@ def padded(images_BCHW: Tensor, multiple: int) -> Tensor:
 def uses_batch_statistics(network: nn.Module) -> bool:
     """Whether images of a batch affect each other: a layer is in training
     mode, or a batch norm has no running statistics."""
-    # A frozen TorchScript network has no mode: it always is in eval mode.
     return any(
-        getattr(module, 'training', False)
+        module.training
         or isinstance(module, _BatchNorm) and module.running_mean is None
         for module in network.modules())
